@@ -1,0 +1,3 @@
+from .ir_dataset import IRDataset
+
+__all__ = ['IRDataset']
