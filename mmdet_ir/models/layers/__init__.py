@@ -1,0 +1,4 @@
+from .bnsa import BNSA
+from .squeeze_attention import SqueezeAttention
+
+__all__ = ['BNSA', 'SqueezeAttention']

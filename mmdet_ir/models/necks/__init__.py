@@ -1,0 +1,3 @@
+from .plugin_fpn import PluginFPN
+
+__all__ = ['PluginFPN']
