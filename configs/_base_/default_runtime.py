@@ -1,0 +1,13 @@
+"""MMDetection's runtime, with this project registered in every process that reads the config."""
+
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+custom_imports = dict(imports=['mmdet_ir'], allow_failed_imports=False)
+default_hooks = dict(
+    # One unit of log text every 20 steps: a CPU-size epoch is short.
+    logger=dict(interval=20),
+    checkpoint=dict(interval=1, max_keep_ckpts=2, save_best='coco/segm_mAP', rule='greater'),
+)
+# A wrong class count would train without a word.
+custom_hooks = [dict(type='NumClassCheckHook')]
+randomness = dict(seed=0)
