@@ -1,22 +1,92 @@
-"""Checkpoints load and resume under ``weights_only=True``, through an allow-list of plain data types."""
+"""Checkpoints load and resume under ``weights_only=True``, through an allow-list of plain data types.
 
-import _codecs
-import collections
+Sources: https://docs.pytorch.org/docs/stable/notes/serialization.html and the pickles that mmengine 0.10.7 writes.
+"""
+
+import contextlib
+import functools
+import os
+import pickle
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+FORCE_SAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+FORCE_UNSAFE = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+STATISTICS = ('min', 'max', 'current', 'mean')
+GLOBAL_IN_MESSAGE = re.compile(
+    r'GLOBAL (\S+) (?:was not an allowed global|whose module)|call reduce for unrecognized function (.+)'
+)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is refused or cannot be read; the message names the file and the reason."""
+
+
+def _history_statistic(owner: type, name: str) -> Callable:
+    """Stands for ``getattr`` in a pickle, where a HistoryBuffer names its statistics by it; serves nothing else."""
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr was not an allowed global for {owner!r}, {name!r}')
+    return getattr(HistoryBuffer, name)
 
 
 def allow_checkpoint_types() -> None:
-    from mmengine.logging.history_buffer import HistoryBuffer
+    """Allows the plain data in mmengine's checkpoints: message hub, numpy arrays and scalars, old names and new."""
+    reconstruct, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_statistic, 'builtins.getattr')]
+    allowed += [type(np.dtype(code)) for code in '?bhilqBHILQefdgFDGSU']
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(reconstruct, f'{module}._reconstruct'), (scalar, f'{module}.scalar')]
+    torch.serialization.add_safe_globals(allowed)
 
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    names = [HistoryBuffer, np.ndarray, np.dtype, _codecs.encode, collections.deque, collections.defaultdict]
-    names += [type(np.dtype(code)) for code in '?bhilqBHILQefdgFDGSUOMm']
-    for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):
-        names += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
-    torch.serialization.add_safe_globals(list(dict.fromkeys(names)))
+
+@contextlib.contextmanager
+def _weights_only() -> Iterator[None]:
+    """Makes every ``torch.load`` inside use ``weights_only=True``.
+
+    torch.hub passes ``weights_only=False`` for files from a URL, and an environment variable of torch can turn the
+    default off; both are overruled here.
+    """
+    before = {name: os.environ.pop(name, None) for name in (FORCE_SAFE, FORCE_UNSAFE)}
+    os.environ[FORCE_SAFE] = '1'
+    try:
+        yield
+    finally:
+        del os.environ[FORCE_SAFE]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def _refusal(filename: str, message: str) -> str:
+    match = GLOBAL_IN_MESSAGE.search(message)
+    if match is None:
+        return f'{filename}: not a readable PyTorch checkpoint ({message.strip().splitlines()[-1].strip()})'
+    name = match[1] or match[2]
+    return (
+        f'{filename}: refused, because loading it would run {name!r}, which is not plain data: a checkpoint can carry '
+        'code, so only tensors, numbers, text, numpy arrays and mmengine log buffers are accepted (weights_only=True). '
+        "Get a file that holds only these, e.g. its 'state_dict' alone. If this is a harmless data type of your own, "
+        'allow it with torch.serialization.add_safe_globals in a module that your config lists in custom_imports.'
+    )
 
 
 def guard_checkpoint_loading() -> None:
-    pass
+    """Puts ``load_from``, ``resume`` and ``load_checkpoint`` of mmengine under ``weights_only=True``, for any URL."""
+    stock = CheckpointLoader.load_checkpoint
+
+    @functools.wraps(stock.__func__)
+    def load_checkpoint(cls: type, filename: str, *args: object, **kwargs: object) -> dict:
+        try:
+            with _weights_only():
+                return stock(filename, *args, **kwargs)
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise CheckpointError(_refusal(filename, str(error) or 'it is empty')) from None
+        except RuntimeError as error:
+            if 'PytorchStreamReader' not in str(error):
+                raise
+            raise CheckpointError(_refusal(filename, str(error))) from None
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)

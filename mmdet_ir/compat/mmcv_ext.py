@@ -2,10 +2,32 @@
 
 from collections.abc import Callable
 
-from mmdet_ir.compat.ops.nms import nms
-from mmdet_ir.compat.ops.roi import roi_align_backward, roi_align_forward
+from mmdet_ir.compat.ops.deform import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from mmdet_ir.compat.ops.focal import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
+from mmdet_ir.compat.ops.nms import nms, softnms
+from mmdet_ir.compat.ops.roi import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
 
-__all__ = ['nms', 'roi_align_backward', 'roi_align_forward']
+__all__ = [
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
+    'nms',
+    'roi_align_backward',
+    'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softnms',
+]
 
 
 def __getattr__(name: str) -> Callable:
