@@ -1,0 +1,16 @@
+"""Synthetic infrared scenes with exact instance masks. Needs NumPy, OpenCV and pycocotools only."""
+
+from .scene import CLASSES, Scene, generate_scene
+from .sensor import SensorSettings, stretch, to_counts
+from .writer import contact_sheet, synthesize
+
+__all__ = [
+    'CLASSES',
+    'Scene',
+    'SensorSettings',
+    'contact_sheet',
+    'generate_scene',
+    'stretch',
+    'synthesize',
+    'to_counts',
+]

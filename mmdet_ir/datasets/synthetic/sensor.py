@@ -1,0 +1,67 @@
+"""An uncooled microbolometer: optics, detector noise, 14-bit counts, and the camera's automatic gain."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MAX_COUNT = 2**14 - 1
+
+
+@dataclass(frozen=True)
+class SensorSettings:
+    """What the camera does to a scene.
+
+    Attributes:
+        blur: standard deviation of the optics' point spread function, pixels.
+        gain: counts a Kelvin.
+        offset: counts at 0 degrees Celsius.
+        noise: standard deviation of the temporal noise (NETD), Kelvin.
+        column_noise: standard deviation of the fixed pattern between columns, Kelvin.
+        row_noise: standard deviation of the fixed pattern between rows, Kelvin.
+        pixel_noise: standard deviation of each pixel's own offset, Kelvin.
+        vignetting: signal that the corners lack, Kelvin.
+    """
+
+    blur: float = 0.7
+    gain: float = 40.0
+    offset: float = 5000.0
+    noise: float = 0.08
+    column_noise: float = 0.05
+    row_noise: float = 0.01
+    pixel_noise: float = 0.02
+    vignetting: float = 0.5
+
+
+def random_settings(rng: np.random.Generator) -> SensorSettings:
+    """Draw a plausible camera."""
+    return SensorSettings(
+        blur=rng.uniform(0.5, 0.95),
+        gain=rng.uniform(25, 60),
+        offset=rng.uniform(3500, 6500),
+        noise=rng.uniform(0.04, 0.2),
+        column_noise=rng.uniform(0.02, 0.12),
+        row_noise=rng.uniform(0.0, 0.04),
+        pixel_noise=rng.uniform(0.01, 0.06),
+        vignetting=rng.uniform(0.0, 1.0),
+    )
+
+
+def to_counts(temperature: np.ndarray, settings: SensorSettings, rng: np.random.Generator) -> np.ndarray:
+    """Temperatures, degrees Celsius [H, W], to counts, uint16 [H, W], 0 to 16383."""
+    height, width = temperature.shape
+    signal = cv2.GaussianBlur(temperature.astype(np.float32), (0, 0), settings.blur, borderType=cv2.BORDER_REFLECT)
+    rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    signal = signal - settings.vignetting * (rows**2 + columns**2) / 2
+    signal += settings.column_noise * rng.standard_normal((1, width))
+    signal += settings.row_noise * rng.standard_normal((height, 1))
+    grain = np.hypot(settings.noise, settings.pixel_noise)  # alike in a single frame
+    signal += grain * rng.standard_normal((height, width), dtype=np.float32)
+    return np.clip(np.rint(settings.offset + settings.gain * signal), 0, MAX_COUNT).astype(np.uint16)
+
+
+def stretch(counts: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.ndarray:
+    """The camera's automatic gain: counts between two percentiles to 8 bits, uint8 [H, W]."""
+    darkest, brightest = np.percentile(counts, [low, high])
+    scaled = (counts.astype(np.float32) - darkest) * (255 / max(brightest - darkest, 1))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
