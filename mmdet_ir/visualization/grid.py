@@ -1,0 +1,256 @@
+"""Picture grids: one row per image; input, ground truth and prediction side by side."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import matplotlib.patheffects as effects
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from mmdet.apis import init_detector
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.structures import InstanceData
+from pycocotools import mask as mask_utils
+from tqdm import tqdm
+
+_DPI = 100
+_GAP, _HEADER, _FOOTER = 10, 34, 46  # pixels
+_OUTLINE = [effects.withStroke(linewidth=1.6, foreground='black', alpha=0.6)]
+
+
+@dataclass
+class GridRow:
+    """One image with its targets.
+
+    Attributes:
+        image: uint8, shape (H, W) or (H, W, 3) in RGB.
+        ground_truth: ``bboxes`` (N, 4) as xyxy in pixels of the image, ``labels`` (N,), ``masks`` (N, H, W) bool.
+        prediction: The same, and ``scores`` (N,).
+        name: Printed on the input picture.
+    """
+
+    image: np.ndarray
+    ground_truth: InstanceData
+    prediction: InstanceData
+    name: str = ''
+
+
+def draw_grid(
+    rows: Sequence[GridRow],
+    path: str | os.PathLike,
+    classes: Sequence[str],
+    palette: Sequence[tuple[int, int, int]],
+    score_thr: float = 0.3,
+    scale: float = 2.0,
+) -> None:
+    """Draws the rows below each other, with a legend of the class colours, and saves the picture.
+
+    Args:
+        rows: What to draw; images may differ in size.
+        path: Where the picture goes; the ending decides its format.
+        classes: Class names, by label.
+        palette: RGB colours in 0..255, by label.
+        score_thr: Predictions that score less are not drawn.
+        scale: Size of a drawn pixel relative to the input's.
+    """
+    if not rows:
+        raise ValueError(f'{path}: expected at least one image to draw, got none')
+    colors = np.asarray(palette, dtype=float) / 255
+    cell_w = max(round(row.image.shape[1] * scale) for row in rows)
+    heights = [round(row.image.shape[0] * scale) for row in rows]
+    width = 3 * cell_w + 4 * _GAP
+    height = _HEADER + sum(heights) + _GAP * len(rows) + _FOOTER
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor='white')
+    FigureCanvasAgg(figure)
+
+    titles = ('input', 'ground truth', f'prediction (score ≥ {score_thr:g})')
+    for column, title in enumerate(titles):
+        x = _GAP + column * (cell_w + _GAP) + cell_w / 2
+        figure.text(x / width, 1 - _HEADER / 2 / height, title, ha='center', va='center', fontsize=12, weight='bold')
+
+    top = _HEADER
+    for row, cell_h in zip(rows, heights, strict=True):
+        kept = row.prediction[row.prediction.scores >= score_thr]
+        for column, instances in enumerate((None, row.ground_truth, kept)):
+            x = _GAP + column * (cell_w + _GAP)
+            axes = figure.add_axes((x / width, 1 - (top + cell_h) / height, cell_w / width, cell_h / height))
+            _draw_panel(axes, row.image, instances, classes, colors, scale)
+            if column == 0 and row.name:
+                axes.text(6, cell_h - 8, row.name, color='white', fontsize=8, path_effects=_OUTLINE)
+        top += cell_h + _GAP
+
+    handles = [Patch(color=color, label=name) for name, color in zip(classes, colors, strict=True)]
+    figure.legend(handles=handles, loc='lower center', ncols=len(classes), frameon=False, fontsize=12)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    figure.savefig(temporary, dpi=_DPI)
+    os.replace(temporary, path)
+
+
+def _draw_panel(
+    axes: Axes,
+    image: np.ndarray,
+    instances: InstanceData | None,
+    classes: Sequence[str],
+    colors: np.ndarray,
+    scale: float,
+) -> None:
+    """One picture; drawn in pixels of the enlarged image."""
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    if canvas.ndim == 2:
+        canvas = cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB)
+    if instances is not None:
+        order = np.argsort([-np.count_nonzero(mask) for mask in instances.masks], kind='stable')  # small ones on top
+        for i in order:
+            color = 255 * colors[instances.labels[i]]
+            enlarged = cv2.resize(instances.masks[i].astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+            canvas[enlarged] = 0.6 * canvas[enlarged] + 0.4 * color
+            contours, _ = cv2.findContours(enlarged.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(canvas, contours, -1, color.tolist(), 1, cv2.LINE_AA)
+        for i in order:
+            color = colors[instances.labels[i]]
+            x1, y1, x2, y2 = instances.bboxes[i] * scale
+            axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=0.9))
+            text = classes[instances.labels[i]]
+            if 'scores' in instances:
+                text += f' {instances.scores[i]:.2f}'
+            inside = y1 < 16  # no room above
+            axes.text(
+                min(x1, size[0] - 7.5 * len(text)),
+                y1 + 2 if inside else y1 - 2,
+                text,
+                color=0.5 + 0.5 * color,
+                fontsize=9,
+                va='top' if inside else 'bottom',
+                path_effects=_OUTLINE,
+            )
+    axes.imshow(canvas, interpolation='nearest')
+    axes.set_axis_off()
+    axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0), anchor='NW')
+
+
+def select_images(dataset: BaseDataset, num: int) -> list[int]:
+    """Indices of images that between them show every class often, the same ones each time.
+
+    Greedy: the next image is the one with most classes that were shown seldom so far.
+
+    Args:
+        dataset: A fully initialised detection data set.
+        num: How many images; fewer if the data set is smaller.
+    """
+    labels = [
+        {instance['bbox_label'] for instance in dataset.get_data_info(i)['instances'] if not instance['ignore_flag']}
+        for i in range(len(dataset))
+    ]
+    candidates = np.random.default_rng(0).permutation(len(dataset)).tolist()  # neighbours in a clip look alike
+    shown = dict.fromkeys(range(len(dataset.metainfo['classes'])), 0)
+    chosen = []
+    for _ in range(min(num, len(candidates))):
+        best = max(candidates, key=lambda i: sum((1 + shown[label]) ** -2 for label in labels[i]))
+        candidates.remove(best)
+        chosen.append(best)
+        for label in labels[best]:
+            shown[label] += 1
+    return sorted(chosen)
+
+
+def ground_truth_of(dataset: BaseDataset, index: int) -> InstanceData:
+    """Targets of one image from its annotation, in pixels of the original image; crowds are left out."""
+    info = dataset.get_data_info(index)
+    instances = [instance for instance in info['instances'] if not instance['ignore_flag']]
+    height, width = info['height'], info['width']
+    masks = [_decode(instance['mask'], height, width) for instance in instances if 'mask' in instance]
+    if len(masks) != len(instances):
+        raise ValueError(
+            f'{info["img_path"]}: expected a segmentation for each target, got {len(masks)} for {len(instances)}'
+        )
+    return InstanceData(
+        bboxes=np.array([instance['bbox'] for instance in instances], dtype=np.float32).reshape(-1, 4),
+        labels=np.array([instance['bbox_label'] for instance in instances], dtype=np.int64),
+        masks=np.array(masks, dtype=bool).reshape(-1, height, width),
+    )
+
+
+def _decode(segmentation: list | dict, height: int, width: int) -> np.ndarray:
+    """Mask of COCO polygons or of a run-length encoding, compressed or not."""
+    if isinstance(segmentation, list):
+        rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation['counts'], list):
+        rle = mask_utils.frPyObjects(segmentation, height, width)
+    else:
+        rle = segmentation
+    return np.asarray(mask_utils.decode(rle), dtype=bool)
+
+
+def _as_picture(inputs: torch.Tensor, meta: dict) -> np.ndarray:
+    """What the model sees, as uint8 RGB of the original size.
+
+    Args:
+        inputs: Shape (3, h, w), BGR, as the test pipeline packs it: tone-mapped, resized, maybe padded.
+        meta: Meta data of the sample: ``ori_shape`` and ``scale_factor``.
+    """
+    height, width = meta['ori_shape'][:2]
+    scale_w, scale_h = meta.get('scale_factor', (1, 1))
+    image = inputs.permute(1, 2, 0).float().numpy()[: round(height * scale_h), : round(width * scale_w)]
+    if inputs.dtype != torch.uint8:
+        low, high = image.min(), image.max()
+        image = 255 * (image - low) / max(high - low, np.finfo(np.float32).tiny)
+    image = cv2.resize(np.ascontiguousarray(image[..., ::-1]), (width, height), interpolation=cv2.INTER_AREA)
+    return image.round().clip(0, 255).astype(np.uint8)
+
+
+def draw_predictions(
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    num: int = 6,
+    score_thr: float = 0.3,
+    indices: Sequence[int] | None = None,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> list[int]:
+    """Runs a trained model on images of its test set and draws the grid.
+
+    Args:
+        config: Config file.
+        checkpoint: Trained weights.
+        out: Where the picture goes.
+        num: How many images, chosen by ``select_images``.
+        score_thr: Predictions that score less are not drawn.
+        indices: Indices into the test set, instead of ``num``.
+        device: Defaults to the GPU if there is one.
+        cfg_options: Settings that replace the config's.
+
+    Returns:
+        The indices of the drawn images.
+    """
+    config = Config.fromfile(config)
+    config.merge_from_dict(cfg_options or {})
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = init_detector(config, str(checkpoint), device=device)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    indices = select_images(dataset, num) if indices is None else list(indices)
+    if wrong := [i for i in indices if not 0 <= i < len(dataset)]:
+        raise ValueError(f'indices: expected numbers in 0..{len(dataset) - 1}, got {wrong}')
+    rows = []
+    for index in tqdm(indices, desc='images'):
+        data = dataset[index]
+        with torch.no_grad():
+            prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu().numpy()
+        if 'masks' not in prediction:
+            raise ValueError(f'{config.filename}: expected a model that predicts masks, got boxes only')
+        meta = data['data_samples'].metainfo
+        image = _as_picture(data['inputs'], meta)
+        rows.append(GridRow(image, ground_truth_of(dataset, index), prediction, Path(meta['img_path']).name))
+    draw_grid(rows, out, dataset.metainfo['classes'], dataset.metainfo['palette'], score_thr)
+    return indices

@@ -1,0 +1,139 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from pycocotools import mask as mask_utils
+
+from mmdet_ir.datasets.ir_dataset import IRDataset
+from mmdet_ir.visualization import GridRow, draw_grid, select_images
+from mmdet_ir.visualization.grid import _as_picture, ground_truth_of
+
+WIDTH, HEIGHT, SCALE = 60, 40, 3
+GAP, HEADER = 10, 34
+
+
+def instances(label, mask, **scores):
+    ys, xs = np.nonzero(mask)
+    box = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    return InstanceData(bboxes=np.array([box], dtype=float), labels=np.array([label]), masks=mask[None], **scores)
+
+
+def panel(picture, column):
+    x = GAP + column * (WIDTH * SCALE + GAP)
+    return picture[HEADER : HEADER + HEIGHT * SCALE, x : x + WIDTH * SCALE]
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A flat grey image, a car in the truth, a drone of score 0.4 as prediction."""
+
+    def draw(score_thr):
+        mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        mask[10:30, 20:50] = True
+        image = np.full((HEIGHT, WIDTH), 100, dtype=np.uint8)
+        row = GridRow(image, instances(1, mask), instances(3, mask, scores=np.array([0.4])), name='')
+        path = tmp_path / 'out' / 'grid.png'
+        draw_grid([row], path, **IRDataset.METAINFO, score_thr=score_thr, scale=SCALE)
+        assert [file.name for file in path.parent.iterdir()] == ['grid.png']  # nothing temporary left
+        return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+    return draw
+
+
+def test_panels_show_input_truth_and_prediction(drawn):
+    picture = drawn(score_thr=0.3)
+    assert picture.shape[1] == 3 * WIDTH * SCALE + 4 * GAP
+    y, x = 20 * SCALE, 35 * SCALE  # inside the mask, away from contour, box and text
+    outside_y, outside_x = 35 * SCALE, 5 * SCALE
+    assert (panel(picture, 0) == 100).all()
+    palette = IRDataset.METAINFO['palette']
+    for column, label in ((1, 1), (2, 3)):
+        expected = 0.6 * 100 + 0.4 * np.array(palette[label])
+        np.testing.assert_allclose(panel(picture, column)[y, x], expected, atol=1.5)
+        assert (panel(picture, column)[outside_y, outside_x] == 100).all()
+
+
+def test_low_scores_are_not_drawn(drawn):
+    picture = drawn(score_thr=0.5)
+    assert (panel(picture, 2) == 100).all()
+    assert not (panel(picture, 1) == 100).all()
+
+
+def test_no_image_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match='expected at least one image to draw, got none'):
+        draw_grid([], tmp_path / 'grid.png', **IRDataset.METAINFO)
+
+
+def write_dataset(folder, labels_of_images, segmentation):
+    annotations = []
+    for image_id, labels in enumerate(labels_of_images, start=1):
+        for label in labels:
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': image_id,
+                    'category_id': label + 1,
+                    'bbox': [20, 10, 30, 20],
+                    'area': 600,
+                    'iscrowd': 0,
+                    'segmentation': segmentation,
+                }
+            )
+    images = [
+        {'id': i, 'width': WIDTH, 'height': HEIGHT, 'file_name': f'{i}.png'}
+        for i in range(1, len(labels_of_images) + 1)
+    ]
+    categories = [{'id': i, 'name': name} for i, name in enumerate(IRDataset.METAINFO['classes'], start=1)]
+    folder.mkdir(exist_ok=True)
+    ann_file = folder / 'val.json'
+    ann_file.write_text(json.dumps({'images': images, 'annotations': annotations, 'categories': categories}))
+    for image in images:
+        cv2.imwrite(str(folder / image['file_name']), np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
+    return IRDataset(ann_file=str(ann_file), data_prefix={'img': str(folder)}, pipeline=[], test_mode=True)
+
+
+POLYGON = [[20, 10, 50, 10, 50, 30, 20, 30]]
+
+
+def test_selection_covers_rare_classes_and_is_repeatable(tmp_path):
+    labels = [[0, 1]] * 20 + [[3]] + [[]] * 5 + [[2]]  # drones and bicycles appear once each
+    dataset = write_dataset(tmp_path, labels, POLYGON)
+    chosen = select_images(dataset, 3)
+    assert {20, 26} < set(chosen) and len(set(chosen)) == 3
+    assert select_images(dataset, 3) == chosen
+    assert len(select_images(dataset, 100)) == len(labels)
+
+
+def test_every_kind_of_segmentation_gives_the_same_mask(tmp_path):
+    expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    expected[10:30, 20:50] = True
+    compressed = mask_utils.encode(np.asfortranarray(expected, dtype=np.uint8))
+    # runs of 0 and 1 alternately, column by column: 20 empty columns and 10 pixels, then 30 times 20 on, 20 off
+    counts = [20 * HEIGHT + 10] + [20] * 59 + [10 + 10 * HEIGHT]
+    kinds = {
+        'polygon': POLYGON,
+        'rle': {'size': [HEIGHT, WIDTH], 'counts': compressed['counts'].decode()},
+        'uncompressed': {'size': [HEIGHT, WIDTH], 'counts': counts},
+    }
+    for name, segmentation in kinds.items():
+        truth = ground_truth_of(write_dataset(tmp_path / name, [[3], []], segmentation), 0)
+        np.testing.assert_array_equal(truth.masks, expected[None], err_msg=name)
+        np.testing.assert_array_equal(truth.bboxes, [[20, 10, 50, 30]])
+        assert truth.labels.tolist() == [3]
+    empty = ground_truth_of(write_dataset(tmp_path / 'empty', [[3], []], POLYGON), 1)
+    assert empty.masks.shape == (0, HEIGHT, WIDTH) and len(empty) == 0
+
+
+def test_picture_undoes_resizing_padding_and_channel_order():
+    image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)  # BGR
+    image[:, :30] = (200, 100, 0)
+    packed = np.full((HEIGHT * 2 + 8, WIDTH * 2 + 8, 3), 255, dtype=np.uint8)  # padded at the right and the bottom
+    packed[: HEIGHT * 2, : WIDTH * 2] = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    meta = {'ori_shape': (HEIGHT, WIDTH), 'scale_factor': (2.0, 2.0)}
+    inputs = torch.from_numpy(packed).permute(2, 0, 1)
+    np.testing.assert_array_equal(_as_picture(inputs, meta), image[..., ::-1])
+    stretched = _as_picture(inputs.float() / 1000, meta)  # floats fill 0..255
+    np.testing.assert_array_equal(stretched[0, 0], [0, 128, 255])

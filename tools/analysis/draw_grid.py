@@ -1,0 +1,43 @@
+"""Draws input, ground truth and prediction side by side for images of a config's test set."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmdet_ir.visualization import draw_predictions
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/analysis/draw_grid.py configs/ir/mask_rcnn_bnsa.py '
+        'work_dirs/mask_rcnn_bnsa/epoch_100.pth --out grid.png --num 6',
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='trained weights')
+    parser.add_argument('--out', required=True, help='picture to write; its ending decides the format')
+    parser.add_argument('--num', type=int, default=6, help='how many images (default: 6), chosen to show all classes')
+    parser.add_argument('--indices', type=int, nargs='+', help='draw these images of the test set instead')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score drawn (default: 0.3)')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings key=value over the config')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    indices = draw_predictions(
+        args.config,
+        args.checkpoint,
+        args.out,
+        num=args.num,
+        score_thr=args.score_thr,
+        indices=args.indices,
+        device=args.device,
+        cfg_options=args.cfg_options,
+    )
+    print(f'{args.out}: test images {" ".join(map(str, indices))}')
+
+
+if __name__ == '__main__':
+    main()
