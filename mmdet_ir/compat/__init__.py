@@ -2,15 +2,24 @@
 
 import functools
 
-from .checkpoint import allow_checkpoint_types, guard_checkpoint_loading
-from .operators import operator_backend, serve_operators
+from .operators import operator_backend
+from .requirements import require_working_setup
 
 __all__ = ['apply', 'operator_backend']
 
 
 @functools.cache
 def apply() -> None:
-    """Prepares this process; safe to call more than once."""
-    serve_operators()
-    allow_checkpoint_types()
-    guard_checkpoint_loading()
+    """Prepares this process; calls after the first return at once.
+
+    Raises:
+        ImportError: When the installation cannot work; the message says how to mend it.
+    """
+    require_working_setup()
+    from . import amp, checkpoint, distributed, operators
+
+    operators.serve_operators()
+    checkpoint.allow_checkpoint_types()
+    checkpoint.guard_checkpoint_loading()
+    distributed.support_cpu_launchers()
+    amp.register()

@@ -67,7 +67,7 @@ def _refusal(filename: str, message: str) -> str:
     name = match[1] or match[2]
     return (
         f'{filename}: refused, because loading it would run {name!r}, which is not plain data: a checkpoint can carry '
-        'code, so only tensors, numbers, text, numpy arrays and mmengine log buffers are accepted (weights_only=True). '
+        'code, so only tensors, numbers, text, numpy arrays and mmengine log buffers load (weights_only=True). '
         "Get a file that holds only these, e.g. its 'state_dict' alone. If this is a harmless data type of your own, "
         'allow it with torch.serialization.add_safe_globals in a module that your config lists in custom_imports.'
     )

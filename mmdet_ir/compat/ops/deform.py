@@ -152,7 +152,10 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """As :func:`deform_conv_forward`, each sample times ``mask`` (N, deformable_group * kH * kW, h, w), plus ``bias``."""
+    """As :func:`deform_conv_forward`, with ``bias``, and each sample times ``mask``.
+
+    ``mask`` is (N, deformable_group * kernel_h * kernel_w, h, w).
+    """
     geometry = _geometry((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w), group, deformable_group)
     output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
 

@@ -83,13 +83,18 @@ def roi_align_backward(
     )
 
 
-def _bin_edges(start: Tensor, stop: Tensor, bins: int, limit: int) -> tuple[list[list[int]], list[list[int]]]:
-    """First cell and cell after the last of each bin, (R, bins), clipped to the feature map."""
-    steps = torch.arange(bins + 1, device=start.device, dtype=start.dtype)
-    edges = steps * ((stop - start) / bins)[:, None] + start[:, None]
+def _bin_cells(start: Tensor, stop: Tensor, bins: int, limit: int) -> tuple[Tensor, Tensor, list[int]]:
+    """First cell and number of cells of each bin, (R, bins), within the map; and the longest bin of each RoI."""
+    edges = torch.arange(bins + 1, device=start.device) * ((stop - start) / bins)[:, None] + start[:, None]
     first = edges[:, :-1].floor().clamp(0, limit).long()
-    last = edges[:, 1:].ceil().clamp(0, limit).long()
-    return first.tolist(), last.tolist()
+    count = edges[:, 1:].ceil().clamp(0, limit).long() - first
+    return first, count, count.amax(dim=1).tolist()
+
+
+def _cells_of_roi(first: Tensor, count: Tensor, longest: int) -> Tensor:
+    """(bins, longest) cells; a shorter bin repeats its last cell, which leaves its maximum as it is."""
+    steps = torch.arange(longest, device=first.device)
+    return first[:, None] + steps.minimum((count[:, None] - 1).clamp(min=0))
 
 
 def roi_pool_forward(
@@ -118,20 +123,19 @@ def roi_pool_forward(
     height, width = input.shape[-2:]
     images, boxes = rois[:, 0].long().tolist(), upcast(rois)[0]
     low, high = boxes[:, 1:3] * spatial_scale, (boxes[:, 3:5] + 1) * spatial_scale
-    malformed = (high <= low).any(dim=1)
-    columns = _bin_edges(low[:, 0], high[:, 0], pooled_width, width)
-    rows = _bin_edges(low[:, 1], high[:, 1], pooled_height, height)
-    cells = torch.arange(height * width, device=input.device).view(height, width)
+    left, columns, widest = _bin_cells(low[:, 0], high[:, 0], pooled_width, width)
+    top, rows, tallest = _bin_cells(low[:, 1], high[:, 1], pooled_height, height)
+    filled = (high > low).all(dim=1)[:, None, None] & (rows > 0)[:, :, None] & (columns > 0)[:, None, :]
     output.zero_()
     argmax.fill_(-1)
-    for roi in torch.nonzero(~malformed).flatten().tolist():
-        for y, (top, bottom) in enumerate(zip(rows[0][roi], rows[1][roi], strict=True)):
-            for x, (left, right) in enumerate(zip(columns[0][roi], columns[1][roi], strict=True)):
-                if bottom <= top or right <= left:
-                    continue
-                values, places = input[images[roi], :, top:bottom, left:right].flatten(1).max(dim=1)
-                output[roi, :, y, x] = values
-                argmax[roi, :, y, x] = cells[top:bottom, left:right].flatten()[places].to(argmax.dtype)
+    for roi in filled.flatten(1).any(dim=1).nonzero().flatten().tolist():
+        y = _cells_of_roi(top[roi], rows[roi], tallest[roi]).clamp(max=height - 1)
+        x = _cells_of_roi(left[roi], columns[roi], widest[roi]).clamp(max=width - 1)
+        cells = (y[:, None, :, None] * width + x[None, :, None, :]).flatten(2)
+        values, best = input[images[roi]].flatten(1)[:, cells].max(dim=-1)
+        places = cells.expand(len(values), -1, -1, -1).gather(-1, best[..., None]).squeeze(-1)
+        output[roi] = torch.where(filled[roi], values, 0)
+        argmax[roi] = torch.where(filled[roi], places, -1).to(argmax.dtype)
 
 
 def roi_pool_backward(
