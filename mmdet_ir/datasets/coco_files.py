@@ -1,0 +1,331 @@
+"""Reading, checking, writing, merging and splitting of COCO annotation files.
+
+A data set of this project is a folder with ``annotations/{train,val}.json`` and ``images/``, ``file_name`` being
+relative to the latter. Nothing here needs torch.
+"""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from tqdm import tqdm
+
+CLASSES = ('human', 'car', 'bicycle', 'uav')
+SPLITS = ('train', 'val')
+SHOWN = 5  # entries that an error message names
+
+
+def class_categories() -> list[dict]:
+    """The COCO ``categories`` of every data set that this project writes: ids 1 to 4."""
+    return [{'id': i, 'name': name} for i, name in enumerate(CLASSES, start=1)]
+
+
+def read_coco(path: str | Path) -> dict:
+    """Read a COCO file and check it with ``check_coco``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON or not a sound COCO file. The message names file and entry.
+    """
+    coco = read_json(path)
+    check_coco(coco, path)
+    return coco
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a file that holds one JSON object, such as a COCO file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'annotation file not found: {path}')
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: expected a JSON object with images, annotations and categories, got a '
+                         f'{type(content).__name__}')  # fmt: skip
+    return content
+
+
+def check_coco(coco: dict, path: str | Path) -> None:
+    """Check the parts of a COCO dictionary that everything else relies on.
+
+    Args:
+        coco: The dictionary.
+        path: Where it comes from, for the messages.
+
+    Raises:
+        ValueError: If a section is missing, there are no images, an id occurs twice, a file name leaves the image
+            folder, an annotation refers to an unknown image or category, or a box is not ``[x, y, w, h]`` with
+            positive width and height.
+    """
+    for section in ('images', 'annotations', 'categories'):
+        if not isinstance(coco.get(section), list):
+            raise ValueError(f'{path}: expected a list "{section}", got {type(coco.get(section)).__name__}')
+        _require_keys(coco[section], section, path)
+        ids = Counter(entry['id'] for entry in coco[section])
+        _refuse(path, f'ids that occur more than once in "{section}"', [i for i, n in ids.items() if n > 1])
+    if not coco['images']:
+        raise ValueError(f'{path}: "images" is empty')
+    if not coco['categories']:
+        raise ValueError(f'{path}: "categories" is empty')
+    for image in coco['images']:
+        check_file_name(image['file_name'], f'{path}, image id {image["id"]}')
+    image_ids = {image['id'] for image in coco['images']}
+    category_ids = {category['id'] for category in coco['categories']}
+    annotations = coco['annotations']
+    _refuse(path, 'annotations of an image id that is not in "images"; annotation ids',
+            [a['id'] for a in annotations if a['image_id'] not in image_ids])  # fmt: skip
+    _refuse(path, 'annotations of a category id that is not in "categories"; annotation ids',
+            [a['id'] for a in annotations if a['category_id'] not in category_ids])  # fmt: skip
+    _refuse(path, 'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
+            [a['id'] for a in annotations if not _is_box(a['bbox'])])  # fmt: skip
+
+
+def _require_keys(entries: list, section: str, path: str | Path) -> None:
+    required = {
+        'images': ('id', 'file_name', 'width', 'height'),
+        'annotations': ('id', 'image_id', 'category_id', 'bbox'),
+        'categories': ('id', 'name'),
+    }[section]
+    for index, entry in enumerate(entries):
+        missing = [key for key in required if key not in entry] if isinstance(entry, dict) else required
+        if missing:
+            shown = f'id {entry["id"]}' if isinstance(entry, dict) and 'id' in entry else f'number {index}'
+            raise ValueError(f'{path}: entry {shown} of "{section}" lacks {", ".join(missing)}')
+
+
+def _is_box(box: object) -> bool:
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(v, int | float) and abs(v) < float('inf') for v in box)
+        and box[2] > 0
+        and box[3] > 0
+    )
+
+
+def _refuse(path: str | Path, what: str, entries: list) -> None:
+    if entries:
+        more = f' and {len(entries) - SHOWN} more' if len(entries) > SHOWN else ''
+        raise ValueError(f'{path}: {len(entries)} {what}: {", ".join(map(str, entries[:SHOWN]))}{more}')
+
+
+def check_file_name(name: object, where: str) -> str:
+    """Return ``name`` if it is a relative path that stays in its folder, else raise ``ValueError``."""
+    parts = PurePosixPath(name.replace('\\', '/')).parts if isinstance(name, str) else ()
+    if not parts or '..' in parts or parts[0].startswith('/') or ':' in parts[0] or '\0' in name:
+        raise ValueError(f'{where}: expected a file name inside the image folder, got {name!r}')
+    return name
+
+
+def write_coco(coco: dict, path: str | Path) -> None:
+    """Write a COCO file: under a temporary name first, so that a file of the final name is always complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        temporary.write_text(json.dumps(coco, separators=(',', ':')), encoding='utf-8')
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that takes the place of ``out`` when the block ends without an error.
+
+    Raises:
+        FileExistsError: If ``out`` is not empty and ``overwrite`` is not set, or if it holds anything but a data set
+            (``annotations/`` and ``images/``), which is never deleted.
+    """
+    out = Path(out).resolve()
+    present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f'expected a folder for the output, got the file {out}')
+    if present and not overwrite:
+        raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace it')
+    if present and not set(present) <= {'annotations', 'images'}:
+        raise FileExistsError(
+            f'will not overwrite {out}: it holds more than a data set, e.g. '
+            f'{[name for name in present if name not in ("annotations", "images")][:SHOWN]}'
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f'.{out.name}.{os.getpid()}.partial')
+    old = out.with_name(f'.{out.name}.{os.getpid()}.old')
+    try:
+        (temporary / 'annotations').mkdir(parents=True)
+        (temporary / 'images').mkdir()
+        yield temporary
+        if out.exists():
+            os.replace(out, old)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def count_instances(coco: dict) -> dict[str, int]:
+    """Instances per class name, those with ``iscrowd`` (ignored regions) left out."""
+    names = {category['id']: category['name'] for category in coco['categories']}
+    counts = Counter(names[a['category_id']] for a in coco['annotations'] if not a.get('iscrowd'))
+    return {name: counts[name] for name in names.values()}
+
+
+def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool = False) -> dict[str, dict]:
+    """Merge data sets of this project's layout into one with the project's four classes.
+
+    Ids are numbered anew, categories are mapped by name, and the images of ``SRC`` go to ``images/<name of SRC>/``
+    as hard links where the file system allows it, else as copies. Each source's ``info`` and ``licenses`` are kept.
+
+    Args:
+        out: Folder of the merged data set.
+        sources: Folders with ``annotations/{train,val}.json`` and ``images/``.
+        overwrite: Whether to replace a data set that is in ``out``.
+
+    Returns:
+        The merged COCO dictionary of each split.
+
+    Raises:
+        FileNotFoundError: If a source lacks a split or an image.
+        ValueError: If two sources share a folder name, or a category is not one of ``CLASSES``.
+    """
+    sources = [Path(source).resolve() for source in sources]
+    names = [source.name for source in sources]
+    _refuse(out, 'sources share a folder name', [name for name, n in Counter(names).items() if n > 1])
+    if any(source == Path(out).resolve() for source in sources):
+        raise ValueError(f'{out} is one of the sources; expected another output folder')
+    files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
+    merged = {}
+    with output_folder(out, overwrite) as folder:
+        for split in SPLITS:
+            merged[split] = coco = {
+                'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},
+                'licenses': [],
+                'categories': class_categories(),
+                'images': [],
+                'annotations': [],
+            }
+            for source in sources:
+                _append_source(coco, files[source, split], source, folder / 'images' / source.name)
+            write_coco(coco, folder / 'annotations' / f'{split}.json')
+    return merged
+
+
+def _append_source(coco: dict, path: Path, source: Path, image_folder: Path) -> None:
+    """Append one source's split to ``coco`` and link or copy its images."""
+    part = read_coco(path)
+    unknown = [c['name'] for c in part['categories'] if c['name'] not in CLASSES]
+    _refuse(path, f'categories that are none of {", ".join(CLASSES)}', unknown)
+    category_ids = {c['id']: CLASSES.index(c['name']) + 1 for c in part['categories']}
+    coco['info']['sources'][source.name] = part.get('info', {})
+    license_ids = {}
+    for entry in part.get('licenses', []):
+        plain = {key: value for key, value in entry.items() if key != 'id'}
+        known = next((e['id'] for e in coco['licenses'] if {**e, 'id': None} == {**plain, 'id': None}), None)
+        if known is None:
+            known = len(coco['licenses']) + 1
+            coco['licenses'].append({'id': known, **plain})
+        license_ids[entry.get('id')] = known
+    image_ids = {}
+    for image in tqdm(part['images'], desc=f'{source.name}/{path.stem}', unit='image'):
+        image_ids[image['id']] = len(coco['images']) + 1
+        link_or_copy(source / 'images' / image['file_name'], image_folder / image['file_name'])
+        entry = {**image, 'id': image_ids[image['id']], 'file_name': f'{source.name}/{image["file_name"]}',
+                 'source': source.name}  # fmt: skip
+        if 'license' in image:
+            entry['license'] = license_ids.get(image['license'])
+        coco['images'].append(entry)
+    first = len(coco['annotations']) + 1
+    coco['annotations'] += [
+        {**a, 'id': i, 'image_id': image_ids[a['image_id']], 'category_id': category_ids[a['category_id']]}
+        for i, a in enumerate(part['annotations'], start=first)
+    ]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link ``source`` to ``target``; copy where the file system does not allow links."""
+    if not source.is_file():
+        raise FileNotFoundError(f'image not found: {source}')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        if target.exists():
+            raise
+        shutil.copyfile(source, target)
+
+
+def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None) -> tuple[dict, dict]:
+    """Split a COCO dictionary reproducibly into training and validation part, stratified by class.
+
+    Groups (single images without ``group_by``) are taken one by one, those with the most instances first and ties in
+    an order drawn from ``seed``; each goes to the part that is then nearer to its share of images and of every
+    class's instances. Without ``group_by``, the number of images is exactly ``round(ratio * images)``.
+
+    Args:
+        coco: A dictionary that passes ``check_coco``.
+        ratio: Share of the training part, between 0 and 1.
+        seed: Seed of the order.
+        group_by: Field of the images, such as ``clip`` or ``date``. Images of equal value stay together.
+
+    Returns:
+        Training and validation dictionary. Ids and all other fields are kept.
+
+    Raises:
+        ValueError: If ``ratio`` is not between 0 and 1, an image lacks the field ``group_by``, or there are fewer
+            than two groups.
+    """
+    if not 0 < ratio < 1:
+        raise ValueError(f'expected a ratio between 0 and 1, got {ratio}')
+    images = coco['images']
+    if group_by:
+        lacking = [image['id'] for image in images if image.get(group_by) is None]
+        _refuse('--group-by', f'images lack the field "{group_by}"; image ids', lacking)
+    keys = [str(image[group_by]) if group_by else image['id'] for image in images]
+    groups = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    if len(groups) < 2:
+        raise ValueError(f'expected at least 2 {group_by or "image"}s to split, got {len(groups)}')
+    group_of = {image['id']: groups[key] for image, key in zip(images, keys, strict=True)}
+    column = {category['id']: i for i, category in enumerate(coco['categories'], start=1)}
+    counts = np.zeros((len(groups), len(column) + 1))
+    np.add.at(counts, (list(group_of.values()), 0), 1)
+    for annotation in coco['annotations']:
+        counts[group_of[annotation['image_id']], column[annotation['category_id']]] += 1
+    in_train = _assign_groups(counts, ratio, seed, exact=not group_by)
+
+    def part(wanted: bool) -> dict:
+        return {
+            **coco,
+            'images': [image for image in images if in_train[group_of[image['id']]] == wanted],
+            'annotations': [a for a in coco['annotations'] if in_train[group_of[a['image_id']]] == wanted],
+        }
+
+    return part(True), part(False)
+
+
+def _assign_groups(counts: np.ndarray, ratio: float, seed: int, exact: bool) -> np.ndarray:
+    """Which groups go to training: ``[G]`` bool, from ``counts`` ``[G, 1 + classes]`` of images and instances."""
+    share = counts / np.maximum(counts.sum(axis=0), 1)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-share[order].sum(axis=1), kind='stable')]
+    room = np.array([round(ratio * len(counts)), 0])
+    room[0] = min(max(room[0], 1), len(counts) - 1)
+    room[1] = len(counts) - room[0]
+    if not exact:  # only keep both parts from being empty
+        room[:] = len(counts) - 1
+    wanted = np.array([[ratio], [1 - ratio]])
+    filled = np.zeros((2, counts.shape[1]))
+    in_train = np.zeros(len(counts), bool)
+    for group in order:
+        # Going to training is better if training lacks more of what the group holds, relative to its share.
+        lack = ((wanted - filled) / wanted) @ share[group]
+        side = int(lack[1] > lack[0]) if room.all() else int(room[0] == 0)
+        filled[side] += share[group]
+        room[side] -= 1
+        in_train[group] = side == 0
+    return in_train

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Merge data sets (annotations/{train,val}.json and images/ each) into one with the four classes."""
+
+import argparse
+import sys
+
+from mmdet_ir.datasets.coco_files import count_instances, merge_data_sets
+
+EPILOG = """\
+example:
+  python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
+Images are hard-linked where the file system allows it, so the merged set takes next to no space.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('out', metavar='OUT', help='folder to write')
+    parser.add_argument('sources', metavar='SRC', nargs='+', help='folders to merge')
+    parser.add_argument('--overwrite', action='store_true', help='replace the data set that is in OUT')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        merged = merge_data_sets(args.out, args.sources, args.overwrite)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    for split, coco in merged.items():
+        print(f'{split}: {len(coco["images"])} images, {count_instances(coco)}')
+
+
+if __name__ == '__main__':
+    main()
