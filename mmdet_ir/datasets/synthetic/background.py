@@ -8,17 +8,28 @@ import numpy as np
 from .geometry import Part, Pose, ball, face, limb
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 4) -> np.ndarray:
-    """Smooth fractal noise, float32 [h, w], mean 0, standard deviation 1; ``cell``: its largest grain, pixels."""
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float, power: float = 1.7, aspect: float = 1.0
+) -> np.ndarray:
+    """Random texture with a power-law spectrum, as natural surfaces have; it repeats without a seam.
+
+    Args:
+        rng: to draw from.
+        shape: height and width, pixels.
+        cell: size of the largest grains, pixels.
+        power: of the spectrum's decay; larger is smoother.
+        aspect: how much longer the grains are along a row than along a column.
+
+    Returns:
+        float32 [h, w] with mean 0 and standard deviation 1.
+    """
     height, width = shape
-    total = np.zeros(shape, np.float32)
-    for octave in range(octaves):
-        step = max(cell / 2**octave, 1.0)
-        grid = rng.standard_normal((int(height / step) + 3, int(width / step) + 3)).astype(np.float32)
-        large = cv2.resize(grid, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
-        dy, dx = (int(n) for n in rng.integers(0, int(step) + 1, 2))
-        total += large[dy : dy + height, dx : dx + width] * 0.55**octave
-    return (total - total.mean()) / max(float(total.std()), 1e-6)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None] * aspect)
+    spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+    spectrum *= (frequency**2 + cell**-2) ** (-power / 2)
+    spectrum[0, 0] = 0
+    texture = np.fft.irfft2(spectrum, s=shape)
+    return (texture / max(float(texture.std()), 1e-12)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -103,20 +114,20 @@ def paint_ground(rng: np.random.Generator, view: View, sign: int, base: float) -
     """Soil, grass, roads with lanes and parking bays, shadows and the slow gradients of a real ground."""
     width, height = view.size
     x, d, fx, fd = view.ground()
-    tile = noise(rng, (256, 256), 64, 6)
-    fine = noise(rng, (256, 256), 6, 3)
-    meters = rng.uniform(0.12, 0.25)  # of the ground a texel covers
+    tile, fine = noise(rng, (256, 256), 60, 1.9), noise(rng, (256, 256), 4, 1.2)
+    meters, turn = rng.uniform(0.12, 0.25), rng.uniform(0, np.pi)  # of the ground a texel covers
     fade = np.clip(meters / fd, 0.1, 1)
-    u, v = (x / meters) % 512, (d / meters) % 512
-    u, v = (np.where(t < 256, t, 511.5 - t).astype(np.float32) for t in (u, v))  # mirrored tiles
+    cos, sin, start = np.cos(turn), np.sin(turn), rng.uniform(0, 256, 2)
+    u = (((x * cos + d * sin) / meters + start[0]) % 256).astype(np.float32)
+    v = (((d * cos - x * sin) / meters + start[1]) % 256).astype(np.float32)
 
     def look(texture: np.ndarray) -> np.ndarray:
-        return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     large, small = look(tile), look(fine) * fade
-    temperature = base + 0.5 * large + rng.uniform(0.15, 0.5) * small
+    temperature = base + rng.uniform(0.3, 0.7) * large + rng.uniform(0.15, 0.4) * small
     patch = np.clip((look(np.roll(tile, 77, axis=(0, 1))) - rng.uniform(0.2, 1.0)) * 3, 0, 1)
-    temperature += patch * (rng.uniform(-2.5, 1.5) + 0.5 * small)
+    temperature += patch * np.sqrt(fade) * (rng.uniform(-2.5, 1.5) + 0.5 * small)
     roads = []
     warm = rng.uniform(1.0, 3.5) if sign < 0 or rng.random() < 0.6 else rng.uniform(-2.0, 0.5)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.15, 0.6, 0.25]))):
@@ -134,7 +145,7 @@ def paint_ground(rng: np.random.Generator, view: View, sign: int, base: float) -
     temperature += _shadows(rng, view, (x, d)) * (1 if sign < 0 else 0.5)
     tilt = rng.normal(0, 0.8, 2)
     rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
-    temperature = temperature + tilt[0] * rows + tilt[1] * columns + 0.5 * noise(rng, (height, width), width / 2, 2)
+    temperature = temperature + tilt[0] * rows + tilt[1] * columns + 0.4 * noise(rng, (height, width), width / 2, 2.5)
     return Background(temperature.astype(np.float32), roads)
 
 
@@ -193,12 +204,11 @@ def paint_sky(rng: np.random.Generator, view: View, base: float, clear: float) -
     climb = np.clip((view.horizon - rows) / max(view.horizon, 1), 0, 1)
     sky = base - clear * climb ** rng.uniform(0.5, 1.1) + np.zeros((1, width), np.float32)
     if rng.random() < 0.65:
-        field_ = noise(rng, (height, width), width * rng.uniform(0.2, 0.5), 5)
-        stretched = cv2.resize(field_[: height // 2], (width, height), interpolation=cv2.INTER_LINEAR)
-        cover = np.clip((stretched - rng.uniform(-0.6, 1.2)) * rng.uniform(0.6, 1.5), 0, 1)
-        sky += cover * clear * rng.uniform(0.15, 0.6) * (1 + 0.15 * field_)
+        clouds = noise(rng, (height, width), width * rng.uniform(0.1, 0.4), rng.uniform(1.7, 2.2), rng.uniform(2, 5))
+        cover = np.clip((clouds - rng.uniform(-0.6, 1.2)) * rng.uniform(0.5, 1.2), 0, 1)
+        sky += cover * clear * rng.uniform(0.15, 0.6) * (1 + 0.15 * clouds)
     else:
-        sky += 0.15 * noise(rng, (height, width), width / 2, 2)
+        sky += 0.15 * noise(rng, (height, width), width / 2, 2.5, 3.0)
     return sky.astype(np.float32)
 
 
@@ -208,10 +218,11 @@ def paint_skyline(rng: np.random.Generator, temperature: np.ndarray, view: View,
     rows = np.arange(height)[:, None]
     for layer in range(int(rng.integers(1, 3))):
         tall = rng.uniform(0.02, 0.09) * height / (layer + 0.7)
-        crest = view.horizon - tall * (1 + 0.35 * noise(rng, (1, width), width / rng.uniform(2, 12), 5)[0])
-        grain = noise(rng, (height, width), 5, 3)
+        shape = noise(rng, (1, width), width / rng.uniform(3, 12), 1.4)[0]
+        crest = view.horizon - tall * np.maximum(1 + rng.uniform(0.05, 0.3) * shape, 0.1)
+        grain = noise(rng, (height, width), 6, 1.0, 0.25)  # upright, as trunks
         inside = np.clip(rows - crest[None] + 0.5, 0, 1) * np.clip(view.horizon - rows + 1, 0, 1)
-        heat = base + rng.normal(0.5, 1.2) + 0.5 * grain - 0.8 * np.clip((crest[None] + tall / 2 - rows) / tall, -1, 1)
+        heat = base + rng.normal(0.5, 1.2) + 0.4 * grain - 0.8 * np.clip((crest[None] + tall / 2 - rows) / tall, -1, 1)
         temperature += inside * (heat - temperature)
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1]))):
         w, h = (int(rng.uniform(a, b) * height) for a, b in ((0.08, 0.3), (0.05, 0.2)))
@@ -222,7 +233,7 @@ def paint_skyline(rng: np.random.Generator, temperature: np.ndarray, view: View,
 def _house_front(rng, temperature: np.ndarray, box: tuple[int, int, int, int], wall: float) -> None:
     left, top, right, bottom = box
     height, width = bottom - top, right - left
-    front = wall + 0.25 * noise(rng, (height, width), max(width / 2, 4), 3)
+    front = wall + 0.25 * noise(rng, (height, width), max(width / 2, 4))
     front += np.linspace(-0.4, 0.4, height, dtype=np.float32)[:, None]
     front[: max(1, height // 12)] -= 1.5  # the roof's edge sees the sky
     pitch, size = rng.uniform(6, 11), rng.uniform(0.4, 0.6)
@@ -237,14 +248,14 @@ def _house_front(rng, temperature: np.ndarray, box: tuple[int, int, int, int], w
 
 def tree(rng: np.random.Generator, heat: float) -> list[Part]:
     """A crown of leaves on a trunk, 3 to 7 metres tall; parts of instance 0 (nobody's)."""
-    tall, wide = rng.uniform(3, 7), rng.uniform(0.8, 1.8)
+    tall, wide = rng.uniform(3, 7), rng.uniform(1.0, 2.4)
     parts = [limb((0, 0, 0), (0, 0, tall * 0.6), 0.12, heat + 1.0, owner=0)]
-    for _ in range(60):
+    for _ in range(90):
         direction = rng.standard_normal(3)
         direction /= np.linalg.norm(direction)
         center = np.array([0, 0, tall * 0.65]) + direction * [wide, wide, tall * 0.3] * rng.uniform(0.4, 1)
-        leaf = heat + 0.9 * direction[2] + rng.normal(0, 0.4)
-        parts.append(ball(center, rng.uniform(0.12, 0.3) * wide, leaf, owner=0))
+        leaf = heat - 0.7 * direction[2] + rng.normal(0, 0.5)
+        parts.append(ball(center, rng.uniform(0.08, 0.25) * wide, leaf, owner=0))
     return parts
 
 
@@ -277,19 +288,20 @@ def house(rng: np.random.Generator, heat: float) -> list[Part]:
     """A box with windows and a flat roof."""
     a, b, h = rng.uniform(4, 9), rng.uniform(3, 6), rng.uniform(3, 8)
     corners = [(-a, -b), (a, -b), (a, b), (-a, b)]
-    parts = [face([(*c, h) for c in corners], heat - rng.uniform(0, 2.5), owner=0)]
+    parts = [face([(*c, h) for c in corners], heat - rng.uniform(0, 2.5), owner=0, cull=True)]
     for i in range(4):
         p, q = np.array(corners[i]), np.array(corners[(i + 1) % 4])
         wall = heat + rng.normal(0, 0.8)
-        parts.append(face([(*p, 0), (*q, 0), (*q, h), (*p, h)], wall, owner=0))
-        outward = np.array([(q - p)[1], -(q - p)[0]]) / np.linalg.norm(q - p) * 0.05
+        parts.append(face([(*p, 0), (*q, 0), (*q, h), (*p, h)], wall, owner=0, cull=True))
+        outward = np.array([(q - p)[1], -(q - p)[0]]) / np.linalg.norm(q - p) * 0.02
         count = max(int(np.linalg.norm(q - p) / 2.2), 1)
         for z in np.arange(1.0, h - 1.5, 2.8):
             for k in range(count):
                 left, right = (p + (q - p) * ((k + t) / count) + outward for t in (0.25, 0.75))
                 pane = wall + (2.5 if rng.random() < 0.2 else -1.5)
-                parts.append(face([(*left, z), (*right, z), (*right, z + 1.4), (*left, z + 1.4)], pane, owner=0))
+                rows = [(*left, z), (*right, z), (*right, z + 1.4), (*left, z + 1.4)]
+                parts.append(face(rows, pane, owner=0, cull=True, bias=a + b))
     for _ in range(3):
         x, y = rng.uniform(-a + 1, a - 1), rng.uniform(-b + 1, b - 1)
-        parts.append(limb((x, y, h), (x, y, h + 0.5), 0.4, heat + 2.0, owner=0))
+        parts.append(limb((x, y, h), (x, y, h + 0.5), 0.4, heat + 1.5, owner=0, bias=a + b))
     return parts

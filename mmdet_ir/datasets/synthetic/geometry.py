@@ -21,6 +21,8 @@ class Part:
         opacity: 1 hides what is behind; spokes and spinning rotors let it through.
         owner: number of the instance in its sprite, from 1; 0 belongs to no instance.
         silhouette: whether the part counts for the instance's mask.
+        cull: a face whose corners run counter-clockwise as seen from outside; left out when seen from behind.
+        bias: metres by which the part counts as nearer when the parts are put in order.
     """
 
     points: np.ndarray
@@ -29,6 +31,8 @@ class Part:
     opacity: float = 1.0
     owner: int = 1
     silhouette: bool = True
+    cull: bool = False
+    bias: float = 0.0
 
 
 def ball(center: Sequence[float], radius: float, temperature: float, **kwargs) -> Part:
@@ -120,6 +124,12 @@ def _outline(part: Part, uv: np.ndarray, scale: float, min_width: float) -> np.n
     return cv2.convexHull(points.astype(np.float32))[:, 0]
 
 
+def _turns_clockwise(polygon: np.ndarray) -> bool:
+    """Whether [K, 2] pixel positions (v downwards) run clockwise to the eye."""
+    u, v = polygon.T
+    return float(np.dot(u, np.roll(v, -1)) - np.dot(v, np.roll(u, -1))) > 0
+
+
 def rasterize(parts: list[Part], pose: Pose, size: tuple[int, int], min_width: float = 1.3) -> Sprite | None:
     """Draw the parts, far ones first, with coverage anti-aliasing.
 
@@ -151,9 +161,11 @@ def rasterize(parts: list[Part], pose: Pose, size: tuple[int, int], min_width: f
     temperature, alpha = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     owner = np.zeros(shape, np.uint8)
     full = [np.zeros(shape, np.uint8) for _ in range(max(p.owner for p in parts))]
-    order = sorted(range(len(parts)), key=lambda i: -float(depth[spans[i]].mean()))
+    order = sorted(range(len(parts)), key=lambda i: parts[i].bias - float(depth[spans[i]].mean()))
     for i in order:
         part = parts[i]
+        if part.cull and _turns_clockwise(outlines[i]):
+            continue
         polygon = np.round(((outlines[i] - low) * factor - 0.5) * (1 << _SHIFT)).astype(np.int32)
         if part.opacity >= 1:
             cv2.fillPoly(temperature, [polygon], float(part.temperature), shift=_SHIFT)

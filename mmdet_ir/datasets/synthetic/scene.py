@@ -1,7 +1,7 @@
 """Put a scene together: view, background, targets and what hides them, camera."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class _Stage:
             if max(width, height) > limit or any(_overlap(box, other) > 0.35 for other in self.boxes):
                 return False
             self.boxes.append(box)
-            gain = self.rng.uniform(0.25, 0.5) if self.rng.random() < 0.1 else self.rng.uniform(0.7, 1.3)
+            gain = self.rng.uniform(0.3, 0.55) if self.rng.random() < 0.1 else self.rng.uniform(0.75, 1.3)
             self.items.append(_Item(sprite, depth, labels, None, gain))
         else:
             self.items.append(_Item(sprite, depth, (), 0.0))
@@ -133,8 +133,9 @@ def _random_view(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> 
     return View(kind, size, horizon=height * rng.uniform(0.05, 0.35), focal=focal, height=rng.uniform(3.5, 9))
 
 
-def _texture(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return background.noise(rng, shape, max(4, max(shape) / 4), 2)
+def _texture(rng: np.random.Generator, shape: tuple[int, int], grains: float) -> np.ndarray:
+    """Uneven heat over an object; about ``grains`` spots along its longer side."""
+    return background.noise(rng, shape, max(2.0, max(shape) / grains), 1.7)
 
 
 def _compose(stage: _Stage, empty: Background) -> tuple[np.ndarray, np.ndarray, list[int], list[int]]:
@@ -159,7 +160,9 @@ def _compose(stage: _Stage, empty: Background) -> tuple[np.ndarray, np.ndarray, 
         if item.heat is None:
             inside = owner > 0
             surroundings = temperature[here][inside] if inside.any() else temperature[here]
-            heat = heat + float(np.median(surroundings)) + 0.35 * item.gain * _texture(stage.rng, (h, w))[cut]
+            heat = heat + float(np.median(surroundings)) + 0.35 * item.gain * _texture(stage.rng, (h, w), 4.0)[cut]
+        else:
+            heat = heat + 0.35 * _texture(stage.rng, (h, w), 12.0)[cut]
         temperature[here] += alpha * (heat - temperature[here])
         region = owners[here]
         region[(alpha >= 0.5) & (owner == 0)] = 0
@@ -245,7 +248,7 @@ def _ground_scene(stage: _Stage) -> Background:
     empty.temperature = np.where(rows < view.horizon, sky, empty.temperature).astype(np.float32)
     background.paint_skyline(rng, empty.temperature, view, stage.base)
     unit = view.size[0] / 320
-    warmth = rng.uniform(-2.5, 1.5)
+    warmth = rng.uniform(-2.5, 1.5) if stage.sign > 0 else rng.uniform(-5, -1.5)
     _scatter(stage, background.house, int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15])), 0.5, 3 * unit, 7 * unit)
     _scatter(stage, background.tree, int(rng.integers(0, 5)), warmth, 4 * unit, 12 * unit)
     _scatter(stage, background.bush, int(rng.integers(0, 5)), warmth, 6 * unit, 25 * unit)
@@ -261,7 +264,14 @@ def _aerial_scene(stage: _Stage) -> Background:
     rng, view = stage.rng, stage.view
     empty = background.paint_ground(rng, view, stage.sign, stage.base)
     _scatter(stage, background.house, int(rng.choice([0, 1], p=[0.7, 0.3])), 0.5, 0, 0)
-    _scatter(stage, background.tree, int(rng.integers(0, 7)), rng.uniform(-3, 1), 0, 0)
+    _scatter(
+        stage,
+        background.tree,
+        int(rng.integers(0, 9)),
+        rng.uniform(-4, 0.5) if stage.sign > 0 else rng.uniform(-6, -2),
+        0,
+        0,
+    )
     chances = {'human': 0.27, 'car': 0.38, 'bicycle': 0.15, 'rider': 0.2}
     _fill(stage, empty, _kinds(rng, 5.0, chances), 0, 0)
     return empty
@@ -284,9 +294,9 @@ def _sky_scene(stage: _Stage) -> Background:
     inside = view.horizon < view.size[1]
     if inside:
         rows = np.arange(view.size[1])[:, None]
-        ground = stage.base + background.noise(rng, sky.shape, 20, 4) * 0.5
+        ground = stage.base + 0.5 * background.noise(rng, sky.shape, 30, 1.5, 3.0)
         sky = np.where(rows >= view.horizon, ground, sky).astype(np.float32)
-        background.paint_skyline(rng, sky, replace(view), stage.base + rng.uniform(0, 2))
+        background.paint_skyline(rng, sky, view, stage.base + rng.uniform(0, 2))
     empty = Background(sky)
     bottom = view.horizon - 0.08 * view.size[1] if inside else 0.95 * view.size[1]
     _fly(stage, empty, 1 + int(rng.poisson(2.0)), 0.05 * view.size[1], bottom)

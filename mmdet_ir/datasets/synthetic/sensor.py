@@ -40,7 +40,7 @@ def random_settings(rng: np.random.Generator) -> SensorSettings:
         gain=rng.uniform(25, 60),
         offset=rng.uniform(3500, 6500),
         noise=rng.uniform(0.04, 0.2),
-        column_noise=rng.uniform(0.02, 0.12),
+        column_noise=rng.uniform(0.01, 0.07),
         row_noise=rng.uniform(0.0, 0.04),
         pixel_noise=rng.uniform(0.01, 0.06),
         vignetting=rng.uniform(0.0, 1.0),

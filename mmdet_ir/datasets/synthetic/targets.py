@@ -81,7 +81,7 @@ def human(rng: np.random.Generator, sign: int) -> list[Part]:
 
 def bicycle(rng: np.random.Generator, sign: int) -> list[Part]:
     """Frame, two wheels with tyres and spokes, handlebar, saddle. The wheels' discs belong to the silhouette."""
-    tube, tyre = _heat(rng, sign, 4.0, -6.5), _heat(rng, sign, 5.0, -5.0)
+    tube, tyre = _heat(rng, sign, 5.0, -6.5), _heat(rng, sign, 5.5, -5.0)
     back, front = np.array([-0.52, 0, 0.35]), np.array([0.53, 0, 0.35])
     crank, seat, head, fork = (
         np.array(p) for p in ([-0.06, 0, 0.29], [-0.2, 0, 0.86], [0.36, 0, 0.86], [0.4, 0, 0.68])
@@ -131,13 +131,14 @@ def car(rng: np.random.Generator, sign: int) -> list[Part]:
     driven = rng.random() < 0.65
     body = _heat(rng, sign, 3.5, -6.5)
     window = body + _heat(rng, 1, -2.5, 0)
-    hood = body + (_heat(rng, 1, 5.5, 0) if driven else rng.normal(0.5, 0.3))
-    wheel = body + (_heat(rng, 1, 4.5, 0) if driven else rng.normal(0.5, 0.3))
+    hood = body + (_heat(rng, 1, 4.0, 0) if driven else rng.normal(0.5, 0.3))
+    wheel = body + (_heat(rng, 1, 3.5, 0) if driven else rng.normal(0.5, 0.3))
     roof = body + rng.normal(-0.5, 0.7)
     names = [hood * 0.5 + body * 0.5, hood, window, roof, window, body]  # nose, bonnet, windscreen, roof, rear, boot
     half, narrow = 0.88, 0.68
     widths = np.where(profile[:, 1] > 1.25, narrow, half)
-    parts = []
+    shade = [(x, y, 0) for x, y in ((2.4, -1), (2.4, 1), (-2.4, 1), (-2.4, -1))]
+    parts = [face(shade, -2.0, opacity=0.4, silhouette=False)]
     for i, heat in enumerate(names):  # the shell, from bumper to tail
         (xa, za), (xb, zb), ya, yb = profile[i], profile[i + 1], widths[i], widths[i + 1]
         parts.append(face([(xa, -ya, za), (xa, ya, za), (xb, yb, zb), (xb, -yb, zb)], heat))

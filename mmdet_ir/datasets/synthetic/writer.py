@@ -198,11 +198,14 @@ def contact_sheet(
     cells = []
     for index in range(rows * pairs):
         scene = generate_scene(scene_rng(seed, 'train', index), size)
-        cells.append(np.hstack([cv2.cvtColor(scene.image8, cv2.COLOR_GRAY2BGR), draw_contours(scene)]))
+        plain = cv2.cvtColor(scene.image8, cv2.COLOR_GRAY2BGR)
+        plain = cv2.copyMakeBorder(plain, 0, 0, 0, 1, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        cells.append(np.hstack([plain, draw_contours(scene)]))
     framed = [cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for cell in cells]
     sheet = np.vstack([np.hstack(framed[i : i + pairs]) for i in range(0, len(framed), pairs)])
     path.parent.mkdir(parents=True, exist_ok=True)
+    options = [] if path.suffix.lower() == '.png' else [cv2.IMWRITE_JPEG_QUALITY, 80]
     temporary = path.with_name(f'.{path.stem}.tmp{path.suffix}')
-    if not cv2.imwrite(str(temporary), sheet, [cv2.IMWRITE_JPEG_QUALITY, 80]):
+    if not cv2.imwrite(str(temporary), sheet, options):
         raise OSError(f'{temporary}: OpenCV could not write the image')
     os.replace(temporary, path)
