@@ -1,0 +1,1 @@
+"""What the tools call, for importers too: training, testing, inference and export."""

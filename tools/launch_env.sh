@@ -1,0 +1,45 @@
+# Sourced by the launch scripts: chooses the interpreter and starts one process for each GPU.
+# shellcheck shell=bash
+
+REPO=$(dirname "$TOOLS")
+if [ -z "${PYTHON:-}" ]; then
+    if [ -x "$REPO/.venv/bin/python" ]; then PYTHON=$REPO/.venv/bin/python; else PYTHON=python; fi
+fi
+export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
+
+# run_distributed PROCESSES SCRIPT [arguments]
+run_distributed() {
+    local processes=$1
+    case $processes in
+    '' | *[!0-9]* | 0)
+        echo "error: expected a number of GPUs (or CPU processes), got '$processes'" >&2
+        exit 2
+        ;;
+    esac
+    # The cores of this machine, shared among its processes.
+    local cores
+    cores=$(getconf _NPROCESSORS_ONLN)
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}
+    export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+    exec "$PYTHON" -m torch.distributed.run \
+        --nnodes="${NNODES:-1}" \
+        --node_rank="${NODE_RANK:-0}" \
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+        --master_port="${PORT:-29500}" \
+        --nproc_per_node="$processes" \
+        "${@:2}"
+}
+
+# run_slurm PARTITION JOB_NAME SCRIPT [arguments]
+run_slurm() {
+    local gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8} cpus=${CPUS_PER_TASK:-5}
+    local options=(-p "$1" --job-name="$2" --ntasks="$gpus" --cpus-per-task="$cpus" --kill-on-bad-exit=1)
+    if [ "$per_node" -gt 0 ]; then
+        if [ "$per_node" -gt "$gpus" ]; then per_node=$gpus; fi
+        options+=(--gres="gpu:$per_node" --ntasks-per-node="$per_node")
+    fi
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
+    export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+    # shellcheck disable=SC2086  # SRUN_ARGS holds several words
+    exec srun "${options[@]}" ${SRUN_ARGS:-} "$PYTHON" -u "${@:3}"
+}

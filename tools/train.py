@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Trains a config."""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.launch import train
+
+EXAMPLES = """examples:
+  python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
+  python tools/train.py configs/ir/mask_rcnn.py --work-dir work_dirs/try --cfg-options train_dataloader.batch_size=4
+  python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption
+  tools/dist_train.sh configs/ir/mask_rcnn.py 2 --amp             # two GPUs, or two CPU processes
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a name from the latest one in the work dir, if there is one',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help="scale the learning rate by the config's auto_scale_lr"
+    )
+    parser.add_argument('--seed', type=int, help='seed of all random numbers (default: the config says, or random)')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='prefer deterministic kernels; torch warns of the others',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, as in optim_wrapper.optimizer.lr=0.01 or model.neck.num_outs=4',
+    )
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    del args.local_rank
+    return args
+
+
+def main() -> None:
+    train(**vars(parse_args()))
+
+
+if __name__ == '__main__':
+    run_tool(main)
