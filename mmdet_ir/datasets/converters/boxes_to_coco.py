@@ -3,10 +3,11 @@
 import numpy as np
 
 from ..coco_files import CLASSES, SPLITS, class_categories
-from .derived_masks import derive_box_mask, derive_threshold_mask
+from .derived_masks import LOOSE, TIGHT, derive_box_mask, derive_threshold_mask
 from .report import ConversionReport
 
 FILLS_ITS_BOX = ('car',)  # classes whose mask is the oriented box; the others are thresholded inside it
+LOOSE_BOXES = ('uav',)  # classes whose boxes leave a margin around the target
 MIN_SIDE = 1.0  # pixels; MMDetection drops smaller boxes too
 
 
@@ -68,11 +69,11 @@ class CocoBuilder:
         self._next_image += 1
 
     def _add_object(self, split: str, image: np.ndarray, item: dict, box: list[float], occupied: np.ndarray) -> None:
-        fills = item['ignore'] or item['classes'][0] in FILLS_ITS_BOX
-        if fills:
+        if item['ignore'] or item['classes'][0] in FILLS_ITS_BOX:
             mask = derive_box_mask(item['corners'], box, image.shape)
         else:
-            mask = derive_threshold_mask(image, item['corners'], box, occupied)
+            fit = LOOSE if item['classes'][0] in LOOSE_BOXES else TIGHT
+            mask = derive_threshold_mask(image, item['corners'], box, occupied, fit)
         if mask is None:
             self.report.dropped[f'{item["name"]}: too small for a mask'] += 1
             return

@@ -17,12 +17,23 @@ from scipy.ndimage import binary_fill_holes
 
 METHODS = ('oriented_box', 'threshold', 'ellipse')
 
-RING_SCALE = 1.6  # the background ring reaches this far, relative to the box ...
-RING_MARGIN = 3.0  # ... plus this many pixels
-MIN_CONTRAST = 4.0  # grey levels between target and ring below which a threshold only finds noise
-MIN_FILL, MAX_FILL = 0.15, 0.85  # plausible share of the box that a target fills
-MIN_EXTENT = 0.5  # plausible share of the box's width and height that a target spans
-CENTRE_SHARE = 0.5  # components must touch the ellipse of this share of the box
+RING_START = 1.1  # the ring of surroundings, relative to the box: from here ...
+RING_SCALE, RING_MARGIN = 1.6, 3.0  # ... to here, plus these pixels
+MIN_CONTRAST = 4.0  # grey levels over the surroundings; less is noise
+CENTRE_SHARE = 0.5  # what is kept touches the ellipse that spans this share of the box
+
+
+class BoxFit(NamedTuple):
+    """What part of its box a target can plausibly have: of the area, of the shorter span, of the longer span."""
+
+    min_fill: float
+    max_fill: float
+    min_width: float
+    min_length: float
+
+
+TIGHT = BoxFit(min_fill=0.15, max_fill=0.85, min_width=0.35, min_length=0.6)
+LOOSE = BoxFit(min_fill=0.02, max_fill=0.85, min_width=0.1, min_length=0.2)
 
 
 class DerivedMask(NamedTuple):
@@ -60,24 +71,26 @@ def derive_threshold_mask(
     corners: np.ndarray,
     bbox: tuple[float, float, float, float],
     occupied: np.ndarray | None = None,
+    fit: BoxFit = TIGHT,
 ) -> DerivedMask | None:
     """Mask of a target that differs in temperature from its surroundings.
 
-    The polarity (target hotter or colder) comes from the box's centre against a ring around the box, the threshold
-    from Otsu's method over box and ring. Components that touch the centre are kept and their holes filled. Where the
-    result is implausible (too little contrast, fills or spans too little or too much of the box), the ellipse
-    inscribed in the oriented box takes its place.
+    The contrast is the grey level over that of a ring around the box, its polarity (target hotter or colder) that of
+    the strongest pixels inside, the threshold Otsu's inside the box. Components that touch the centre are kept and
+    their holes filled. Where the result is implausible (too little contrast, too little or too much of the box), the
+    ellipse inscribed in the oriented box takes its place.
 
     Args:
         image: ``[H, W]`` 8-bit grey levels.
         corners: ``[4, 2]`` corners of the (oriented) box.
         bbox: Annotated box, xywh; the mask is cut to it.
         occupied: ``[H, W]`` bool, pixels of all annotated boxes, which are left out of the ring; optional.
+        fit: How closely the boxes fit; decides what is plausible.
 
     Returns:
         A ``DerivedMask`` with method ``'threshold'`` or ``'ellipse'``, or None if the box is too small for either.
     """
-    mask = _threshold(image, corners, bbox, occupied)
+    mask = _threshold(image, corners, bbox, occupied, fit)
     if mask is None:
         return _from_convex(_ellipse(corners), bbox, image.shape, 'ellipse')
     polygons = outline_polygons(mask)
@@ -110,50 +123,52 @@ def polygons_area(polygons: list[list[float]], image_size: tuple[int, int]) -> i
     return int(mask_utils.area(mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))))
 
 
-def _threshold(image, corners, bbox, occupied) -> np.ndarray | None:
+def _threshold(image, corners, bbox, occupied, fit: BoxFit) -> np.ndarray | None:
     """``[H, W]`` bool mask, or None if a threshold gives nothing plausible."""
     centre = corners.mean(axis=0)
-    sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[2] - corners[1])
-    outer = centre + (corners - centre) * (RING_SCALE + 2 * RING_MARGIN / max(min(sides), 1.0))
+    half_x, half_y = (corners[1] - corners[0]) / 2, (corners[2] - corners[1]) / 2
+    sides = 2 * np.linalg.norm([half_x, half_y], axis=1)
+    reach = RING_SCALE + 2 * RING_MARGIN / sides  # of the ring, in half sides
+    outer = centre + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach @ np.stack([half_x, half_y])
     # Work in the window that holds the ring.
     height, width = image.shape
     x0, y0 = np.clip(np.floor(outer.min(axis=0)), 0, [width, height]).astype(int)
     x1, y1 = np.clip(np.ceil(outer.max(axis=0)), 0, [width, height]).astype(int)
-    window = image[y0:y1, x0:x1].astype(np.float32)
+    window = image[y0:y1, x0:x1].astype(np.float64)
     rows, columns = np.mgrid[y0:y1, x0:x1] + 0.5
-    points = np.stack([columns, rows], axis=-1)
 
-    # Position inside the box in units of its half sides.
-    half_x, half_y = (corners[1] - corners[0]) / 2, (corners[2] - corners[1]) / 2
-    u = (points - centre) @ half_x / (half_x @ half_x)
-    v = (points - centre) @ half_y / (half_y @ half_y)
+    # Position of the pixels' centres relative to the box, in half sides.
+    points = np.stack([columns, rows], axis=-1) - centre
+    u, v = points @ half_x / (half_x @ half_x), points @ half_y / (half_y @ half_y)
     bx, by, bw, bh = bbox
     in_bbox = (columns > bx) & (columns < bx + bw) & (rows > by) & (rows < by + bh)
     inside = (np.abs(u) <= 1) & (np.abs(v) <= 1) & in_bbox
     middle = (u**2 + v**2 <= CENTRE_SHARE**2) & inside
-    reach_x = RING_SCALE + 2 * RING_MARGIN / sides[0]
-    reach_y = RING_SCALE + 2 * RING_MARGIN / sides[1]
-    around = (np.abs(u) <= reach_x) & (np.abs(v) <= reach_y) & ~((np.abs(u) <= 1.1) & (np.abs(v) <= 1.1))
+    around = (np.abs(u) <= reach[0]) & (np.abs(v) <= reach[1]) & (np.maximum(np.abs(u), np.abs(v)) > RING_START)
     ring = around & ~occupied[y0:y1, x0:x1] if occupied is not None else around
     if ring.sum() < inside.sum() / 4:
         ring = around
-    if not middle.any() or not ring.any():
+    if not middle.any() or ring.sum() < 3:
         return None
 
-    polarity = 1 if window[middle].mean() >= np.median(window[ring]) else -1
-    levels = np.concatenate([window[inside], window[ring]]).astype(np.uint8)
+    # Contrast to the surroundings: a plane fitted to the ring, without what stands out there itself.
+    plane = np.stack([u, v, np.ones_like(u)], axis=-1)
+    level = np.median(window[ring])
+    calm = ring & (np.abs(window - level) <= 2 * np.median(np.abs(window[ring] - level)) + 1)
+    contrast = window - plane @ np.linalg.lstsq(plane[calm], window[calm], rcond=None)[0]
+    if np.mean(contrast[inside] ** 3) < 0:  # the cube: few strong pixels count for more than many weak ones
+        contrast = -contrast
+    levels = np.clip(contrast[inside], 0, 255).astype(np.uint8)
     threshold, _ = cv2.threshold(levels[None], 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    target = inside & ((window > threshold) if polarity > 0 else (window <= threshold))
+    target = inside & (contrast > max(threshold, MIN_CONTRAST))
     _, labels = cv2.connectedComponents(target.astype(np.uint8), connectivity=4)
     kept = np.setdiff1d(labels[middle], [0])
     target = binary_fill_holes(np.isin(labels, kept))
     if not target.any():
         return None
-    if abs(window[target].mean() - np.median(window[ring])) < MIN_CONTRAST:
-        return None
     fill = target.sum() / inside.sum()
-    extent = min(np.ptp(u[target]), np.ptp(v[target])) / 2
-    if not MIN_FILL <= fill <= MAX_FILL or extent < MIN_EXTENT:
+    extents = [(np.ptp(t[target]) / 2 + 1 / side) for t, side in ((u, sides[0]), (v, sides[1]))]
+    if not fit.min_fill <= fill <= fit.max_fill or min(extents) < fit.min_width or max(extents) < fit.min_length:
         return None
     mask = np.zeros(image.shape, bool)
     mask[y0:y1, x0:x1] = target
