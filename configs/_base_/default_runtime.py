@@ -8,6 +8,6 @@ default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(interval=1, max_keep_ckpts=2, save_best='coco/segm_mAP', rule='greater'),
 )
-# A wrong class count would train without a word.
-custom_hooks = [dict(type='NumClassCheckHook')]
+# A wrong class count would train without a word; the second hook notes commit, hardware and versions for records.
+custom_hooks = [dict(type='NumClassCheckHook'), dict(type='EnvironmentHook')]
 randomness = dict(seed=0)

@@ -1,0 +1,14 @@
+from .environment import EnvironmentHook, collect_environment
+from .records import make_record, save_record
+from .tables import load_records, paper_records, render_table, update_tables
+
+__all__ = [
+    'EnvironmentHook',
+    'collect_environment',
+    'load_records',
+    'make_record',
+    'paper_records',
+    'render_table',
+    'save_record',
+    'update_tables',
+]

@@ -1,0 +1,165 @@
+"""Records of finished runs: one JSON file per run, with all that is needed to judge or repeat its numbers."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.runner import find_latest_checkpoint
+
+from ..fileio import write_text
+from .environment import ENVIRONMENT_FILE, collect_environment
+
+# Settings that say where or how a run was started, not what it computes.
+_VOLATILE = ('work_dir', 'launcher', 'resume')
+_TIMESTAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ')
+_TRAIN_LINE = re.compile(r' (Epoch|Iter)\(train\) ')
+
+
+def config_settings(config: Config) -> dict:
+    """The config as plain data, without the settings that do not change what is computed."""
+    settings = {key: value for key, value in config.to_dict().items() if key not in _VOLATILE}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 of the settings; the order of keys, tuples against lists and the work folder make no difference."""
+    return hashlib.sha256(json.dumps(config_settings(config), sort_keys=True).encode()).hexdigest()
+
+
+def config_difference(base: Config, other: Config) -> dict:
+    """Settings of ``other`` that differ from ``base``, by dotted name; ``None`` where ``other`` lacks one."""
+    old, new = dict(_flatten(config_settings(base))), dict(_flatten(config_settings(other)))
+    return {key: new.get(key) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)}
+
+
+def _flatten(settings: dict, prefix: str = '') -> Iterator[tuple[str, object]]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f'{prefix}{key}.')
+        else:
+            yield prefix + key, value
+
+
+def data_fingerprint(dataset: ConfigDict) -> list[dict]:
+    """Annotation files of a data set's config, wrapped or concatenated ones too.
+
+    Returns:
+        For each file its path as the config gives it, its SHA-256 and its number of images.
+    """
+    if 'ann_file' in dataset:
+        path = Path(dataset.get('data_root') or '', dataset['ann_file'])
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path}: annotation file of the run not found; records need it for the fingerprint'
+            )
+        content = path.read_bytes()
+        return [
+            {
+                'ann_file': str(path),
+                'sha256': hashlib.sha256(content).hexdigest(),
+                'images': len(json.loads(content)['images']),
+            }
+        ]
+    parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
+    return [entry for part in parts for entry in data_fingerprint(part)]
+
+
+def training_sessions(work_dir: str | os.PathLike) -> list[Path]:
+    """Log folders of the sessions that trained, oldest first; a resumed run has several."""
+    folders = []
+    for log in sorted(Path(work_dir).glob('*/*.log')):
+        with log.open(encoding='utf-8') as lines:
+            if any(_TRAIN_LINE.search(line) for line in lines):
+                folders.append(log.parent)
+    if not folders:
+        raise FileNotFoundError(f'{work_dir}: expected <time>/<time>.log of a training run, found none')
+    return folders
+
+
+def wall_time(session: str | os.PathLike) -> float:
+    """Seconds from the first to the last line of a session's log: set-up, training and validation."""
+    times = []
+    for log in Path(session).glob('*.log'):
+        with log.open(encoding='utf-8') as lines:
+            times += [match[1] for line in lines if (match := _TIMESTAMP.match(line))]
+    first, last = (datetime.strptime(time, '%Y/%m/%d %H:%M:%S') for time in (min(times), max(times)))
+    return (last - first).total_seconds()
+
+
+def count_parameters(config: Config) -> int:
+    """Number of parameters, frozen ones too; buffers (running means) do not count."""
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    return sum(parameter.numel() for parameter in MODELS.build(config.model).parameters())
+
+
+def make_record(
+    config: str | os.PathLike,
+    work_dir: str | os.PathLike,
+    metrics_json: str | os.PathLike,
+    title: str,
+    data_title: str,
+) -> dict:
+    """Gathers the record of a finished run.
+
+    Args:
+        config: Config file that the run was started with.
+        work_dir: The run's folder, with the logs and configs that mmengine keeps there and the last checkpoint.
+        metrics_json: What ``IRCocoMetric`` saved when the trained model was tested.
+        title: Name of the model in tables.
+        data_title: Name of the data in tables.
+
+    Returns:
+        The record, ready for ``json.dump``. ``environment_from`` says whether commit, hardware and versions were
+        noted when the training started (by ``EnvironmentHook``) or only now.
+    """
+    sessions = training_sessions(work_dir)
+    used = Config.fromfile(sessions[0] / 'vis_data' / 'config.py')
+    noted = sessions[0] / ENVIRONMENT_FILE
+    environment = json.loads(noted.read_text()) if noted.is_file() else collect_environment()
+    metrics = json.loads(Path(metrics_json).read_text())
+
+    last = find_latest_checkpoint(str(work_dir))
+    if last is None:
+        raise FileNotFoundError(f'{work_dir}: expected the checkpoint of a finished run, found none')
+    checkpoint = torch.load(Path(work_dir, Path(last).name), map_location='cpu', weights_only=True)
+    wrapper = used.optim_wrapper
+    return {
+        'kind': 'run',
+        'provenance': 'measured',
+        'title': title,
+        'data_title': data_title,
+        'config': Path(config).as_posix(),
+        'config_sha256': config_hash(used),
+        'config_overrides': config_difference(Config.fromfile(config), used),
+        'environment_from': 'start of the training' if noted.is_file() else 'time of recording',
+        **environment,
+        'seed': checkpoint['meta']['seed'],
+        'precision': wrapper.get('dtype', 'float16') if wrapper.type == 'AmpOptimWrapper' else 'float32',
+        'data': {
+            'train': data_fingerprint(used.train_dataloader.dataset),
+            'test': data_fingerprint(used.test_dataloader.dataset),
+        },
+        'training': {
+            'epochs': checkpoint['meta']['epoch'],
+            'iterations': checkpoint['meta']['iter'],
+            'batch_size': used.train_dataloader.batch_size,
+            'sessions': len(sessions),
+            'wall_time_seconds': sum(wall_time(session) for session in sessions),
+        },
+        'parameters': count_parameters(used),
+        'tested_images': metrics['images'],
+        'metrics': metrics['metrics'],
+    }
+
+
+def save_record(record: dict, path: str | os.PathLike) -> None:
+    """Writes a record as JSON, as a whole or not at all."""
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + '\n')

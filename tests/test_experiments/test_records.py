@@ -1,0 +1,133 @@
+import hashlib
+import json
+import subprocess
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from mmdet_ir.experiments.environment import collect_environment, git_state
+from mmdet_ir.experiments.records import (
+    config_difference,
+    config_hash,
+    count_parameters,
+    data_fingerprint,
+    save_record,
+    training_sessions,
+    wall_time,
+)
+
+
+def test_hash_ignores_order_sequence_kind_and_where_the_run_was_kept():
+    first = Config({'model': {'type': 'A', 'size': (1, 2)}, 'lr': 0.1, 'work_dir': 'a', 'launcher': 'none'})
+    second = Config({'lr': 0.1, 'model': {'size': [1, 2], 'type': 'A'}, 'work_dir': 'b', 'resume': True})
+    assert config_hash(first) == config_hash(second)
+    # SHA-256 of {"lr": 0.1, "model": {"size": [1, 2], "type": "A"}}, by coreutils' sha256sum
+    assert config_hash(first) == '741055742c3a15bf827aab73b5fa6ec705b3bff35b67b959ecddfa054d630e57'
+
+
+@pytest.mark.parametrize('change', [{'lr': 0.2}, {'model.size': [2, 1]}, {'load_from': 'weights.pth'}])
+def test_hash_sees_every_setting_that_counts(change):
+    base = {'model': {'type': 'A', 'size': (1, 2)}, 'lr': 0.1}
+    changed = Config(base)
+    changed.merge_from_dict(change)
+    assert config_hash(changed) != config_hash(Config(base))
+
+
+def test_difference_names_the_changed_settings():
+    base = Config({'optim': {'lr': 0.1, 'momentum': 0.9}, 'hooks': [{'type': 'A'}], 'work_dir': 'a', 'old': 1})
+    other = Config({'optim': {'lr': 0.2, 'momentum': 0.9}, 'hooks': [{'type': 'A'}], 'work_dir': 'b', 'new': {'x': 2}})
+    assert config_difference(base, other) == {'optim.lr': 0.2, 'old': None, 'new.x': 2}
+    assert config_difference(base, base) == {}
+
+
+def test_fingerprint_of_plain_wrapped_and_concatenated_data(tmp_path):
+    contents = {'a.json': {'images': [{'id': 1}, {'id': 2}]}, 'b.json': {'images': [{'id': 1}]}}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    a = ConfigDict(type='IRDataset', data_root=str(tmp_path), ann_file='a.json')
+    b = ConfigDict(type='IRDataset', ann_file=str(tmp_path / 'b.json'))
+    expected_a = {
+        'ann_file': str(tmp_path / 'a.json'),
+        'sha256': hashlib.sha256(b'{"images": [{"id": 1}, {"id": 2}]}').hexdigest(),
+        'images': 2,
+    }
+    assert data_fingerprint(a) == [expected_a]
+    assert data_fingerprint(ConfigDict(type='RepeatDataset', dataset=a)) == [expected_a]
+    both = data_fingerprint(ConfigDict(type='ConcatDataset', datasets=[a, b]))
+    assert both[0] == expected_a and both[1]['images'] == 1
+    with pytest.raises(FileNotFoundError, match=r'missing\.json: annotation file of the run not found'):
+        data_fingerprint(ConfigDict(type='IRDataset', ann_file=str(tmp_path / 'missing.json')))
+
+
+def write_log(folder, lines):
+    folder.mkdir(parents=True)
+    (folder / f'{folder.name}.log').write_text('\n'.join(lines) + '\n')
+
+
+def test_wall_time_adds_up_over_the_sessions_that_trained(tmp_path):
+    write_log(
+        tmp_path / '20250101_235950',
+        [
+            '2025/01/01 23:59:50 - mmengine - INFO - ',
+            'System environment:',
+            '2025/01/02 00:00:10 - mmengine - INFO - Epoch(train)  [1][20/40]  lr: 1.0e-03',
+            '2025/01/02 00:01:00 - mmengine - INFO - Epoch(train)  [1][40/40]  lr: 1.0e-03',
+        ],
+    )
+    write_log(
+        tmp_path / '20250102_080000',  # resumed
+        [
+            '2025/01/02 08:00:00 - mmengine - INFO - resumed epoch: 1, iter: 40',
+            '2025/01/02 08:00:30 - mmengine - INFO - Iter(train) [60/80]  lr: 1.0e-03',
+            '2025/01/02 08:00:45 - mmengine - INFO - Epoch(val) [2][4/4]',
+        ],
+    )
+    write_log(
+        tmp_path / '20250102_090000',  # a test
+        ['2025/01/02 09:00:00 - mmengine - INFO - ', '2025/01/02 09:30:00 - mmengine - INFO - Epoch(test) [4/4]'],
+    )
+    sessions = training_sessions(tmp_path)
+    assert [session.name for session in sessions] == ['20250101_235950', '20250102_080000']
+    assert [wall_time(session) for session in sessions] == [70.0, 45.0]
+
+
+def test_a_folder_without_training_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match='expected <time>/<time>.log of a training run, found none'):
+        training_sessions(tmp_path)
+
+
+def test_parameters_without_running_means():
+    """By hand: 1x1 lateral 8*4, 3x3 output 4*4*9, no biases beside BatchNorm's 2*4 each."""
+    neck = {'type': 'FPN', 'in_channels': [8], 'out_channels': 4, 'num_outs': 1, 'norm_cfg': {'type': 'BN'}}
+    assert count_parameters(Config({'model': neck})) == 32 + 144 + 8 + 8
+
+
+def test_git_state(tmp_path):
+    def git(*arguments):
+        identity = ['-c', 'user.name=test', '-c', 'user.email=test@example.org']
+        command = ['git', '-C', str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert git_state(tmp_path) == {'commit': None, 'dirty': None}
+    git('init')
+    (tmp_path / 'file').write_text('one')
+    git('add', 'file')
+    git('commit', '-m', 'first')
+    (tmp_path / 'untracked').write_text('does not count')
+    commit = (tmp_path / '.git' / git('symbolic-ref', 'HEAD')).read_text().strip()
+    assert git_state(tmp_path) == {'commit': commit, 'dirty': False}
+    (tmp_path / 'file').write_text('two')
+    assert git_state(tmp_path) == {'commit': commit, 'dirty': True}
+
+
+def test_environment_is_plain_data_and_names_the_versions():
+    environment = json.loads(json.dumps(collect_environment()))
+    assert environment['versions']['torch'] == torch.__version__.split('+')[0]
+    assert environment['hardware']['cores'] >= 1 and environment['hardware']['cpu']
+
+
+def test_a_record_with_nan_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        save_record({'mAP': float('nan')}, tmp_path / 'record.json')
+    assert list(tmp_path.iterdir()) == []
