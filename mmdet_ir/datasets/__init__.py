@@ -1,3 +1,4 @@
 from .ir_dataset import IRDataset
+from .loading import LoadIRImageFromFile
 
-__all__ = ['IRDataset']
+__all__ = ['IRDataset', 'LoadIRImageFromFile']

@@ -68,7 +68,7 @@ def check_coco(coco: dict, path: str | Path) -> None:
             raise ValueError(f'{path}: expected a list "{section}", got {type(coco.get(section)).__name__}')
         _require_keys(coco[section], section, path)
         ids = Counter(entry['id'] for entry in coco[section])
-        _refuse(path, f'ids that occur more than once in "{section}"', [i for i, n in ids.items() if n > 1])
+        refuse(path, f'ids that occur more than once in "{section}"', [i for i, n in ids.items() if n > 1])
     if not coco['images']:
         raise ValueError(f'{path}: "images" is empty')
     if not coco['categories']:
@@ -78,11 +78,11 @@ def check_coco(coco: dict, path: str | Path) -> None:
     image_ids = {image['id'] for image in coco['images']}
     category_ids = {category['id'] for category in coco['categories']}
     annotations = coco['annotations']
-    _refuse(path, 'annotations of an image id that is not in "images"; annotation ids',
+    refuse(path, 'annotations of an image id that is not in "images"; annotation ids',
             [a['id'] for a in annotations if a['image_id'] not in image_ids])  # fmt: skip
-    _refuse(path, 'annotations of a category id that is not in "categories"; annotation ids',
+    refuse(path, 'annotations of a category id that is not in "categories"; annotation ids',
             [a['id'] for a in annotations if a['category_id'] not in category_ids])  # fmt: skip
-    _refuse(path, 'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
+    refuse(path, 'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
             [a['id'] for a in annotations if not _is_box(a['bbox'])])  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _is_box(box: object) -> bool:
     )
 
 
-def _refuse(path: str | Path, what: str, entries: list) -> None:
+def refuse(path: str | Path, what: str, entries: list) -> None:
     if entries:
         more = f' and {len(entries) - SHOWN} more' if len(entries) > SHOWN else ''
         raise ValueError(f'{path}: {len(entries)} {what}: {", ".join(map(str, entries[:SHOWN]))}{more}')
@@ -196,7 +196,7 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
     """
     sources = [Path(source).resolve() for source in sources]
     names = [source.name for source in sources]
-    _refuse(out, 'sources share a folder name', [name for name, n in Counter(names).items() if n > 1])
+    refuse(out, 'sources share a folder name', [name for name, n in Counter(names).items() if n > 1])
     if any(source == Path(out).resolve() for source in sources):
         raise ValueError(f'{out} is one of the sources; expected another output folder')
     files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
@@ -220,7 +220,7 @@ def _append_source(coco: dict, path: Path, source: Path, image_folder: Path) -> 
     """Append one source's split to ``coco`` and link or copy its images."""
     part = read_coco(path)
     unknown = [c['name'] for c in part['categories'] if c['name'] not in CLASSES]
-    _refuse(path, f'categories that are none of {", ".join(CLASSES)}', unknown)
+    refuse(path, f'categories that are none of {", ".join(CLASSES)}', unknown)
     category_ids = {c['id']: CLASSES.index(c['name']) + 1 for c in part['categories']}
     coco['info']['sources'][source.name] = part.get('info', {})
     license_ids = {}
@@ -285,7 +285,7 @@ def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None)
     images = coco['images']
     if group_by:
         lacking = [image['id'] for image in images if image.get(group_by) is None]
-        _refuse('--group-by', f'images lack the field "{group_by}"; image ids', lacking)
+        refuse('--group-by', f'images lack the field "{group_by}"; image ids', lacking)
     keys = [str(image[group_by]) if group_by else image['id'] for image in images]
     groups = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     if len(groups) < 2:
