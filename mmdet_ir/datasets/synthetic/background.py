@@ -250,12 +250,12 @@ def tree(rng: np.random.Generator, heat: float) -> list[Part]:
     """A crown of leaves on a trunk, 3 to 7 metres tall; parts of instance 0 (nobody's)."""
     tall, wide = rng.uniform(3, 7), rng.uniform(1.0, 2.4)
     parts = [limb((0, 0, 0), (0, 0, tall * 0.6), 0.12, heat + 1.0, owner=0)]
-    for _ in range(90):
-        direction = rng.standard_normal(3)
-        direction /= np.linalg.norm(direction)
-        center = np.array([0, 0, tall * 0.65]) + direction * [wide, wide, tall * 0.3] * rng.uniform(0.4, 1)
-        leaf = heat - 0.7 * direction[2] + rng.normal(0, 0.5)
-        parts.append(ball(center, rng.uniform(0.08, 0.25) * wide, leaf, owner=0))
+    directions = rng.standard_normal((160, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    centers = directions * [wide, wide, tall * 0.3] * rng.uniform(0.4, 1, (160, 1)) + [0, 0, tall * 0.65]
+    radii = rng.uniform(0.05, 0.17, 160) * wide
+    heats = heat - 0.7 * directions[:, 2] + rng.normal(0, 0.5, 160)
+    parts += [ball(c, r, t, owner=0) for c, r, t in zip(centers, radii.tolist(), heats.tolist(), strict=True)]
     return parts
 
 
@@ -288,7 +288,14 @@ def house(rng: np.random.Generator, heat: float) -> list[Part]:
     """A box with windows and a flat roof."""
     a, b, h = rng.uniform(4, 9), rng.uniform(3, 6), rng.uniform(3, 8)
     corners = [(-a, -b), (a, -b), (a, b), (-a, b)]
-    parts = [face([(*c, h) for c in corners], heat - rng.uniform(0, 2.5), owner=0, cull=True)]
+    parts = [
+        face(
+            [(*c, h) for c in corners],
+            heat + rng.choice([-1, 1], p=[0.7, 0.3]) * rng.uniform(1, 3.5),
+            owner=0,
+            cull=True,
+        )
+    ]
     for i in range(4):
         p, q = np.array(corners[i]), np.array(corners[(i + 1) % 4])
         wall = heat + rng.normal(0, 0.8)

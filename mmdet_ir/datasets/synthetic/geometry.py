@@ -124,6 +124,52 @@ def _outline(part: Part, uv: np.ndarray, scale: float, min_width: float) -> np.n
     return cv2.convexHull(points.astype(np.float32))[:, 0]
 
 
+class _Canvas:
+    """Parts painted one over the other, at several times the image's resolution."""
+
+    def __init__(self, shape: tuple[int, int], instances: int) -> None:
+        self.temperature = np.zeros(shape, np.float32)
+        self.alpha = np.zeros(shape, np.float32)
+        self.owner = np.zeros(shape, np.uint8)
+        self.full = [np.zeros(shape, np.uint8) for _ in range(instances)]  # each instance alone
+
+    def draw(self, part: Part, outline: np.ndarray) -> None:
+        """Paint a part whose outline [K, 2] is in canvas pixels."""
+        polygon = np.round((outline - 0.5) * (1 << _SHIFT)).astype(np.int32)
+        counted = part.silhouette and part.owner > 0
+        if part.opacity >= 1:
+            cv2.fillPoly(self.temperature, [polygon], float(part.temperature), shift=_SHIFT)
+            cv2.fillPoly(self.alpha, [polygon], 1.0, shift=_SHIFT)
+            if counted:
+                cv2.fillPoly(self.owner, [polygon], part.owner, shift=_SHIFT)
+        else:
+            inside = np.zeros(self.owner.shape, np.uint8)
+            cv2.fillPoly(inside, [polygon], 1, shift=_SHIFT)
+            inside = inside.astype(bool)
+            through = self.alpha[inside] * (1 - part.opacity)
+            alpha = through + part.opacity
+            self.temperature[inside] = (self.temperature[inside] * through + part.temperature * part.opacity) / alpha
+            self.alpha[inside] = alpha
+            if counted:
+                self.owner[inside & (self.owner == 0)] = part.owner
+        if counted:
+            cv2.fillPoly(self.full[part.owner - 1], [polygon], 1, shift=_SHIFT)
+
+    def shrink(self, x: int, y: int, size: tuple[int, int]) -> Sprite:
+        """The sprite at (x, y) in image pixels; a pixel is an instance's if the instances cover half of it or more."""
+
+        def mean(array: np.ndarray) -> np.ndarray:
+            return cv2.resize(array.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+        alpha = mean(self.alpha)
+        temperature = mean(self.temperature * self.alpha) / np.maximum(alpha, 1e-6)
+        owner = np.zeros(alpha.shape, np.uint8)
+        if self.full:
+            covers = np.stack([mean(self.owner == i + 1) for i in range(len(self.full))])
+            owner = np.where(covers.sum(axis=0) >= 0.5, covers.argmax(axis=0) + 1, 0).astype(np.uint8)
+        return Sprite(x, y, temperature, alpha, owner, [int((mean(full) >= 0.5).sum()) for full in self.full])
+
+
 def _turns_clockwise(polygon: np.ndarray) -> bool:
     """Whether [K, 2] pixel positions (v downwards) run clockwise to the eye."""
     u, v = polygon.T
@@ -144,12 +190,12 @@ def rasterize(parts: list[Part], pose: Pose, size: tuple[int, int], min_width: f
     """
     points = np.concatenate([part.points for part in parts])
     uv, depth = pose.project(points)
-    ends = np.cumsum([len(part.points) for part in parts])
+    ends = np.cumsum([len(part.points) for part in parts]).tolist()
     spans = [slice(end - len(part.points), end) for part, end in zip(parts, ends, strict=True)]
     outlines = [_outline(p, uv[s], pose.scale, min_width) for p, s in zip(parts, spans, strict=True)]
     width, height = size
-    low = np.floor(np.min([o.min(axis=0) for o in outlines], axis=0)) - 1
-    high = np.ceil(np.max([o.max(axis=0) for o in outlines], axis=0)) + 1
+    drawn = np.concatenate(outlines)
+    low, high = np.floor(drawn.min(axis=0)) - 1, np.ceil(drawn.max(axis=0)) + 1
     if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0:
         return None
     low = np.maximum(low, [-width // 2, -height // 2]).astype(int)
@@ -157,42 +203,9 @@ def rasterize(parts: list[Part], pose: Pose, size: tuple[int, int], min_width: f
     w, h = (int(n) for n in high - low)
     factor = 4 if max(w, h) <= 80 else 2
 
-    shape = (h * factor, w * factor)
-    temperature, alpha = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    owner = np.zeros(shape, np.uint8)
-    full = [np.zeros(shape, np.uint8) for _ in range(max(p.owner for p in parts))]
-    order = sorted(range(len(parts)), key=lambda i: parts[i].bias - float(depth[spans[i]].mean()))
-    for i in order:
-        part = parts[i]
-        if part.cull and _turns_clockwise(outlines[i]):
-            continue
-        polygon = np.round(((outlines[i] - low) * factor - 0.5) * (1 << _SHIFT)).astype(np.int32)
-        if part.opacity >= 1:
-            cv2.fillPoly(temperature, [polygon], float(part.temperature), shift=_SHIFT)
-            cv2.fillPoly(alpha, [polygon], 1.0, shift=_SHIFT)
-            if part.silhouette:
-                cv2.fillPoly(owner, [polygon], part.owner, shift=_SHIFT)
-        else:
-            inside = np.zeros(shape, np.uint8)
-            cv2.fillPoly(inside, [polygon], 1, shift=_SHIFT)
-            inside = inside.astype(bool)
-            old = alpha[inside]
-            new = old + (1 - old) * part.opacity
-            mixed = temperature[inside] * old * (1 - part.opacity) + part.temperature * part.opacity
-            temperature[inside], alpha[inside] = mixed / (old * (1 - part.opacity) + part.opacity), new
-            if part.silhouette:
-                owner[inside & (owner == 0)] = part.owner
-        if part.silhouette and part.owner:
-            cv2.fillPoly(full[part.owner - 1], [polygon], 1, shift=_SHIFT)
-
-    def shrink(array: np.ndarray) -> np.ndarray:
-        return cv2.resize(array, (w, h), interpolation=cv2.INTER_AREA)
-
-    small_alpha = shrink(alpha)
-    small_temperature = shrink(temperature * alpha) / np.maximum(small_alpha, 1e-6)
-    covers = np.stack([shrink((owner == i + 1).astype(np.float32)) for i in range(len(full))] or [np.zeros((h, w))])
-    small_owner = np.where(covers.sum(axis=0) >= 0.5, covers.argmax(axis=0) + 1, 0).astype(np.uint8)
-    if not full:
-        small_owner[:] = 0
-    areas = [int((shrink(f.astype(np.float32)) >= 0.5).sum()) for f in full]
-    return Sprite(int(low[0]), int(low[1]), small_temperature, small_alpha, small_owner, areas)
+    canvas = _Canvas((h * factor, w * factor), max(part.owner for part in parts))
+    means = np.add.reduceat(depth, [span.start for span in spans]) / [len(part.points) for part in parts]
+    for i in np.argsort([part.bias for part in parts] - means, kind='stable'):
+        if not (parts[i].cull and _turns_clockwise(outlines[i])):
+            canvas.draw(parts[i], (outlines[i] - low) * factor)
+    return canvas.shrink(int(low[0]), int(low[1]), (w, h))

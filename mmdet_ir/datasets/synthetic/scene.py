@@ -125,7 +125,7 @@ def generate_scene(seed: int | np.random.Generator, size: tuple[int, int] = (320
 def _random_view(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> View:
     width, height = size
     if kind == 'aerial':
-        scale = np.exp(rng.uniform(np.log(8), np.log(20))) * width / 320
+        scale = np.exp(rng.uniform(np.log(9), np.log(24))) * width / 320
         return View(kind, size, scale=scale, elevation=np.radians(rng.uniform(45, 90)))
     if kind == 'sky':
         return View(kind, size, horizon=height * rng.choice([rng.uniform(0.75, 0.95), 1.2]), focal=width)
@@ -253,8 +253,8 @@ def _ground_scene(stage: _Stage) -> Background:
     _scatter(stage, background.tree, int(rng.integers(0, 5)), warmth, 4 * unit, 12 * unit)
     _scatter(stage, background.bush, int(rng.integers(0, 5)), warmth, 6 * unit, 25 * unit)
     _scatter(stage, background.pole, int(rng.integers(0, 3)), 0.0, 5 * unit, 16 * unit)
-    chances = {'human': 0.3, 'car': 0.26, 'bicycle': 0.24, 'rider': 0.2}
-    _fill(stage, empty, _kinds(rng, 4.2, chances), 7 * unit, 45 * unit)
+    chances = {'human': 0.26, 'car': 0.32, 'bicycle': 0.24, 'rider': 0.18}
+    _fill(stage, empty, _kinds(rng, 4.2, chances), 6.5 * unit, 50 * unit)
     if view.horizon > 0.2 * view.size[1] and rng.random() < 0.35:
         _fly(stage, empty, 1, 0.1 * view.size[1], 0.9 * view.horizon)
     return empty
@@ -281,7 +281,7 @@ def _fly(stage: _Stage, empty: Background, count: int, top: float, bottom: float
     """Drones in the air, in image rows top to bottom."""
     rng, (width, _) = stage.rng, stage.view.size
     for _ in range(count):
-        span = np.exp(rng.uniform(np.log(9), np.log(70))) * width / 320  # pixels from rotor to rotor
+        span = np.exp(rng.uniform(np.log(8), np.log(75))) * width / 320  # pixels from rotor to rotor
         u, v = rng.uniform(0.05, 0.95) * width, rng.uniform(top, bottom)
         elevation = np.radians(rng.uniform(-35, 15))
         pose = Pose(u, v, span / 0.9, rng.uniform(0, 2 * np.pi), elevation, rng.normal(0, 0.15))
