@@ -264,8 +264,9 @@ def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None)
     """Split a COCO dictionary reproducibly into training and validation part, stratified by class.
 
     Groups (single images without ``group_by``) are taken one by one, those with the most instances first and ties in
-    an order drawn from ``seed``; each goes to the part that is then nearer to its share of images and of every
-    class's instances. Without ``group_by``, the number of images is exactly ``round(ratio * images)``.
+    an order drawn from ``seed``; each goes to the part that lacks more of its share of images and of the
+    classes it holds. Without ``group_by``, the number of images is exactly ``round(ratio * images)``; with it, single
+    groups are then moved as long as that brings the shares nearer to the ratio.
 
     Args:
         coco: A dictionary that passes ``check_coco``.
@@ -328,4 +329,22 @@ def _assign_groups(counts: np.ndarray, ratio: float, seed: int, exact: bool) -> 
         filled[side] += share[group]
         room[side] -= 1
         in_train[group] = side == 0
+    if not exact:
+        _move_single_groups(in_train, share[:, share.any(axis=0)], ratio)
     return in_train
+
+
+def _move_single_groups(in_train: np.ndarray, share: np.ndarray, ratio: float) -> None:
+    """Change ``in_train`` by one group at a time for as long as that brings the shares nearer to ``ratio``."""
+    error = ((share[in_train].sum(axis=0) - ratio) ** 2).sum()
+    while True:
+        moved = share[in_train].sum(axis=0) + np.where(in_train, -1, 1)[:, None] * share
+        errors = ((moved - ratio) ** 2).sum(axis=1)
+        for part in (in_train, ~in_train):
+            if part.sum() == 1:  # must not become empty
+                errors[part] = np.inf
+        best = np.argmin(errors)
+        if errors[best] >= error - 1e-12:
+            return
+        error = errors[best]
+        in_train[best] ^= True

@@ -1,5 +1,7 @@
 """COCO-style infrared data set that checks its files before anything runs."""
 
+import contextlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -8,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import DATASETS
-from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
 from .coco_files import CLASSES, read_coco, refuse
@@ -20,9 +22,9 @@ from .coco_files import CLASSES, read_coco, refuse
 class IRDataset(CocoDataset):
     """COCO-style infrared data set with the four classes of the paper, in the paper's order.
 
-    What MMDetection would leave out in silence is an error that names file and entry: class names that differ from
-    ``METAINFO`` or are in another order, boxes and masks without area, RLE masks where polygons are needed, image files
-    that do not exist.
+    What MMDetection would leave out or mix up in silence is an error that names file and entry: class names that
+    differ from ``METAINFO`` or come in another order, boxes and masks without area, RLE masks where polygons are
+    needed, image files that do not exist.
 
     The arguments are those of ``CocoDataset``. For other classes pass ``metainfo=dict(classes=(...))``.
     """
@@ -32,19 +34,23 @@ class IRDataset(CocoDataset):
         'palette': [(230, 60, 70), (60, 160, 250), (90, 210, 110), (250, 190, 50)],
     }
 
-    def load_data_list(self) -> list[dict]:
-        """Check annotation and image files, then load as ``CocoDataset`` does.
+    def COCOAPI(self, path: str) -> COCO:  # (CocoDataset's name for what reads its annotation file)
+        """Read and check annotation file and image folder; ``CocoDataset.load_data_list`` calls it.
 
         Raises:
             FileNotFoundError: If the annotation file or an image is missing.
             ValueError: If the annotation file is unsound, or does not fit the classes or the pipeline.
         """
-        with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            coco = read_coco(path)
-        self._check_categories(coco)
-        self._check_annotations(coco)
-        self._check_images(coco)
-        return super().load_data_list()
+        dataset = read_coco(path)
+        self._check_categories(dataset)
+        self._check_annotations(dataset)
+        self._check_images(dataset)
+        coco = COCO()
+        coco.dataset = dataset
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
+        return coco
 
     def filter_data(self) -> list[dict]:
         """Filter as ``CocoDataset`` does.
@@ -71,8 +77,8 @@ class IRDataset(CocoDataset):
         order = [name for name in ids if name in classes]
         if order != list(classes):
             raise ValueError(
-                f'{self.ann_file}: expected "categories" in the order {list(classes)}, which is that of the labels, got '
-                f'{order}; reorder the entries of "categories" (the ids may stay)'
+                f'{self.ann_file}: expected "categories" in the order of the labels, {list(classes)}, got {order}; '
+                f'reorder the entries of "categories" (their ids may stay)'
             )
         counts = Counter(annotation['category_id'] for annotation in coco['annotations'])
         left_out = {name: counts[i] for name, i in ids.items() if name not in classes and counts[i]}
