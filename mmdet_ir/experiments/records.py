@@ -100,6 +100,20 @@ def count_parameters(config: Config) -> int:
     return sum(parameter.numel() for parameter in MODELS.build(config.model).parameters())
 
 
+def _precision(config: Config) -> str:
+    wrapper = config.optim_wrapper
+    dtypes = {'AmpOptimWrapper': wrapper.get('dtype', 'float16'), 'Bf16OptimWrapper': 'bfloat16'}
+    return dtypes.get(wrapper.get('type'), 'float32')
+
+
+def _tested_checkpoint(metrics_json: str | os.PathLike, iteration: int | None) -> str | None:
+    """Name of the weights that the metrics belong to; ``None`` if the metrics lie outside a test run's log folder."""
+    if iteration is not None:
+        return f'iteration {iteration}'
+    config = Path(metrics_json).parent / 'vis_data' / 'config.py'
+    return Path(Config.fromfile(config).load_from).name if config.is_file() else None
+
+
 def make_record(
     config: str | os.PathLike,
     work_dir: str | os.PathLike,
@@ -130,7 +144,6 @@ def make_record(
     if last is None:
         raise FileNotFoundError(f'{work_dir}: expected the checkpoint of a finished run, found none')
     checkpoint = torch.load(Path(work_dir, Path(last).name), map_location='cpu', weights_only=True)
-    wrapper = used.optim_wrapper
     return {
         'kind': 'run',
         'provenance': 'measured',
@@ -142,10 +155,10 @@ def make_record(
         'environment_from': 'start of the training' if noted.is_file() else 'time of recording',
         **environment,
         'seed': checkpoint['meta']['seed'],
-        'precision': wrapper.get('dtype', 'float16') if wrapper.type == 'AmpOptimWrapper' else 'float32',
+        'precision': _precision(used),
         'data': {
             'train': data_fingerprint(used.train_dataloader.dataset),
-            'test': data_fingerprint(used.test_dataloader.dataset),
+            'test': data_fingerprint(ConfigDict(ann_file=metrics['ann_file'])),
         },
         'training': {
             'epochs': checkpoint['meta']['epoch'],
@@ -155,6 +168,7 @@ def make_record(
             'wall_time_seconds': sum(wall_time(session) for session in sessions),
         },
         'parameters': count_parameters(used),
+        'tested_checkpoint': _tested_checkpoint(metrics_json, metrics['iteration']),
         'tested_images': metrics['images'],
         'metrics': metrics['metrics'],
     }

@@ -1,9 +1,11 @@
+#!/usr/bin/env python
 """Draws input, ground truth and prediction side by side for images of a config's test set."""
 
 import argparse
 
 from mmengine.config import DictAction
 
+from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.visualization import draw_predictions
 
 
@@ -40,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,7 +1,9 @@
+#!/usr/bin/env python
 """Records a finished run: config, commit, seed, data, hardware, wall time and unrounded metrics, as JSON."""
 
 import argparse
 
+from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.experiments import make_record, save_record
 
 
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

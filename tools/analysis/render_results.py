@@ -1,8 +1,10 @@
+#!/usr/bin/env python
 """Puts the table of all recorded runs between <!-- results:begin --> and <!-- results:end --> of Markdown files."""
 
 import argparse
 import sys
 
+from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.experiments import update_tables
 
 
@@ -27,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
