@@ -276,6 +276,31 @@ def test_table_is_in_percent_with_recall_as_a_fraction():
     assert cells == ['masks, all', '7', '68.460', '0.718', '97.229', '82.278', '61.798', '77.394', '-']
 
 
+def evaluate_on_rank(rank, world_size, folder):
+    """One of several processes, each with every ``world_size``-th image; padded at the end as samplers do."""
+    init = f'file://{folder}/rendezvous'
+    torch.distributed.init_process_group('gloo', init_method=init, rank=rank, world_size=world_size)
+    _, predictions = random_case(seed=2, num_images=7)
+    metric = IRCocoMetric(str(folder / 'gt.json'), out_json=str(folder / 'distributed.json'))
+    metric.dataset_meta = IRDataset.METAINFO
+    metric.process({}, (predictions + predictions[:1])[rank::world_size])
+    scores = metric.evaluate(len(predictions))
+    (folder / f'scores_{rank}.json').write_text(json.dumps(scores))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_score_like_one(tmp_path):
+    images, predictions = random_case(seed=2, num_images=7)
+    ann_file = write_ground_truth(tmp_path / 'gt.json', images)
+    expected = evaluate(ann_file, predictions, out_json=str(tmp_path / 'single.json'))
+    torch.multiprocessing.spawn(evaluate_on_rank, args=(2, tmp_path), nprocs=2)
+    for rank in range(2):
+        scores = json.loads((tmp_path / f'scores_{rank}.json').read_text())
+        assert scores == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
+    assert (tmp_path / 'distributed.json').read_text() == (tmp_path / 'single.json').read_text()
+
+
 def test_format_only_keeps_the_detections(tmp_path):
     mask = rectangle(10, 20, 40, 30)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
