@@ -263,10 +263,10 @@ def bush(rng: np.random.Generator, heat: float) -> list[Part]:
     """Vegetation about a metre high that hides what stands behind it."""
     parts = []
     for _ in range(35):
-        x, y, z = rng.normal(0, 0.5), rng.normal(0, 0.3), rng.uniform(0, 0.8)
+        x, y, z = rng.triangular(-1, 0, 1), rng.triangular(-0.6, 0, 0.6), rng.uniform(0, 0.8)
         parts.append(ball((x, y, z), rng.uniform(0.07, 0.2), heat + rng.normal(0, 0.6) + 0.5 * z, owner=0))
     for _ in range(12):
-        x = rng.normal(0, 0.5)
+        x = rng.triangular(-0.9, 0, 0.9)
         stem = limb((x, 0, 0.3), (x + rng.normal(0, 0.3), 0, rng.uniform(0.8, 1.3)), 0.015, heat, owner=0)
         parts.append(stem)
     return parts

@@ -174,8 +174,9 @@ def car(rng: np.random.Generator, sign: int) -> list[Part]:
 def uav(rng: np.random.Generator, sign: int) -> list[Part]:
     """A drone with 4, 6 or 8 rotors: hub with the battery, arms, motors, legs, camera. Spinning rotors are no mask."""
     rotors = int(rng.choice([4, 6, 8], p=[0.65, 0.25, 0.1]))
-    frame, motor = _heat(rng, sign, 4.5, -6.5), _heat(rng, sign, 9.0, -3.5)
-    battery = _heat(rng, sign, 7.5, -5.0)
+    frame = _heat(rng, sign, 4.5, -6.5)
+    motor = max(_heat(rng, sign, 9.0, -3.5), frame + 1.5)
+    battery = max(_heat(rng, sign, 7.5, -5.0), frame + 0.5)
     reach = rng.uniform(0.34, 0.48)
     rotor = reach * min(0.62, 2.4 / rotors)
     turn = np.pi / rotors if rng.random() < 0.7 else 0.0
@@ -183,12 +184,13 @@ def uav(rng: np.random.Generator, sign: int) -> list[Part]:
     for i in range(rotors):
         angle = turn + 2 * np.pi * i / rotors
         tip = np.array([np.cos(angle) * reach, np.sin(angle) * reach, 0.04])
+        axle = tip + [0, 0, 0.09]
         parts.append(limb((0, 0, 0.0), tip, 0.028, frame))
-        parts.append(limb(tip, tip + [0, 0, 0.06], 0.045, motor + rng.normal(0, 0.4)))
-        parts.append(face(circle(tip + [0, 0, 0.09], rotor, axis=2), frame * 0.5, opacity=0.12, silhouette=False))
+        parts.append(limb(tip, tip + [0, 0, 0.06], 0.045, motor + rng.uniform(-0.4, 0.4)))
+        parts.append(face(circle(axle, rotor, axis=2), frame * 0.5, opacity=0.12, silhouette=False))
         blade = rng.uniform(0, np.pi)
         swing = np.array([np.cos(blade), np.sin(blade), 0]) * rotor
-        parts.append(limb(tip + [0, 0, 0.09] - swing, tip + [0, 0, 0.09] + swing, 0.012, frame, opacity=0.3))
+        parts.append(limb(axle - swing, axle + swing, 0.012, frame, opacity=0.3, silhouette=False))
     parts.append(limb((-0.11, 0, 0.02), (0.11, 0, 0.02), 0.09, frame + 1.0))
     parts.append(limb((-0.07, 0, 0.09), (0.07, 0, 0.09), 0.055, battery))
     if rng.random() < 0.7:

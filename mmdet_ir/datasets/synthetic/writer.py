@@ -79,6 +79,10 @@ def _map(work, jobs: list, workers: int) -> Iterator:
         yield from pool.map(work, jobs, chunksize=4)
 
 
+def _record(parameters: dict) -> str:
+    return json.dumps(parameters, indent=2) + '\n'
+
+
 def _prepare(out: Path, parameters: dict, overwrite: bool) -> bool:
     """Whether the data set has to be made; raises FileExistsError where that would destroy something."""
     if not out.exists():
@@ -86,7 +90,7 @@ def _prepare(out: Path, parameters: dict, overwrite: bool) -> bool:
     if not out.is_dir():
         raise FileExistsError(f'{out}: expected a folder to write the data set to, got a file')
     record = out / 'synthetic.json'
-    if record.is_file() and json.loads(record.read_text()) == parameters:
+    if record.is_file() and record.read_text() == _record(parameters):
         return False
     if any(out.iterdir()) and not overwrite:
         what = 'a synthetic data set with other settings' if record.is_file() else 'other files'
@@ -134,21 +138,22 @@ def synthesize(
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
         raise ValueError(f'workers: expected at least 1, got {workers}')
-    out = Path(out)
+    out = Path(out).resolve()
     parameters = {'generator': 'mmdet_ir.datasets.synthetic', 'version': VERSION, 'num_train': num_train}
     parameters |= {'num_val': num_val, 'size': list(size), 'seed': seed, 'counts': counts}
     if not _prepare(out, parameters, overwrite):
         return False
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial_out = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
+    new, old = (out.with_name(f'.{out.name}.{os.getpid()}.{what}') for what in ('new', 'old'))
     try:
-        _write(partial_out, parameters, workers)
+        _write(new, parameters, workers)
         if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial_out, out)
+            os.replace(out, old)
+        os.replace(new, out)
     finally:
-        shutil.rmtree(partial_out, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     return True
 
 
@@ -172,7 +177,7 @@ def _write(root: Path, parameters: dict, workers: int) -> None:
         info = {'description': f'synthetic infrared scenes, exact visible masks; {rules}', **parameters}
         text = json.dumps({'info': info, 'categories': categories, **coco})
         (root / 'annotations' / f'{split}.json').write_text(text)
-    (root / 'synthetic.json').write_text(json.dumps(parameters, indent=2) + '\n')
+    (root / 'synthetic.json').write_text(_record(parameters))
 
 
 def draw_contours(scene: Scene) -> np.ndarray:
