@@ -13,7 +13,7 @@ REAL_DATA = Path(os.environ.get('MMDET_IR_REAL_DATA', Path(__file__).parents[2] 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if REAL_DATA.is_dir():
         return
-    skip = pytest.mark.skip(reason=f'real infrared data not found at {REAL_DATA}; set MMDET_IR_REAL_DATA to its folder')
+    skip = pytest.mark.skip(reason=f'no real infrared data at {REAL_DATA}; set MMDET_IR_REAL_DATA to its folder')
     for item in items:
         if 'real_data' in item.keywords:
             item.add_marker(skip)
