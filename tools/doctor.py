@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Says what is installed, which devices and operators are in use, and how to mend what is wrong.
 
-Needs nothing but Python, so it also runs on a broken set-up. Exit code: 0 if all is well, 1 if something needs mending.
+Needs nothing but Python, so it also runs on a broken set-up. Exit code 0 if all is well, 1 if something is wrong.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ Sources: https://docs.pytorch.org/docs/stable/notes/serialization.html and the p
 """
 
 import contextlib
+import errno
 import functools
 import os
 import pickle
@@ -84,8 +85,9 @@ def guard_checkpoint_loading() -> None:
                 return stock(filename, *args, **kwargs)
         except (pickle.UnpicklingError, EOFError) as error:
             raise CheckpointError(_refusal(filename, str(error) or 'it is empty')) from None
-        except RuntimeError as error:
-            if 'PytorchStreamReader' not in str(error):
+        except (RuntimeError, OSError) as error:
+            # What torch's reader of zip files raises for a damaged one.
+            if 'PytorchStreamReader' not in str(error) and getattr(error, 'errno', None) != errno.EINVAL:
                 raise
             raise CheckpointError(_refusal(filename, str(error))) from None
 

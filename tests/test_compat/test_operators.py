@@ -1,0 +1,128 @@
+"""Where ``mmcv._ext`` comes from, and what it says about operators that it does not have."""
+
+import importlib.util
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mmcv
+import mmcv.ops
+import pytest
+import torch
+from mmcv.utils import ext_loader
+
+from mmdet_ir import compat
+
+COMPILED = importlib.util.find_spec('mmcv._ext').origin.endswith(('.so', '.pyd'))
+needs_stand_in = pytest.mark.skipif(COMPILED, reason='a full mmcv is installed, so its own operators are used')
+
+
+@needs_stand_in
+def test_the_stand_in_is_a_module_like_any_other() -> None:
+    spec = importlib.util.find_spec('mmcv._ext')
+    assert spec.name == 'mmcv._ext'
+    assert Path(spec.loader.get_filename()).name == 'mmcv_ext.py'
+    assert sys.modules['mmcv._ext'].__spec__.origin == spec.origin
+    assert ext_loader.check_ops_exist()
+    if sys.version_info < (3, 12):
+        assert pkgutil.find_loader('mmcv._ext') is not None
+    assert compat.operator_backend() == 'torchvision'
+
+
+@needs_stand_in
+@pytest.mark.parametrize('name', ['box_iou_rotated', 'get_compiler_version'])
+def test_an_operator_that_is_not_there_says_so_when_called(name: str) -> None:
+    ext = ext_loader.load_ext('_ext', [name])
+    with pytest.raises(NotImplementedError, match=f"'{name}' is not available.*replace mmcv-lite by a full mmcv"):
+        getattr(ext, name)(torch.zeros(1, 5))
+
+
+@needs_stand_in
+def test_the_error_reaches_the_user_of_mmcv() -> None:
+    boxes = torch.tensor([[5.0, 5, 4, 2, 0.3]])
+    with pytest.raises(NotImplementedError, match="mmcv operator 'box_iou_rotated' is not available"):
+        mmcv.ops.box_iou_rotated(boxes, boxes)
+
+
+def test_private_names_are_not_invented() -> None:
+    assert not hasattr(sys.modules['mmcv._ext'], '__wrapped__')
+
+
+def test_apply_again_changes_nothing() -> None:
+    finders, ext = list(sys.meta_path), sys.modules['mmcv._ext']
+    compat.apply()
+    assert sys.meta_path == finders
+    assert sys.modules['mmcv._ext'] is ext
+
+
+def run(code: str, **environment: str) -> str:
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_operators_that_came_with_mmcv_are_used_untouched(tmp_path: Path) -> None:
+    """An mmcv as the full package lays it out: the same files and an ``_ext`` of its own."""
+    package = tmp_path / 'mmcv'
+    package.mkdir()
+    for entry in Path(mmcv.__file__).parent.iterdir():
+        if not entry.name.startswith('_ext.'):
+            (package / entry.name).symlink_to(entry)
+    (package / '_ext.py').write_text(
+        'import torch\n'
+        'def nms(boxes, scores, iou_threshold, offset):\n'
+        '    return torch.tensor([1])\n'
+        'def __getattr__(name):\n'
+        '    if name.startswith("_"):\n'
+        '        raise AttributeError(name)\n'
+        '    return lambda *args, **kwargs: None\n'
+    )
+    code = (
+        'import mmdet_ir, sys, torch, mmcv.ops\n'
+        'kept = mmcv.ops.nms(torch.tensor([[0., 0, 1, 1], [5, 5, 6, 6]]), torch.tensor([.9, .8]), 0.5)[1]\n'
+        'print(sys.modules["mmcv._ext"].__file__, mmdet_ir.compat.operator_backend(), kept.tolist())\n'
+    )
+    path = os.pathsep.join((str(tmp_path), str(Path(compat.__file__).parents[2])))
+    assert run(code, PYTHONPATH=path).split(maxsplit=2) == [str(package / '_ext.py'), 'mmcv', '[1]\n']
+
+
+@pytest.mark.slow
+def test_a_missing_pkg_resources_is_explained(tmp_path: Path) -> None:
+    code = (
+        'import sys\n'
+        'sys.modules["pkg_resources"] = None\n'  # what Python itself does for a module that must not be imported
+        'try:\n'
+        '    import mmdet_ir\n'
+        'except ImportError as error:\n'
+        '    print(error)\n'
+    )
+    assert 'pip install "setuptools<81"' in run(code)
+
+
+SPAWN = """
+import sys
+import mmdet_ir
+import torch
+from mmcv.ops import nms
+
+def work(rank, folder):
+    kept = nms(torch.tensor([[0., 0, 4, 4], [0, 0, 4, 4]]), torch.tensor([.5, .9]), 0.5)[1]
+    with open(f'{folder}/{rank}', 'w') as file:
+        file.write(f'{kept.tolist()}')
+
+if __name__ == '__main__':
+    torch.multiprocessing.spawn(work, args=(sys.argv[1],), nprocs=1)
+"""
+
+
+@pytest.mark.slow
+def test_spawned_ranks_have_the_operators(tmp_path: Path) -> None:
+    script = tmp_path / 'spawn.py'
+    script.write_text(SPAWN)
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(compat.__file__).parents[2])}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, env=env)
+    assert (tmp_path / '0').read_text() == '[1]'
