@@ -24,9 +24,9 @@ def noise(
         float32 [h, w] with mean 0 and standard deviation 1.
     """
     height, width = shape
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None] * aspect)
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None] * aspect
     spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    spectrum *= (frequency**2 + cell**-2) ** (-power / 2)
+    spectrum *= (rows**2 + columns**2 + cell**-2).astype(np.float32) ** (-power / 2)
     spectrum[0, 0] = 0
     texture = np.fft.irfft2(spectrum, s=shape)
     return (texture / max(float(texture.std()), 1e-12)).astype(np.float32)
@@ -81,7 +81,7 @@ class View:
         width, height = self.size
         u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
         if self.kind == 'aerial':
-            squeeze = self.scale * np.float32(np.sin(self.elevation))
+            squeeze = self.scale * float(np.sin(self.elevation))
             x, d = (u - width / 2) / self.scale, (height / 2 - v) / squeeze
             return x, d, np.full_like(x, 1 / self.scale), np.full_like(x, 1 / squeeze)
         d = self.focal * self.height / np.maximum(v - self.horizon, 0.5)
@@ -117,9 +117,9 @@ def paint_ground(rng: np.random.Generator, view: View, sign: int, base: float) -
     tile, fine = noise(rng, (256, 256), 60, 1.9), noise(rng, (256, 256), 4, 1.2)
     meters, turn = rng.uniform(0.12, 0.25), rng.uniform(0, np.pi)  # of the ground a texel covers
     fade = np.clip(meters / fd, 0.1, 1)
-    cos, sin, start = np.cos(turn), np.sin(turn), rng.uniform(0, 256, 2)
-    u = (((x * cos + d * sin) / meters + start[0]) % 256).astype(np.float32)
-    v = (((d * cos - x * sin) / meters + start[1]) % 256).astype(np.float32)
+    cos, sin = float(np.cos(turn)), float(np.sin(turn))
+    u = ((x * cos + d * sin) / meters + rng.uniform(0, 256)) % 256
+    v = ((d * cos - x * sin) / meters + rng.uniform(0, 256)) % 256
 
     def look(texture: np.ndarray) -> np.ndarray:
         return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
@@ -151,9 +151,9 @@ def paint_ground(rng: np.random.Generator, view: View, sign: int, base: float) -
 
 def _paint_road(rng, temperature, road: Road, ground, heat: float, small: np.ndarray) -> np.ndarray:
     x, d, fx, fd = ground
-    sin, cos = np.sin(road.angle), np.cos(road.angle)
+    sin, cos = float(np.sin(road.angle)), float(np.cos(road.angle))
     across, along = x * sin - d * cos - road.offset, x * cos + d * sin
-    foot = np.abs(sin) * fx + np.abs(cos) * fd + 1e-3
+    foot = abs(sin) * fx + abs(cos) * fd + 1e-3
 
     def strip(center: float, width: float) -> np.ndarray:
         return np.clip((width / 2 - np.abs(across - center)) / foot + 0.5, 0, 1) * np.minimum(1, width / foot)
@@ -164,7 +164,7 @@ def _paint_road(rng, temperature, road: Road, ground, heat: float, small: np.nda
 
     half = road.width / 2
     pavement = rng.uniform(1.2, 2.5)
-    side = rng.choice([-1, 1])
+    side = float(rng.choice([-1, 1]))
     blend(strip(side * (half + pavement / 2), pavement), heat - rng.uniform(-1, 1.5) + 0.2 * small)
     blend(strip(side * half, 0.3), heat - rng.uniform(1, 2))
     blend(strip(0, road.width), heat + 0.3 * small)
@@ -190,7 +190,7 @@ def _shadows(rng: np.random.Generator, view: View, ground) -> np.ndarray:
         v = rng.uniform(max(view.horizon, 0) + 0.15 * height, height)
         cx, cd = view.locate(rng.uniform(0, width), v)
         length, angle = rng.uniform(2, 8), rng.uniform(0, np.pi)
-        sin, cos = np.sin(angle), np.cos(angle)
+        sin, cos = float(np.sin(angle)), float(np.cos(angle))
         a, b = (x - cx) * cos + (d - cd) * sin, (d - cd) * cos - (x - cx) * sin
         reach = np.sqrt((a / length) ** 2 + (b / (0.35 * length)) ** 2)
         total -= rng.uniform(0.5, 2.5) * np.clip((1 - reach) * 3, 0, 1)

@@ -125,10 +125,10 @@ def generate_scene(seed: int | np.random.Generator, size: tuple[int, int] = (320
 def _random_view(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> View:
     width, height = size
     if kind == 'aerial':
-        scale = np.exp(rng.uniform(np.log(9), np.log(24))) * width / 320
-        return View(kind, size, scale=scale, elevation=np.radians(rng.uniform(45, 90)))
+        scale = float(np.exp(rng.uniform(np.log(9), np.log(24)))) * width / 320
+        return View(kind, size, scale=scale, elevation=float(np.radians(rng.uniform(45, 90))))
     if kind == 'sky':
-        return View(kind, size, horizon=height * rng.choice([rng.uniform(0.75, 0.95), 1.2]), focal=width)
+        return View(kind, size, horizon=height * float(rng.choice([rng.uniform(0.75, 0.95), 1.2])), focal=width)
     focal = width * rng.uniform(1.0, 1.8)
     return View(kind, size, horizon=height * rng.uniform(0.05, 0.35), focal=focal, height=rng.uniform(3.5, 9))
 
