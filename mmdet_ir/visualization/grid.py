@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 _DPI = 100
 _GAP, _HEADER, _FOOTER = 10, 34, 46  # pixels
+_CROWD = 12  # with more targets than this, names would hide them; the legend tells the class
 _OUTLINE = [effects.withStroke(linewidth=1.6, foreground='black', alpha=0.6)]
 
 
@@ -49,7 +50,7 @@ def draw_grid(
     classes: Sequence[str],
     palette: Sequence[tuple[int, int, int]],
     score_thr: float = 0.3,
-    scale: float = 2.0,
+    panel_width: int = 640,
 ) -> None:
     """Draws the rows below each other, with a legend of the class colours, and saves the picture.
 
@@ -59,30 +60,29 @@ def draw_grid(
         classes: Class names, by label.
         palette: RGB colours in 0..255, by label.
         score_thr: Predictions that score less are not drawn.
-        scale: Size of a drawn pixel relative to the input's.
+        panel_width: Width of each of the three pictures of a row, in pixels; images are enlarged or reduced to it.
     """
     if not rows:
         raise ValueError(f'{path}: expected at least one image to draw, got none')
     colors = np.asarray(palette, dtype=float) / 255
-    cell_w = max(round(row.image.shape[1] * scale) for row in rows)
-    heights = [round(row.image.shape[0] * scale) for row in rows]
-    width = 3 * cell_w + 4 * _GAP
+    heights = [round(row.image.shape[0] * panel_width / row.image.shape[1]) for row in rows]
+    width = 3 * panel_width + 4 * _GAP
     height = _HEADER + sum(heights) + _GAP * len(rows) + _FOOTER
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor='white')
     FigureCanvasAgg(figure)
 
     titles = ('input', 'ground truth', f'prediction (score ≥ {score_thr:g})')
     for column, title in enumerate(titles):
-        x = _GAP + column * (cell_w + _GAP) + cell_w / 2
+        x = _GAP + column * (panel_width + _GAP) + panel_width / 2
         figure.text(x / width, 1 - _HEADER / 2 / height, title, ha='center', va='center', fontsize=12, weight='bold')
 
     top = _HEADER
     for row, cell_h in zip(rows, heights, strict=True):
         kept = row.prediction[row.prediction.scores >= score_thr]
         for column, instances in enumerate((None, row.ground_truth, kept)):
-            x = _GAP + column * (cell_w + _GAP)
-            axes = figure.add_axes((x / width, 1 - (top + cell_h) / height, cell_w / width, cell_h / height))
-            _draw_panel(axes, row.image, instances, classes, colors, scale)
+            x = _GAP + column * (panel_width + _GAP)
+            axes = figure.add_axes((x / width, 1 - (top + cell_h) / height, panel_width / width, cell_h / height))
+            _draw_panel(axes, row.image, instances, classes, colors, (panel_width, cell_h))
             if column == 0 and row.name:
                 axes.text(6, cell_h - 8, row.name, color='white', fontsize=8, path_effects=_OUTLINE)
         top += cell_h + _GAP
@@ -102,11 +102,11 @@ def _draw_panel(
     instances: InstanceData | None,
     classes: Sequence[str],
     colors: np.ndarray,
-    scale: float,
+    size: tuple[int, int],
 ) -> None:
-    """One picture; drawn in pixels of the enlarged image."""
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    """One picture, drawn in pixels of the enlarged image; ``size`` is its width and height."""
+    scale = size[0] / image.shape[1]
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     if canvas.ndim == 2:
         canvas = cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB)
     if instances is not None:
@@ -121,9 +121,10 @@ def _draw_panel(
             color = colors[instances.labels[i]]
             x1, y1, x2, y2 = instances.bboxes[i] * scale
             axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=0.9))
-            text = classes[instances.labels[i]]
+            parts = [classes[instances.labels[i]]] if len(order) <= _CROWD else []
             if 'scores' in instances:
-                text += f' {instances.scores[i]:.2f}'
+                parts.append(f'{instances.scores[i]:.2f}')
+            text = ' '.join(parts)
             inside = y1 < 16  # no room above
             axes.text(
                 min(x1, size[0] - 7.5 * len(text)),

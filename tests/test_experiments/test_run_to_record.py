@@ -116,6 +116,6 @@ def test_a_resumed_run_is_recorded_and_drawn(tmp_path):
 
     drawn = draw_predictions(config, work_dir / 'epoch_2.pth', tmp_path / 'grid.png', num=2, device='cpu')
     picture = cv2.imread(str(tmp_path / 'grid.png'))
-    assert len(set(drawn)) == 2 and picture.shape[1] == 3 * 2 * WIDTH + 4 * 10
+    assert len(set(drawn)) == 2 and picture.shape[1] == 3 * 640 + 4 * 10
     with pytest.raises(ValueError, match=r'indices: expected numbers in 0\.\.3, got \[9\]'):
         draw_predictions(config, work_dir / 'epoch_2.pth', tmp_path / 'grid.png', indices=[0, 9], device='cpu')

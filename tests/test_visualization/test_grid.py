@@ -36,7 +36,7 @@ def drawn(tmp_path):
         image = np.full((HEIGHT, WIDTH), 100, dtype=np.uint8)
         row = GridRow(image, instances(1, mask), instances(3, mask, scores=np.array([0.4])), name='')
         path = tmp_path / 'out' / 'grid.png'
-        draw_grid([row], path, **IRDataset.METAINFO, score_thr=score_thr, scale=SCALE)
+        draw_grid([row], path, **IRDataset.METAINFO, score_thr=score_thr, panel_width=WIDTH * SCALE)
         assert [file.name for file in path.parent.iterdir()] == ['grid.png']  # nothing temporary left
         return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
