@@ -11,4 +11,4 @@ compat.apply()
 from . import datasets, evaluation, experiments, models, visualization  # noqa: E402
 from .version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'datasets', 'evaluation', 'experiments', 'models', 'visualization']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'experiments', 'models', 'visualization']

@@ -67,6 +67,8 @@ def check_coco(coco: dict, path: str | Path) -> None:
         if not isinstance(coco.get(section), list):
             raise ValueError(f'{path}: expected a list "{section}", got {type(coco.get(section)).__name__}')
         _require_keys(coco[section], section, path)
+        refuse(path, f'ids in "{section}" that are neither numbers nor text',
+               [entry['id'] for entry in coco[section] if not isinstance(entry['id'], int | str)])  # fmt: skip
         ids = Counter(entry['id'] for entry in coco[section])
         refuse(path, f'ids that occur more than once in "{section}"', [i for i, n in ids.items() if n > 1])
     if not coco['images']:
@@ -75,15 +77,18 @@ def check_coco(coco: dict, path: str | Path) -> None:
         raise ValueError(f'{path}: "categories" is empty')
     for image in coco['images']:
         check_file_name(image['file_name'], f'{path}, image id {image["id"]}')
+    for side in ('width', 'height'):
+        bad = [image['id'] for image in coco['images'] if not isinstance(image[side], int) or image[side] < 1]
+        refuse(path, f'images whose {side} is not a positive whole number; image ids', bad)
     image_ids = {image['id'] for image in coco['images']}
     category_ids = {category['id'] for category in coco['categories']}
     annotations = coco['annotations']
     refuse(path, 'annotations of an image id that is not in "images"; annotation ids',
-            [a['id'] for a in annotations if a['image_id'] not in image_ids])  # fmt: skip
+           [a['id'] for a in annotations if a['image_id'] not in image_ids])  # fmt: skip
     refuse(path, 'annotations of a category id that is not in "categories"; annotation ids',
-            [a['id'] for a in annotations if a['category_id'] not in category_ids])  # fmt: skip
+           [a['id'] for a in annotations if a['category_id'] not in category_ids])  # fmt: skip
     refuse(path, 'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
-            [a['id'] for a in annotations if not _is_box(a['bbox'])])  # fmt: skip
+           [a['id'] for a in annotations if not _is_box(a['bbox'])])  # fmt: skip
 
 
 def _require_keys(entries: list, section: str, path: str | Path) -> None:
@@ -110,6 +115,7 @@ def _is_box(box: object) -> bool:
 
 
 def refuse(path: str | Path, what: str, entries: list) -> None:
+    """Raise ``ValueError`` if there are entries: file, their number, what they are, the first of them."""
     if entries:
         more = f' and {len(entries) - SHOWN} more' if len(entries) > SHOWN else ''
         raise ValueError(f'{path}: {len(entries)} {what}: {", ".join(map(str, entries[:SHOWN]))}{more}')

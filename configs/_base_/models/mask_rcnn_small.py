@@ -1,11 +1,11 @@
-"""A Mask R-CNN for two CPU cores and small targets: half-width ResNet-18, 96-channel FPN, lean heads.
+"""A Mask R-CNN for two CPU cores and small targets: half-width ResNet-18, 64-channel FPN, lean heads.
 
 The structure and every loss are those of `mask_rcnn_r50_fpn.py`; only widths, RoI counts and anchor sizes shrink.
 """
 
 _base_ = './mask_rcnn_r50_fpn.py'
 
-channels = 96
+channels = 64
 
 model = dict(
     backbone=dict(
@@ -32,7 +32,7 @@ model = dict(
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=400, max_per_img=200),
-        rcnn=dict(sampler=dict(num=64, pos_fraction=0.5)),
+        rcnn=dict(sampler=dict(num=64, pos_fraction=0.25)),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=400, max_per_img=200),

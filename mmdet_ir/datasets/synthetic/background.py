@@ -97,6 +97,10 @@ class Road:
     width: float
     parking: bool = False
 
+    def clearance(self, x: float, d: float) -> float:
+        """Metres from the ground point (x, d) to the road's edge, negative on the road."""
+        return abs(x * np.sin(self.angle) - d * np.cos(self.angle) - self.offset) - self.width / 2
+
     def point(self, along: float, across: float) -> tuple[float, float]:
         sin, cos = np.sin(self.angle), np.cos(self.angle)
         return along * cos + (self.offset + across) * sin, along * sin - (self.offset + across) * cos

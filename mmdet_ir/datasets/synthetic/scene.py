@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import background, sensor, targets
-from .background import Background, View
+from .background import Background, Road, View
 from .geometry import Part, Pose, Sprite, rasterize
 
 CLASSES = ('human', 'car', 'bicycle', 'uav')  # as IRDataset.METAINFO; not imported from there: that needs mmdet
@@ -55,9 +55,15 @@ class _Stage:
     base: float
     items: list[_Item] = field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    houses: list[Sprite] = field(default_factory=list)
 
-    def stand(self, parts: list[Part], pose: Pose, depth: float, labels: tuple[int, ...] = ()) -> bool:
-        """Add an object unless it is out of sight, too large, or mostly over another target."""
+    def stand(
+        self, parts: list[Part], pose: Pose, depth: float, labels: tuple[int, ...] = (), solid: bool = False
+    ) -> bool:
+        """Add an object unless it is out of sight or a target too large, mostly over another, or in a wall.
+
+        Seen from above, no target may overlap a ``solid`` object that stands there already.
+        """
         sprite = rasterize(parts, pose, self.view.size)
         if sprite is None:
             return False
@@ -67,11 +73,15 @@ class _Stage:
             limit = 0.36 * self.view.size[0]
             if max(width, height) > limit or any(_overlap(box, other) > 0.35 for other in self.boxes):
                 return False
+            if self.view.kind == 'aerial' and any(_touch(box, house) for house in self.houses):
+                return False
             self.boxes.append(box)
             gain = self.rng.uniform(0.3, 0.55) if self.rng.random() < 0.1 else self.rng.uniform(0.75, 1.3)
             self.items.append(_Item(sprite, depth, labels, None, gain))
         else:
             self.items.append(_Item(sprite, depth, (), 0.0))
+            if solid:
+                self.houses.append(sprite)
         return True
 
 
@@ -80,6 +90,12 @@ def _overlap(a: tuple, b: tuple) -> float:
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
     return max(w, 0) * max(h, 0) / smaller
+
+
+def _touch(box: tuple[int, int, int, int], sprite: Sprite) -> bool:
+    """Whether the sprite covers any pixel of an xyxy box."""
+    x0, y0, x1, y1 = (max(n - corner, 0) for n, corner in zip(box, (sprite.x, sprite.y) * 2, strict=True))
+    return bool((sprite.alpha[y0:y1, x0:x1] > 0.5).any())
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -223,15 +239,19 @@ def _hide(stage: _Stage, x: float, d: float) -> None:
     stage.stand(build(rng, heat), pose, near)
 
 
-def _scatter(stage: _Stage, build: Callable, count: int, warmth: float, low: float, high: float) -> None:
-    """Stand some scenery at random, its scale between low and high pixels a metre ('ground')."""
+def _scatter(
+    stage: _Stage, roads: list[Road], build: Callable, count: int, warmth: float, margin: float, scales: tuple = (0, 0)
+) -> None:
+    """Stand scenery ``margin`` metres or more off the roads; ``scales``: least and most pixels a metre ('ground')."""
     rng, view = stage.rng, stage.view
     width, height = view.size
     for _ in range(count):
         u = rng.uniform(-0.05, 1.05) * width
-        v = rng.uniform(0, height) if view.kind == 'aerial' else view.horizon + view.height * rng.uniform(low, high)
+        v = rng.uniform(0, height) if view.kind == 'aerial' else view.horizon + view.height * rng.uniform(*scales)
         x, d = view.locate(u, v)
-        stage.stand(build(rng, stage.base + warmth + rng.normal(0, 0.8)), view.pose(x, d, rng.uniform(0, 6.28)), d)
+        if all(road.clearance(x, d) >= margin for road in roads):
+            parts = build(rng, stage.base + warmth + rng.normal(0, 0.8))
+            stage.stand(parts, view.pose(x, d, rng.uniform(0, 6.28)), d, solid=build is background.house)
 
 
 def _kinds(rng: np.random.Generator, mean: float, chances: dict[str, float]) -> list[str]:
@@ -249,10 +269,12 @@ def _ground_scene(stage: _Stage) -> Background:
     background.paint_skyline(rng, empty.temperature, view, stage.base)
     unit = view.size[0] / 320
     warmth = rng.uniform(-2.5, 1.5) if stage.sign > 0 else rng.uniform(-5, -1.5)
-    _scatter(stage, background.house, int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15])), 0.5, 3 * unit, 7 * unit)
-    _scatter(stage, background.tree, int(rng.integers(0, 5)), warmth, 4 * unit, 12 * unit)
-    _scatter(stage, background.bush, int(rng.integers(0, 5)), warmth, 6 * unit, 25 * unit)
-    _scatter(stage, background.pole, int(rng.integers(0, 3)), 0.0, 5 * unit, 16 * unit)
+    roads = empty.roads
+    houses = int(rng.choice([0, 1, 2], p=[0.4, 0.35, 0.25]))
+    _scatter(stage, roads, background.house, houses, 0.5, 8, (3 * unit, 7 * unit))
+    _scatter(stage, roads, background.tree, int(rng.integers(0, 6)), warmth, 1, (4 * unit, 12 * unit))
+    _scatter(stage, roads, background.bush, int(rng.integers(0, 6)), warmth, 0.5, (6 * unit, 25 * unit))
+    _scatter(stage, roads, background.pole, int(rng.integers(0, 3)), 0.0, 0.3, (5 * unit, 16 * unit))
     chances = {'human': 0.26, 'car': 0.32, 'bicycle': 0.24, 'rider': 0.18}
     _fill(stage, empty, _kinds(rng, 4.2, chances), 6.5 * unit, 50 * unit)
     if view.horizon > 0.2 * view.size[1] and rng.random() < 0.35:
@@ -263,15 +285,9 @@ def _ground_scene(stage: _Stage) -> Background:
 def _aerial_scene(stage: _Stage) -> Background:
     rng, view = stage.rng, stage.view
     empty = background.paint_ground(rng, view, stage.sign, stage.base)
-    _scatter(stage, background.house, int(rng.choice([0, 1], p=[0.7, 0.3])), 0.5, 0, 0)
-    _scatter(
-        stage,
-        background.tree,
-        int(rng.integers(0, 9)),
-        rng.uniform(-4, 0.5) if stage.sign > 0 else rng.uniform(-6, -2),
-        0,
-        0,
-    )
+    _scatter(stage, empty.roads, background.house, int(rng.integers(0, 3)), 0.5, 7)
+    warmth = rng.uniform(-4, 0.5) if stage.sign > 0 else rng.uniform(-6, -2)
+    _scatter(stage, empty.roads, background.tree, int(rng.integers(0, 11)), warmth, 1)
     chances = {'human': 0.27, 'car': 0.38, 'bicycle': 0.15, 'rider': 0.2}
     _fill(stage, empty, _kinds(rng, 5.0, chances), 0, 0)
     return empty
