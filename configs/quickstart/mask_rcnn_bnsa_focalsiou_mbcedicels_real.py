@@ -1,0 +1,8 @@
+"""The small full method on real images: HIT-UAV and drone clips."""
+
+_base_ = [
+    '../_base_/models/mask_rcnn_small_bnsa_focalsiou_mbcedicels.py',
+    '../_base_/datasets/real.py',
+    '../_base_/schedules/small.py',
+    '../_base_/default_runtime.py',
+]
