@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-import pytest
-
 import mmdet_ir  # noqa: F401  (first: test files may import mmcv and mmdet before it)
+
+import pytest
 
 REAL_DATA = Path(os.environ.get('MMDET_IR_REAL_DATA', Path(__file__).parents[2] / 'shared' / 'data'))
 

@@ -2,13 +2,13 @@
 
 import math
 
+from mmdet_ir.models.losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss
+from mmdet_ir.models.losses.focal_iou_loss import ciou_cost, focal_iou_loss, siou_cost
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from torchvision.ops import complete_box_iou_loss
-
-from mmdet_ir.models.losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss
-from mmdet_ir.models.losses.focal_iou_loss import ciou_cost, focal_iou_loss, siou_cost
 
 FAMILY = (FocalCIoULoss, FocalEIoULoss, FocalSIoULoss)
 

@@ -1,13 +1,13 @@
 """SA, BNSA and PluginFPN against Eq. 1-4 recomputed from their weights."""
 
+from mmdet_ir.models import BNSA, PluginFPN, SqueezeAttention
+
 import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_plugin_layer
 from mmdet.models.backbones import ResNet
 from mmdet.models.necks import FPN
-
-from mmdet_ir.models import BNSA, PluginFPN, SqueezeAttention
 
 
 def conv_bn(x: torch.Tensor, layer: torch.nn.Module, relu: bool) -> torch.Tensor:

@@ -2,12 +2,12 @@
 
 import itertools
 
+from mmdet_ir.models.losses import MBCEDiceLovaszLoss, mask_bce_loss, mask_dice_loss, mask_lovasz_loss
+
 import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-
-from mmdet_ir.models.losses import MBCEDiceLovaszLoss, mask_bce_loss, mask_dice_loss, mask_lovasz_loss
 
 
 def jaccard_loss(mispredicted: set[int], foreground: set[int]) -> float:

@@ -16,8 +16,9 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadIRImageFromFile'),
+    dict(type='Resize', scale_factor=1.0, keep_ratio=True),  # whole images as they are; mask heads read the factor
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(batch_size=1, dataset=dict(data_root=data_root, pipeline=test_pipeline))
