@@ -70,10 +70,11 @@ class _Stage:
         if labels:
             height, width = sprite.alpha.shape
             box = (sprite.x, sprite.y, sprite.x + width, sprite.y + height)
-            limit = 0.36 * self.view.size[0]
-            if max(width, height) > limit or any(_overlap(box, other) > 0.35 for other in self.boxes):
+            aerial = self.view.kind == 'aerial'
+            most = 0.15 if aerial else 0.35  # from above, things stand beside each other
+            if max(width, height) > 0.36 * self.view.size[0] or any(_overlap(box, b) > most for b in self.boxes):
                 return False
-            if self.view.kind == 'aerial' and any(_touch(box, house) for house in self.houses):
+            if aerial and any(_touch(box, house) for house in self.houses):
                 return False
             self.boxes.append(box)
             gain = self.rng.uniform(0.3, 0.55) if self.rng.random() < 0.1 else self.rng.uniform(0.75, 1.3)
