@@ -3,6 +3,7 @@
 import itertools
 
 from mmdet_ir.models.losses import MBCEDiceLovaszLoss, mask_bce_loss, mask_dice_loss, mask_lovasz_loss
+from mmdet_ir.models.losses.mask_loss import descending_order
 
 import pytest
 import torch
@@ -56,6 +57,20 @@ def test_lovasz_sorts_within_each_roi() -> None:
     each = torch.cat([mask_lovasz_loss(probs[i : i + 1], target[i : i + 1]) for i in range(7)])
     torch.testing.assert_close(mask_lovasz_loss(probs, target), each)
     assert each.std() > 0.01
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('pixels', [1, 2, 784, 1024, 1025, 3136])
+def test_order_equals_argsort_up_to_near_ties(dtype: torch.dtype, pixels: int) -> None:
+    gen = torch.Generator().manual_seed(pixels)
+    errors = torch.rand(5, pixels, generator=gen, dtype=dtype)
+    errors[0, : pixels // 2] = errors[0, :1]  # ties
+    errors[1] = 0
+    errors[2] = 1
+    order = descending_order(errors)
+    assert (order.sort(1).values == torch.arange(pixels)).all()  # a permutation
+    expected = errors.sort(1, descending=True).values
+    torch.testing.assert_close(errors.gather(1, order), expected, rtol=0, atol=2**-20)
 
 
 def test_dice_by_hand() -> None:

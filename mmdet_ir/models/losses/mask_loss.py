@@ -4,6 +4,7 @@ Wang & Ren, Symmetry 2025, 17, 1099, Eq. 13-18 and Table 3. Dice as in Milletari
 extension as in Berman et al., CVPR 2018. Each part is computed per RoI and then averaged over the RoIs.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -39,6 +40,32 @@ def mask_dice_loss(probs: Tensor, target: Tensor, eps: float = 1e-7) -> Tensor:
     return 1 - 2 * (probs * target).sum(1) / (probs.sum(1) + target.sum(1)).clamp(min=eps)
 
 
+def descending_order(errors: Tensor) -> Tensor:
+    """Ranks the pixels of each RoI by descending error.
+
+    One sort of integers that hold the error in their high bits and the pixel's number in their low bits: half to a
+    third of the time of ``argsort``, which moves values and indices apart. On the CPU NumPy sorts, since
+    ``torch.sort`` carries indices along in any case. Errors that differ by less than 2^-21 (float32, up to 1024
+    pixels; else 2^-48) may swap places.
+
+    Args:
+        errors: Shape ``[N, P]``, values in [0, 1], without gradient.
+
+    Returns:
+        Pixel numbers, shape ``[N, P]``, int64, the largest error first.
+    """
+    bits = (errors.size(1) - 1).bit_length()
+    if errors.dtype == torch.float32 and bits <= 10:
+        dtype, levels = torch.int32, float(2 ** (31 - bits) - 1)
+    else:
+        dtype, levels = torch.int64, 2.0**48
+        errors = errors.double()
+    pixels = torch.arange(errors.size(1), device=errors.device, dtype=dtype)
+    keys = (-(errors * levels).to(dtype) << bits) | pixels
+    keys = torch.from_numpy(np.sort(keys.numpy(), axis=1)) if keys.device.type == 'cpu' else keys.sort(1).values
+    return (keys & (1 << bits) - 1).long()
+
+
 def mask_lovasz_loss(probs: Tensor, target: Tensor) -> Tensor:
     """Lovasz extension of the Jaccard loss at the pixels' errors (Eq. 15-17).
 
@@ -56,10 +83,8 @@ def mask_lovasz_loss(probs: Tensor, target: Tensor) -> Tensor:
     foreground = (target > 0.5).to(probs.dtype)
     errors = (foreground - probs).abs()
     with torch.no_grad():
-        # The bit patterns of floats that are not negative sort as the floats do, and integers sort faster.
-        keys = errors.view(torch.int64 if errors.dtype == torch.float64 else torch.int32)
-        order = keys.argsort(1, descending=True)
-        hits = foreground.gather(1, order).cumsum(1)
+        order = descending_order(errors)
+        hits = foreground.gather(1, order).cumsum_(1)
         total = hits[:, -1:]
         rank = torch.arange(1, errors.size(1) + 1, device=errors.device, dtype=errors.dtype)
         jaccard = 1 - (total - hits) / (total + rank - hits)
@@ -121,8 +146,9 @@ class MBCEDiceLovaszLoss(nn.Module):
             )
         if not pred.size(0):
             return pred.sum()
-        rois = torch.arange(pred.size(0), device=pred.device)
-        logits = to_full_precision(pred[rois, label]).flatten(1)
+        # The map of the true class of each RoI; one index for both axes makes it a copy of whole rows.
+        rows = torch.arange(pred.size(0), device=pred.device) * pred.size(1) + label
+        logits = to_full_precision(pred.flatten(0, 1).index_select(0, rows)).flatten(1)
         target = target.flatten(1).to(logits)
         loss = logits.new_zeros(())
         if self.bce_weight:
