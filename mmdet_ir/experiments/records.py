@@ -73,15 +73,26 @@ def data_fingerprint(dataset: ConfigDict) -> list[dict]:
 
 
 def training_sessions(work_dir: str | os.PathLike) -> list[Path]:
-    """Log folders of the sessions that trained, oldest first; a resumed run has several."""
-    folders = []
+    """Log folders of the sessions of the last run in a work folder, oldest first.
+
+    A run is one session that started anew and those that resumed it; earlier runs in the same folder do not count.
+    """
+    sessions = []
     for log in sorted(Path(work_dir).glob('*/*.log')):
         with log.open(encoding='utf-8') as lines:
-            if any(_TRAIN_LINE.search(line) for line in lines):
-                folders.append(log.parent)
-    if not folders:
+            trained = any(_TRAIN_LINE.search(line) for line in lines)
+        if trained:
+            resumed = _session_config(log.parent).get('resume', False)
+            sessions = [*sessions, log.parent] if resumed else [log.parent]
+    if not sessions:
         raise FileNotFoundError(f'{work_dir}: expected <time>/<time>.log of a training run, found none')
-    return folders
+    if _session_config(sessions[0]).get('resume', False):
+        raise ValueError(f'{work_dir}: expected the session that started the run, found only sessions that resumed it')
+    return sessions
+
+
+def _session_config(session: Path) -> Config:
+    return Config.fromfile(session / 'vis_data' / 'config.py')  # LocalVisBackend's copy
 
 
 def wall_time(session: str | os.PathLike) -> float:
@@ -110,8 +121,8 @@ def _tested_checkpoint(metrics_json: str | os.PathLike, iteration: int | None) -
     """Name of the weights that the metrics belong to; ``None`` if the metrics lie outside a test run's log folder."""
     if iteration is not None:
         return f'iteration {iteration}'
-    config = Path(metrics_json).parent / 'vis_data' / 'config.py'
-    return Path(Config.fromfile(config).load_from).name if config.is_file() else None
+    session = Path(metrics_json).parent
+    return Path(_session_config(session).load_from).name if (session / 'vis_data').is_dir() else None
 
 
 def make_record(
@@ -135,7 +146,7 @@ def make_record(
         noted when the training started (by ``EnvironmentHook``) or only now.
     """
     sessions = training_sessions(work_dir)
-    used = Config.fromfile(sessions[0] / 'vis_data' / 'config.py')
+    used = _session_config(sessions[0])
     noted = sessions[0] / ENVIRONMENT_FILE
     environment = json.loads(noted.read_text()) if noted.is_file() else collect_environment()
     metrics = json.loads(Path(metrics_json).read_text())

@@ -4,6 +4,10 @@ import math
 from collections import OrderedDict
 from pathlib import Path
 
+from mmdet_ir.datasets.ir_dataset import IRDataset
+from mmdet_ir.evaluation import COLUMNS, IRCocoMetric
+from mmdet_ir.evaluation.ir_coco_metric import render
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +16,6 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from mmdet_ir.datasets.ir_dataset import IRDataset
-from mmdet_ir.evaluation import COLUMNS, IRCocoMetric
-from mmdet_ir.evaluation.ir_coco_metric import render
 
 HUMAN, CAR, BICYCLE, UAV = range(4)
 SIZE = 128

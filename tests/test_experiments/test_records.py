@@ -2,10 +2,6 @@ import hashlib
 import json
 import subprocess
 
-import pytest
-import torch
-from mmengine.config import Config, ConfigDict
-
 from mmdet_ir.experiments.environment import collect_environment, git_state
 from mmdet_ir.experiments.records import (
     config_difference,
@@ -16,6 +12,10 @@ from mmdet_ir.experiments.records import (
     training_sessions,
     wall_time,
 )
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
 
 
 def test_hash_ignores_order_sequence_kind_and_where_the_run_was_kept():
@@ -60,36 +60,44 @@ def test_fingerprint_of_plain_wrapped_and_concatenated_data(tmp_path):
         data_fingerprint(ConfigDict(type='IRDataset', ann_file=str(tmp_path / 'missing.json')))
 
 
-def write_log(folder, lines):
-    folder.mkdir(parents=True)
+def write_session(folder, lines, resume=False):
+    (folder / 'vis_data').mkdir(parents=True)
     (folder / f'{folder.name}.log').write_text('\n'.join(lines) + '\n')
+    (folder / 'vis_data' / 'config.py').write_text(f'resume = {resume}\n')
 
 
-def test_wall_time_adds_up_over_the_sessions_that_trained(tmp_path):
-    write_log(
-        tmp_path / '20250101_235950',
-        [
-            '2025/01/01 23:59:50 - mmengine - INFO - ',
-            'System environment:',
-            '2025/01/02 00:00:10 - mmengine - INFO - Epoch(train)  [1][20/40]  lr: 1.0e-03',
-            '2025/01/02 00:01:00 - mmengine - INFO - Epoch(train)  [1][40/40]  lr: 1.0e-03',
-        ],
-    )
-    write_log(
-        tmp_path / '20250102_080000',  # resumed
-        [
-            '2025/01/02 08:00:00 - mmengine - INFO - resumed epoch: 1, iter: 40',
-            '2025/01/02 08:00:30 - mmengine - INFO - Iter(train) [60/80]  lr: 1.0e-03',
-            '2025/01/02 08:00:45 - mmengine - INFO - Epoch(val) [2][4/4]',
-        ],
-    )
-    write_log(
-        tmp_path / '20250102_090000',  # a test
-        ['2025/01/02 09:00:00 - mmengine - INFO - ', '2025/01/02 09:30:00 - mmengine - INFO - Epoch(test) [4/4]'],
-    )
+STARTED = [
+    '2025/01/01 23:59:50 - mmengine - INFO - ',
+    'System environment:',
+    '2025/01/02 00:00:10 - mmengine - INFO - Epoch(train)  [1][20/40]  lr: 1.0e-03',
+    '2025/01/02 00:01:00 - mmengine - INFO - Epoch(train)  [1][40/40]  lr: 1.0e-03',
+]
+RESUMED = [
+    '2025/01/02 08:00:00 - mmengine - INFO - resumed epoch: 1, iter: 40',
+    '2025/01/02 08:00:30 - mmengine - INFO - Iter(train) [60/80]  lr: 1.0e-03',
+    '2025/01/02 08:00:45 - mmengine - INFO - Epoch(val) [2][4/4]',
+]
+TESTED = ['2025/01/02 09:00:00 - mmengine - INFO - ', '2025/01/02 09:30:00 - mmengine - INFO - Epoch(test) [4/4]']
+FAILED = ['2025/01/01 12:00:00 - mmengine - INFO - ', '2025/01/01 12:00:05 - mmengine - INFO - loading']
+
+
+def test_wall_time_adds_up_over_the_sessions_of_the_last_run(tmp_path):
+    write_session(tmp_path / '20250101_110000', STARTED)  # given up, not resumed
+    write_session(tmp_path / '20250101_120000', FAILED)
+    write_session(tmp_path / '20250101_235950', STARTED)
+    write_session(tmp_path / '20250102_080000', RESUMED, resume=True)
+    write_session(tmp_path / '20250102_090000', TESTED)
     sessions = training_sessions(tmp_path)
     assert [session.name for session in sessions] == ['20250101_235950', '20250102_080000']
     assert [wall_time(session) for session in sessions] == [70.0, 45.0]
+
+
+def test_a_run_without_its_start_is_an_error(tmp_path):
+    write_session(tmp_path / '20250102_080000', RESUMED, resume=True)
+    with pytest.raises(
+        ValueError, match='expected the session that started the run, found only sessions that resumed'
+    ):
+        training_sessions(tmp_path)
 
 
 def test_a_folder_without_training_is_an_error(tmp_path):

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_ir.datasets.ir_dataset import IRDataset
+from mmdet_ir.experiments import make_record, render_table, save_record
+from mmdet_ir.visualization import draw_predictions
+
 import cv2
 import numpy as np
 import pytest
 import torch
-
-from mmdet_ir.datasets.ir_dataset import IRDataset
-from mmdet_ir.experiments import make_record, render_table, save_record
-from mmdet_ir.visualization import draw_predictions
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, NUM_IMAGES = 96, 64, 4

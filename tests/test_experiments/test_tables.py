@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
-import pytest
-
 from mmdet_ir.experiments import load_records, paper_records, render_table, update_tables
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 ROW = {'mAP': 0.51234, 'Recall': 0.6126, 'mAP50': 0.9, 'mAP75': 0.5, 'mAPs': None, 'mAPm': 0.25, 'mAPl': 1.0}
@@ -82,15 +81,16 @@ def test_a_file_without_one_pair_of_marks_is_an_error(results, tmp_path, text):
         update_tables(results, [readme])
 
 
-def test_the_tool_fails_on_a_stale_table_only(results, tmp_path):
+def test_the_tool_fails_on_a_stale_table_only(results, tmp_path, monkeypatch, capsys):
     readme = tmp_path / 'README.md'
     readme.write_text(TEXT)
-    command = [sys.executable, str(ROOT / 'tools/analysis/render_results.py'), str(results), '--readme', str(readme)]
 
     def run(*options):
-        return subprocess.run([*command, *options], capture_output=True, text=True, cwd=ROOT, env=None)
+        monkeypatch.setattr('sys.argv', ['render_results.py', str(results), '--readme', str(readme), *options])
+        runpy.run_path(str(ROOT / 'tools/analysis/render_results.py'), run_name='__main__')
 
-    check = run('--check')
-    assert check.returncode == 1 and 'README.md: out of date' in check.stdout
-    assert run().returncode == 0
-    assert run('--check').returncode == 0
+    with pytest.raises(SystemExit) as error:
+        run('--check')
+    assert error.value.code == 1 and 'README.md: out of date' in capsys.readouterr().out
+    run()
+    run('--check')

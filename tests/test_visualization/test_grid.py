@@ -1,15 +1,15 @@
 import json
 
+from mmdet_ir.datasets.ir_dataset import IRDataset
+from mmdet_ir.visualization import GridRow, draw_grid, select_images
+from mmdet_ir.visualization.grid import _as_picture, ground_truth_of
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
-
-from mmdet_ir.datasets.ir_dataset import IRDataset
-from mmdet_ir.visualization import GridRow, draw_grid, select_images
-from mmdet_ir.visualization.grid import _as_picture, ground_truth_of
 
 WIDTH, HEIGHT, SCALE = 60, 40, 3
 GAP, HEADER = 10, 34

@@ -3,10 +3,10 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.visualization import draw_predictions
+
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
