@@ -4,11 +4,11 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import test
+
+from mmengine.config import DictAction
 
 EXAMPLES = """examples:
   python tools/test.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_12.pth

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmdet_ir.compat.checkpoint import CheckpointError
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,6 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner, load_checkpoint
 from torch import nn
-
-from mmdet_ir.compat.checkpoint import CheckpointError
 
 
 class Payload:

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_ir import compat
+
 import pytest
 import torch
 from mmengine.dist import utils
-
-from mmdet_ir import compat
 
 SCRIPT = """
 import sys

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_ir import compat
+
 import mmcv
 import mmcv.ops
 import pytest
 import torch
 from mmcv.utils import ext_loader
-
-from mmdet_ir import compat
 
 COMPILED = importlib.util.find_spec('mmcv._ext').origin.endswith(('.so', '.pyd'))
 needs_stand_in = pytest.mark.skipif(COMPILED, reason='a full mmcv is installed, so its own operators are used')

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from mmdet_ir.apis import launch
+from mmdet_ir.apis.errors import explain, registered_names, run_tool
+
 import pytest
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
-
-from mmdet_ir.apis import launch
-from mmdet_ir.apis.errors import explain, registered_names, run_tool
 
 
 class Unreadable(Dataset):
