@@ -7,19 +7,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pytest
-from mmcv.transforms import LoadImageFromFile
-from mmdet.datasets.transforms import LoadAnnotations
-from pycocotools import mask as coco_mask
-
 from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.synthetic import CLASSES, SensorSettings, generate_scene, stretch, synthesize, to_counts
 from mmdet_ir.datasets.synthetic.geometry import Pose, ball, face, limb, owned, rasterize
 from mmdet_ir.datasets.synthetic.scene import MIN_PIXELS, MIN_VISIBLE
 from mmdet_ir.datasets.synthetic.targets import bicycle, car, human, uav
 from mmdet_ir.datasets.synthetic.writer import scene_rng
+
+import cv2
+import numpy as np
+import pytest
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets.transforms import LoadAnnotations
+from pycocotools import mask as coco_mask
 
 SIZE = (160, 128)
 
