@@ -11,12 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import bbox_overlaps
 from torchvision.ops import box_convert
-
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 
 CODER = {'type': 'DeltaXYWHBBoxCoder', 'target_means': [0.0] * 4, 'target_stds': [0.1, 0.1, 0.2, 0.2]}
 
