@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.runner import find_latest_checkpoint
+from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
 from ..fileio import write_text
 from .environment import ENVIRONMENT_FILE, collect_environment
@@ -154,7 +153,7 @@ def make_record(
     last = find_latest_checkpoint(str(work_dir))
     if last is None:
         raise FileNotFoundError(f'{work_dir}: expected the checkpoint of a finished run, found none')
-    checkpoint = torch.load(Path(work_dir, Path(last).name), map_location='cpu', weights_only=True)
+    checkpoint = CheckpointLoader.load_checkpoint(str(Path(work_dir, Path(last).name)), map_location='cpu')
     return {
         'kind': 'run',
         'provenance': 'measured',
