@@ -4,7 +4,5 @@ _base_ = [
     '../_base_/models/mask_rcnn_small_bnsa_focalsiou_mbcedicels.py',
     '../_base_/datasets/synthetic.py',
     '../_base_/schedules/small_8e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/small_runtime.py',
 ]
-
-custom_hooks = [dict(type='NumClassCheckHook'), dict(type='ChannelsLastHook')]

@@ -5,12 +5,6 @@ _base_ = './small_8e.py'
 max_epochs = 16
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 param_scheduler = [
-    dict(
-        type='OneCycleLR',
-        eta_max=0.002,
-        pct_start=0.15,
-        total_steps=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.002, by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
 ]
