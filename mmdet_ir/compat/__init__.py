@@ -21,5 +21,6 @@ def apply() -> None:
     operators.serve_operators()
     checkpoint.allow_checkpoint_types()
     checkpoint.guard_checkpoint_loading()
+    checkpoint.keep_scheduler_states_plain()
     distributed.support_cpu_launchers()
     amp.register()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner.checkpoint import CheckpointLoader
 
 FORCE_SAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
@@ -92,3 +93,17 @@ def guard_checkpoint_loading() -> None:
             raise CheckpointError(_refusal(filename, str(error))) from None
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def keep_scheduler_states_plain() -> None:
+    """Leaves the annealing method out of OneCycleLR's state, which mmengine pickles with its whole owner.
+
+    The scheduler that resumes has the same method from its own settings.
+    """
+    stock = OneCycleParamScheduler.state_dict
+
+    @functools.wraps(stock)
+    def state_dict(self: OneCycleParamScheduler) -> dict:
+        return {key: value for key, value in stock(self).items() if key != 'anneal_func'}
+
+    OneCycleParamScheduler.state_dict = state_dict

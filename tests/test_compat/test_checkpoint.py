@@ -16,7 +16,8 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.optim import OneCycleLR
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 
 
@@ -267,3 +268,29 @@ def test_the_message_is_not_torchs_advice_to_switch_the_guard_off(malicious: Pat
         load_checkpoint(nn.Linear(1, 1), str(malicious))
     assert 'weights_only=False' not in str(error.value)
     assert not isinstance(error.value, pickle.UnpicklingError)
+
+
+def test_one_cycle_resumes_where_it_was(tmp_path: Path) -> None:
+    """Its state in stock mmengine holds a bound method, which no allow-list should let in."""
+
+    def build() -> tuple[torch.optim.Optimizer, OneCycleLR]:
+        optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+        return optimizer, OneCycleLR(optimizer, eta_max=0.1, total_steps=20, by_epoch=False)
+
+    optimizer, scheduler = build()
+    rates, expected = [], []
+    for step in range(15):
+        scheduler.step()
+        if step == 6:
+            states = {'optimizer': optimizer.state_dict(), 'param_schedulers': [scheduler.state_dict()]}
+            torch.save({'state_dict': {}, **states}, tmp_path / 'one_cycle.pth')
+        elif step > 6:
+            expected.append(optimizer.param_groups[0]['lr'])
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'one_cycle.pth'))
+    optimizer, scheduler = build()
+    optimizer.load_state_dict(loaded['optimizer'])
+    scheduler.load_state_dict(loaded['param_schedulers'][0])
+    for _ in range(8):
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]['lr'])
+    assert rates == expected and len(set(rates)) == 8
