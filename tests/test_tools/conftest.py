@@ -47,7 +47,7 @@ param_scheduler = [dict(type='MultiStepLR', milestones=[100], by_epoch=True)]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1), visualization=dict(type='DetVisualizationHook'),
     checkpoint=dict(type='CheckpointHook', interval=1))
-visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(type='LogProcessor', window_size=1, by_epoch=True)
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=4)

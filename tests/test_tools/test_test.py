@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from mmdet_ir.apis import launch
+
 import cv2
 import numpy as np
 import pycocotools.mask
@@ -61,21 +63,25 @@ def test_two_processes_predict_what_one_does(
             np.testing.assert_allclose(got['pred_instances'][key], expected['pred_instances'][key], rtol=1e-4)
 
 
-def test_augmentation_of_a_mask_model_is_refused(
-    toy_config: Path, trained: Path, python_tool: Callable, tmp_path: Path
-) -> None:
-    arguments = (toy_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--tta')
-    error = python_tool('test.py', *arguments, expect=2).stderr
-    assert 'error: --tta: MMDetection merges boxes only; expected a model without masks' in error
+def test_augmentation_of_a_mask_model_is_refused(toy_config: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='--tta: MMDetection merges boxes only; expected a model without masks'):
+        launch.test(
+            str(toy_config),
+            str(trained / 'epoch_1.pth'),
+            work_dir=str(tmp_path),
+            tta=True,
+            cfg_options={'experiment_name': tmp_path.name},
+        )
 
 
-def test_augmentation_of_a_box_model(toy_config: Path, trained: Path, python_tool: Callable, tmp_path: Path) -> None:
+def test_augmentation_of_a_box_model(toy_config: Path, trained: Path, tmp_path: Path) -> None:
     config = tmp_path / 'boxes.py'
     config.write_text(
         f"_base_ = '{toy_config}'\n"
+        f"experiment_name = '{tmp_path.name}'\n"
         "model = dict(type='FasterRCNN', roi_head=dict(mask_head=None, mask_roi_extractor=None))\n"
         "val_evaluator = dict(metric='bbox')\ntest_evaluator = val_evaluator\n"
     )
     out = tmp_path / 'predictions.pkl'
-    python_tool('test.py', config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--tta', '--out', out)
+    launch.test(str(config), str(trained / 'epoch_1.pth'), work_dir=str(tmp_path), tta=True, out=str(out))
     assert [sample['img_id'] for sample in pickle.loads(out.read_bytes())] == [0, 1, 2, 3]

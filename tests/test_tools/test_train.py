@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mmdet_ir.apis import launch
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -70,10 +72,11 @@ def test_load_from_starts_anew_from_the_weights(
 
 
 def test_mixed_precision_on_the_cpu_follows_full_precision(
-    toy_config: Path, trained: Path, python_tool: Callable, read_scalars: Callable, tmp_path: Path
+    toy_config: Path, trained: Path, read_scalars: Callable, tmp_path: Path
 ) -> None:
-    done = python_tool('train.py', toy_config, '--work-dir', tmp_path, '--seed', 3, '--amp')
-    assert 'Mixed precision on the CPU: bfloat16' in done.stdout
+    options = {'experiment_name': tmp_path.name}
+    runner = launch.train(str(toy_config), work_dir=str(tmp_path), seed=3, amp=True, cfg_options=options)
+    assert type(runner.optim_wrapper).__name__ == 'Bf16OptimWrapper'
     got, expected = losses(read_scalars(tmp_path)), losses(read_scalars(trained))
     assert got == pytest.approx(expected, rel=0.05)
     assert got != pytest.approx(expected, rel=1e-6)
