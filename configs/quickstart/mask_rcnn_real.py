@@ -3,6 +3,6 @@
 _base_ = [
     '../_base_/models/mask_rcnn_small.py',
     '../_base_/datasets/real.py',
-    '../_base_/schedules/small_16e.py',
+    '../_base_/schedules/small_12e.py',
     '../_base_/small_runtime.py',
 ]

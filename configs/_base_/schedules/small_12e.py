@@ -1,8 +1,8 @@
-"""`small_8e.py`, twice as long."""
+"""`small_8e.py`, half as long again."""
 
 _base_ = './small_8e.py'
 
-max_epochs = 16
+max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
