@@ -3,6 +3,6 @@
 _base_ = [
     '../_base_/models/mask_rcnn_small_bnsa_focalsiou_mbcedicels.py',
     '../_base_/datasets/synthetic.py',
-    '../_base_/schedules/small_8e.py',
+    '../_base_/schedules/small_6e.py',
     '../_base_/small_runtime.py',
 ]

@@ -1,6 +1,6 @@
-"""`small_8e.py`, half as long again."""
+"""`small_6e.py`, twice as long."""
 
-_base_ = './small_8e.py'
+_base_ = './small_6e.py'
 
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)

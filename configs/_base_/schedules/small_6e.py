@@ -1,6 +1,6 @@
-"""Eight epochs from scratch: AdamW, warm-up and cosine; made for minutes on a CPU, not for the paper."""
+"""Six epochs from scratch: AdamW, warm-up and cosine; made for minutes on a CPU, not for the paper."""
 
-max_epochs = 8
+max_epochs = 6
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
