@@ -1,0 +1,60 @@
+"""The benchmark compares like with like, and the box loss balance measures what it says."""
+
+import json
+from pathlib import Path
+
+from mmdet_ir.experiments.benchmark import LoopMaskLoss, interleaved, make_batch
+from mmdet_ir.experiments.box_loss_balance import gradient_norm, positive_rois
+from mmdet_ir.models import MBCEDiceLovaszLoss
+
+import pytest
+import torch
+
+
+def test_the_loop_that_is_timed_computes_the_same_loss() -> None:
+    gen = torch.Generator().manual_seed(0)
+    pred = torch.randn(6, 3, 28, 28, generator=gen, requires_grad=True)
+    target = (torch.rand(6, 28, 28, generator=gen) > 0.6).float()
+    label = torch.tensor([0, 1, 2, 2, 1, 0])
+    slow, fast = (loss(pred, target, label) for loss in (LoopMaskLoss(), MBCEDiceLovaszLoss()))
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, pred)[0] for loss in (fast, slow)), rtol=1e-4, atol=1e-8)
+
+
+def test_actions_take_turns_and_the_first_round_does_not_count() -> None:
+    calls = []
+    medians = interleaved({name: lambda n=name: calls.append(n) for name in 'ab'}, repeats=3, device='cpu')
+    assert calls == ['a', 'b'] * 4 and set(medians) == {'a', 'b'}
+
+
+def test_the_batch_has_tight_boxes_around_its_masks() -> None:
+    batch = make_batch((160, 128), images=2, seed=3)
+    assert [image.shape for image in batch['inputs']] == [(3, 128, 160)] * 2
+    for sample in batch['data_samples']:
+        instances = sample.gt_instances
+        assert len(instances) > 0
+        for box, mask in zip(instances.bboxes.int().tolist(), instances.masks.masks, strict=True):
+            x1, y1, x2, y2 = box
+            assert mask[y1:y2, x1:x2].sum() == mask.sum()
+            assert mask[y1].any() and mask[y2 - 1].any() and mask[:, x1].any() and mask[:, x2 - 1].any()
+
+
+def test_gradient_of_smooth_l1_by_hand() -> None:
+    # Target shifted by 1 px of a 20 px wide box: dx / w / 0.1 = 0.5, within SmoothL1's quadratic part, so the gradient
+    # is 0.5; a shift of 4 px would be 2, in its linear part, gradient 1.
+    rois = torch.tensor([[0.0, 0, 20, 10], [0, 0, 20, 10]])
+    targets = rois + torch.tensor([[1.0, 0, 1, 0], [4, 0, 4, 0]])
+    assert gradient_norm({'type': 'SmoothL1Loss'}, rois, targets) == pytest.approx((0.5 + 1) / 2, rel=1e-4)
+
+
+def test_rois_overlap_their_targets(tmp_path: Path) -> None:
+    boxes = [[10.0, 20.0, 30.0, 12.0], [100.0, 50.0, 8.0, 16.0], [0.0, 0.0, 0.0, 5.0]]
+    annotations = [{'bbox': b, 'iscrowd': 0} for b in boxes] + [{'bbox': [0.0, 0.0, 500.0, 500.0], 'iscrowd': 1}]
+    file = tmp_path / 'coco.json'
+    file.write_text(json.dumps({'annotations': annotations}))
+    rois, targets = positive_rois(file, count=50, seed=0)
+    assert rois.shape == targets.shape == (50, 4)
+    for (x1, y1, x2, y2), (a1, b1, a2, b2) in zip(rois.tolist(), targets.tolist(), strict=True):
+        overlap = max(0, min(x2, a2) - max(x1, a1)) * max(0, min(y2, b2) - max(y1, b1))
+        assert overlap / ((x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - overlap) >= 0.499
+    assert {tuple(t) for t in targets.tolist()} == {(10.0, 20.0, 40.0, 32.0), (100.0, 50.0, 108.0, 66.0)}
