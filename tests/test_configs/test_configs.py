@@ -133,6 +133,7 @@ def test_datasets_of_the_configs_are_registered() -> None:
     for name in CONFIGS:
         cfg = Config.fromfile(ROOT / name)
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            assert DATASETS.get(loader.dataset.type) is mmdet_ir.datasets.IRDataset
-            assert loader.dataset.data_root.endswith('/')
+            dataset = loader.dataset.get('dataset', loader.dataset)  # within a wrapper that resamples
+            assert DATASETS.get(dataset.type) is mmdet_ir.datasets.IRDataset
+            assert dataset.data_root.endswith('/')
         assert cfg.val_evaluator.ann_file == cfg.val_dataloader.dataset.data_root + cfg.val_dataloader.dataset.ann_file
