@@ -16,7 +16,7 @@ load_from = 'work_dirs/demo/epoch_6.pth'
 train_pipeline = [
     dict(type='LoadIRImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomCrop', crop_size=(256, 320), allow_negative_crop=True),
+    dict(type='RandomCrop', crop_size=_base_.image_size, allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Invert', prob=0.5),
     dict(type='PackDetInputs'),

@@ -6,11 +6,11 @@ Training reads 320x256 crops at the camera's own resolution, testing whole image
 _base_ = './synthetic.py'
 
 data_root = 'data/real/'
-image_size = (320, 256)
+image_size = (320, 256)  # width, height
 train_pipeline = [
     dict(type='LoadIRImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomCrop', crop_size=(256, 320), allow_negative_crop=True),  # height, width
+    dict(type='RandomCrop', crop_size=image_size, allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]

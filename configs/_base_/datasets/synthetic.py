@@ -3,7 +3,7 @@
 _base_ = './ir_instance.py'
 
 data_root = 'data/synthetic/'
-image_size = (320, 256)
+image_size = (320, 256)  # width, height
 train_pipeline = [
     dict(type='LoadIRImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
