@@ -12,6 +12,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import nn
+from torchvision.ops import box_convert, clip_boxes_to_image
 
 from ..datasets.synthetic import generate_scene
 
@@ -37,16 +38,61 @@ def make_batch(size: tuple[int, int], images: int, seed: int) -> dict:
     return {'inputs': inputs, 'data_samples': samples}
 
 
-class Subject:
-    """A model with its optimizer, ready to be timed."""
+def make_proposals(batch: dict, count: int, seed: int) -> list[InstanceData]:
+    """RPN proposals of a trained model in kind: half of them around targets, half anywhere.
 
-    def __init__(self, config: str, device: str) -> None:
+    Args:
+        batch: As :func:`make_batch` returns it.
+        count: Proposals of each image.
+        seed: Of their places and sizes.
+
+    Returns:
+        For each image ``bboxes`` ``[count, 4]``, xyxy in pixels, descending ``scores`` and ``labels`` of zero.
+    """
+    gen = torch.Generator().manual_seed(seed)
+    proposals = []
+    for sample in batch['data_samples']:
+        height, width = sample.img_shape
+        targets = box_convert(sample.gt_instances.bboxes, 'xyxy', 'cxcywh')
+        near = targets[torch.randint(len(targets), (count // 2,), generator=gen)]
+        centre = near[:, :2] + near[:, 2:] * torch.randn(len(near), 2, generator=gen) * 0.15
+        near = torch.cat([centre, near[:, 2:] * (torch.randn(len(near), 2, generator=gen) * 0.2).exp()], 1)
+        far = (
+            torch.rand(count - len(near), 4, generator=gen) * torch.tensor([width, height, width / 3, height / 3]) + 8
+        )
+        boxes = box_convert(torch.cat([near, far]), 'cxcywh', 'xyxy')
+        boxes = clip_boxes_to_image(boxes, (height, width))
+        scores, labels = torch.linspace(1, 0, count), torch.zeros(count, dtype=torch.long)
+        proposals.append(InstanceData(bboxes=boxes, scores=scores, labels=labels))
+    return proposals
+
+
+class Subject:
+    """A two-stage detector with its optimizer, ready to be timed.
+
+    Its RPN proposes as always, but the RoI head gets given proposals. What a RoI costs depends on its size, and the
+    untrained RPNs of two models propose different sizes.
+
+    Args:
+        config: Config file; weights are random.
+        device: Where it runs.
+        proposals: For each image of the batch, see :func:`make_proposals`.
+    """
+
+    def __init__(self, config: str, device: str, proposals: list[InstanceData]) -> None:
         cfg = Config.fromfile(config)
         cfg.model.backbone.init_cfg = None  # times do not depend on weights, and no download is needed
         torch.manual_seed(0)
         self.model = MODELS.build(cfg.model).to(device)
         self.model.init_weights()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
+        propose = self.model.rpn_head.predict_by_feat
+
+        def propose_as_given(cls_scores: list, *args, **kwargs) -> list[InstanceData]:
+            propose(cls_scores, *args, **kwargs)
+            return [p.to(device) for p in proposals[: len(cls_scores[0])]]
+
+        self.model.rpn_head.predict_by_feat = propose_as_given
 
     def step(self, batch: dict) -> None:
         self.model.train()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mmdet_ir.experiments.benchmark import LoopMaskLoss, interleaved, make_batch
+from mmdet_ir.experiments.benchmark import LoopMaskLoss, interleaved, make_batch, make_proposals
 from mmdet_ir.experiments.box_loss_balance import gradient_norm, positive_rois
 from mmdet_ir.models import MBCEDiceLovaszLoss
 
@@ -37,6 +37,18 @@ def test_the_batch_has_tight_boxes_around_its_masks() -> None:
             x1, y1, x2, y2 = box
             assert mask[y1:y2, x1:x2].sum() == mask.sum()
             assert mask[y1].any() and mask[y2 - 1].any() and mask[:, x1].any() and mask[:, x2 - 1].any()
+
+
+def test_half_of_the_proposals_lie_around_targets() -> None:
+    batch = make_batch((160, 128), images=2, seed=3)
+    for sample, proposals in zip(batch['data_samples'], make_proposals(batch, 100, seed=0), strict=True):
+        boxes = proposals.bboxes
+        assert boxes.shape == (100, 4) and (boxes[:, 2:] > boxes[:, :2]).all()
+        assert boxes.min() >= 0 and boxes[:, 2].max() <= 160 and boxes[:, 3].max() <= 128
+        centres = (sample.gt_instances.bboxes[:, :2] + sample.gt_instances.bboxes[:, 2:]) / 2
+        nearest = torch.cdist((boxes[:, :2] + boxes[:, 2:]) / 2, centres).min(1).values
+        assert nearest[:50].median() < nearest[50:].median() / 2
+        assert (proposals.scores.diff() < 0).all()
 
 
 def test_gradient_of_smooth_l1_by_hand() -> None:

@@ -12,13 +12,14 @@ import subprocess
 import sys
 
 from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.benchmark import Subject, interleaved, make_batch, time_mask_losses
+from mmdet_ir.experiments.benchmark import Subject, interleaved, make_batch, make_proposals, time_mask_losses
 from mmdet_ir.fileio import write_text
 
 import torch
 from mmengine.registry import init_default_scope
 
 MODES = ('step', 'inference')
+PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps
 
 
 def peak_memory(config: str, mode: str, args: argparse.Namespace) -> float:
@@ -29,7 +30,8 @@ def peak_memory(config: str, mode: str, args: argparse.Namespace) -> float:
 
 
 def report_peak(args: argparse.Namespace) -> None:
-    subject, batch = Subject(args.configs[0], args.device), make_batch(args.size, args.batch, args.seed)
+    batch = make_batch(args.size, args.batch, args.seed)
+    subject = Subject(args.configs[0], args.device, make_proposals(batch, PROPOSALS, args.seed))
     for _ in range(2):
         getattr(subject, args.memory_of)(batch)
     if args.device.startswith('cuda'):
@@ -71,14 +73,16 @@ def main() -> None:
         report_peak(args)
         return
     print(f'device {args.device}, {args.threads} threads, torch {torch.__version__}, {args.size[0]}x{args.size[1]}')
-    batch = make_batch(args.size, args.batch, args.seed)
-    subjects = {config: Subject(config, args.device) for config in args.configs}
     result: dict[str, dict[str, float]] = {}
+    # First, since a child process starts with its parent's peak of resident memory.
+    for mode in MODES:
+        result[f'{mode} peak memory [MiB]'] = {name: peak_memory(name, mode, args) for name in args.configs}
+    batch = make_batch(args.size, args.batch, args.seed)
+    proposals = make_proposals(batch, PROPOSALS, args.seed)
+    subjects = {config: Subject(config, args.device, proposals) for config in args.configs}
     for mode in MODES:
         actions = {name: lambda s=s, m=mode: getattr(s, m)(batch) for name, s in subjects.items()}
         result[f'{mode} [s]'] = interleaved(actions, args.repeats, args.device)
-    for mode in MODES:
-        result[f'{mode} peak memory [MiB]'] = {name: peak_memory(name, mode, args) for name in subjects}
     for classes in (4, 80):
         seconds = time_mask_losses(args.rois, classes, 10 * args.repeats, args.device)
         result[f'mask loss, {args.rois} RoIs, {classes} classes [s]'] = seconds
