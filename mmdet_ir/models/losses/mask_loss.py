@@ -94,12 +94,14 @@ def mask_lovasz_loss(probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     errors = (foreground - probs).abs()
     order = descending_order(errors)
     hits = foreground.gather(1, order).cumsum_(1)
-    total = hits[:, -1:]
+    # Once i pixels err, the intersection is the foreground that is left, and the union has those i pixels more.
+    intersection = hits[:, -1:] - hits
     rank = torch.arange(1, errors.size(1) + 1, device=errors.device, dtype=errors.dtype)
-    jaccard = 1 - (total - hits) / (total + rank - hits)
-    increments = torch.diff(jaccard, dim=1, prepend=torch.zeros_like(total))
-    increments = torch.empty_like(increments).scatter_(1, order, increments)
-    return (errors * increments).sum(1), increments * (1 - 2 * foreground)
+    iou = intersection / (intersection + rank)
+    drops = torch.cat([1 - iou[:, :1], iou[:, :-1] - iou[:, 1:]], 1)
+    increments = torch.empty_like(drops).scatter_(1, order, drops)
+    # d error / d probability is -1 on foreground and 1 on background.
+    return (errors * increments).sum(1), torch.addcmul(increments, increments, foreground, value=-2)
 
 
 class _CompoundMaskLoss(torch.autograd.Function):
