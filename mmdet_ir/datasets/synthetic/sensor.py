@@ -47,16 +47,48 @@ def random_settings(rng: np.random.Generator) -> SensorSettings:
     )
 
 
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """The optics: a Gaussian point spread function.
+
+    Args:
+        image: float32 [H, W].
+        sigma: standard deviation, pixels, above 0.
+    """
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def falloff(height: int, width: int) -> np.ndarray:
+    """Vignetting: grows with the squared distance, 0 in the middle and 1 in the corners, float64 [H, W]."""
+    rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    return (rows**2 + columns**2) / 2
+
+
+def add_noise(image: np.ndarray, temporal: float, column: float, row: float, rng: np.random.Generator) -> np.ndarray:
+    """The detector: fixed patterns of columns and rows, and what differs from pixel to pixel.
+
+    Args:
+        image: float [H, W]; not changed.
+        temporal: standard deviation of each pixel's own noise, in the image's unit, as are the following.
+        column: standard deviation of the offsets between columns.
+        row: standard deviation of the offsets between rows.
+        rng: source of randomness.
+
+    Returns:
+        float64 [H, W].
+    """
+    height, width = image.shape
+    noisy = image + column * rng.standard_normal((1, width))
+    noisy += row * rng.standard_normal((height, 1))
+    noisy += temporal * rng.standard_normal((height, width), dtype=np.float32)
+    return noisy
+
+
 def to_counts(temperature: np.ndarray, settings: SensorSettings, rng: np.random.Generator) -> np.ndarray:
     """Temperatures, degrees Celsius [H, W], to counts, uint16 [H, W], 0 to 16383."""
-    height, width = temperature.shape
-    signal = cv2.GaussianBlur(temperature.astype(np.float32), (0, 0), settings.blur, borderType=cv2.BORDER_REFLECT)
-    rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
-    signal = signal - settings.vignetting * (rows**2 + columns**2) / 2
-    signal += settings.column_noise * rng.standard_normal((1, width))
-    signal += settings.row_noise * rng.standard_normal((height, 1))
+    signal = blur(temperature.astype(np.float32), settings.blur)
+    signal = signal - settings.vignetting * falloff(*signal.shape)
     grain = np.hypot(settings.noise, settings.pixel_noise)  # alike in a single frame
-    signal += grain * rng.standard_normal((height, width), dtype=np.float32)
+    signal = add_noise(signal, grain, settings.column_noise, settings.row_noise, rng)
     return np.clip(np.rint(settings.offset + settings.gain * signal), 0, MAX_COUNT).astype(np.uint16)
 
 
