@@ -1,13 +1,18 @@
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
+from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
 
 __all__ = [
     'BNSA',
     'FocalCIoULoss',
     'FocalEIoULoss',
     'FocalSIoULoss',
+    'InstanceContextEncoder',
     'MBCEDiceLovaszLoss',
     'PluginFPN',
+    'SparseInst',
+    'SparseInstHead',
+    'SparseInstMatcher',
     'SqueezeAttention',
 ]
