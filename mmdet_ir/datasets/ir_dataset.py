@@ -26,13 +26,21 @@ class IRDataset(CocoDataset):
     differ from ``METAINFO`` or come in another order, boxes and masks without area, RLE masks where polygons are
     needed, image files that do not exist.
 
-    The arguments are those of ``CocoDataset``. For other classes pass ``metainfo=dict(classes=(...))``.
+    The arguments are those of ``CocoDataset``, and one more. For other classes pass ``metainfo=dict(classes=(...))``.
+
+    Args:
+        image_key: The field of the annotation file's images that names the file to load, such as the counts that
+            belong to an 8-bit picture. A field ``page`` beside it tells the image of a stack, from 0.
     """
 
     METAINFO = {
         'classes': CLASSES,
         'palette': [(230, 60, 70), (60, 160, 250), (90, 210, 110), (250, 190, 50)],
     }
+
+    def __init__(self, *args, image_key: str = 'file_name', **kwargs) -> None:
+        self.image_key = image_key
+        super().__init__(*args, **kwargs)
 
     def COCOAPI(self, path: str) -> COCO:  # (CocoDataset's name for what reads its annotation file)
         """Read and check annotation file and image folder; ``CocoDataset.load_data_list`` calls it.
@@ -42,6 +50,10 @@ class IRDataset(CocoDataset):
             ValueError: If the annotation file is unsound, or does not fit the classes or the pipeline.
         """
         dataset = read_coco(path)
+        lacking = [image['id'] for image in dataset['images'] if not isinstance(image.get(self.image_key), str)]
+        refuse(self.ann_file, f'images have no {self.image_key!r} (image_key of the data set); ids', lacking)
+        for image in dataset['images']:
+            image['file_name'] = image[self.image_key]
         self._check_categories(dataset)
         self._check_annotations(dataset)
         self._check_images(dataset)
@@ -51,6 +63,12 @@ class IRDataset(CocoDataset):
             coco.createIndex()
         coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
         return coco
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """As ``CocoDataset`` does, with the ``page`` of a stack if there is one."""
+        info = super().parse_data_info(raw_data_info)
+        image = raw_data_info['raw_img_info']
+        return info | {'page': image['page']} if 'page' in image else info
 
     def filter_data(self) -> list[dict]:
         """Filter as ``CocoDataset`` does.
