@@ -1,3 +1,4 @@
+from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
@@ -5,6 +6,10 @@ from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, Spar
 
 __all__ = [
     'BNSA',
+    'BasisModule',
+    'BlendMask',
+    'BlendMaskHead',
+    'FCOSTopHead',
     'FocalCIoULoss',
     'FocalEIoULoss',
     'FocalSIoULoss',
