@@ -7,6 +7,7 @@ from .augmentation import (
     Vignetting,
 )
 from .copy_paste import TargetCopyPaste
+from .tone_mapping import ToneMapping
 
 __all__ = [
     'DeadPixels',
@@ -15,5 +16,6 @@ __all__ = [
     'RandomPolarity',
     'SensorNoise',
     'TargetCopyPaste',
+    'ToneMapping',
     'Vignetting',
 ]

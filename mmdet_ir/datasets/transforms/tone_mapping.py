@@ -1,0 +1,322 @@
+"""Tone mapping: counts or temperatures of any depth to 0..255, the same in training, testing, drawing and inference.
+
+The functions take ``image`` ``[H, W]`` as uint8, uint16 or finite float32 and return uint8 ``[H, W]``; they keep the
+order of brightness (``clahe`` and ``detail`` locally only). Percentiles of integers are exact, from the histogram.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+
+from ..infrared_io import repeat_channels, to_single_channel
+
+ZERO_CELSIUS = 273.15  # Kelvin
+_FLOAT_LEVELS = 4096  # for histograms of floating-point images
+
+
+def linear(image: np.ndarray) -> np.ndarray:
+    """Minimum to 0, maximum to 255. One dead pixel can take the contrast away; see ``percentile``."""
+    return _stretch(image, float(image.min()), float(image.max()))
+
+
+def window(image: np.ndarray, low: float, high: float, kelvin_per_count: float | None = None) -> np.ndarray:
+    """``low`` and less to 0, ``high`` and more to 255: the same grey means the same value in all images.
+
+    Args:
+        image: ``[H, W]``.
+        low: Lower end, in the unit of the image; with ``kelvin_per_count`` in degrees Celsius.
+        high: Upper end.
+        kelvin_per_count: The image holds temperature-linear counts, Kelvin = counts * ``kelvin_per_count``: 0.04 in
+            the high and 0.4 in the low resolution of FLIR's T-linear mode.
+
+    Raises:
+        ValueError: If ``high`` is not above ``low``, or ``kelvin_per_count`` not above 0.
+    """
+    if not high > low:
+        raise ValueError(f'expected low < high, got low={low} and high={high}')
+    if kelvin_per_count is not None:
+        if not kelvin_per_count > 0:
+            raise ValueError(f'kelvin_per_count: expected more than 0, got {kelvin_per_count}')
+        low, high = ((end + ZERO_CELSIUS) / kelvin_per_count for end in (low, high))
+    return _stretch(image, low, high)
+
+
+def percentile(image: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.ndarray:
+    """Stretches between two percentiles of the image, as a camera's automatic gain does.
+
+    Gain and offset of the camera drop out. Where both percentiles fall together, minimum and maximum replace them.
+
+    Args:
+        image: ``[H, W]``.
+        low: Lower percentile, 0 to 100.
+        high: Upper percentile.
+
+    Raises:
+        ValueError: If not ``0 <= low < high <= 100``.
+    """
+    return _stretch(image, *_limits(image, low, high))
+
+
+def plateau(image: np.ndarray, plateau: float = 1.0) -> np.ndarray:
+    """Plateau histogram equalisation: frequent values get more of the range, but no more than the plateau allows.
+
+    Follows Vickers, "Plateau equalization algorithm for real-time display of high-quality infrared imagery", Optical
+    Engineering 35(7), 1996. Floating-point images are counted in 4096 levels.
+
+    Args:
+        image: ``[H, W]``.
+        plateau: Where the histogram is cut off, as a multiple of its mean over the values that occur. Near 0 all
+            values that occur are equally far apart (histogram projection); a large one is plain equalisation.
+
+    Raises:
+        ValueError: If ``plateau`` is not above 0.
+    """
+    levels = _as_levels(image)
+    return _look_up(_plateau_table(levels, plateau).round().astype(np.uint8), levels)
+
+
+def clahe(
+    image: np.ndarray,
+    clip_limit: float = 2.0,
+    tiles: int = 8,
+    low: float = 0.1,
+    high: float = 99.9,
+    limits: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Percentile stretch to 8 bits, then OpenCV's contrast-limited adaptive histogram equalisation.
+
+    Source: Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994. OpenCV's 16-bit
+    CLAHE limits 65,536 bins a tile, which leaves next to no contrast for what a tile of infrared counts holds.
+
+    Args:
+        image: ``[H, W]``.
+        clip_limit: Upper limit of a tile's histogram, as a multiple of its mean.
+        tiles: Number of tiles across, and down.
+        low: Lower percentile of the stretch.
+        high: Upper percentile.
+        limits: Fixed ends in the unit of the image, in place of the percentiles.
+
+    Raises:
+        ValueError: For a setting out of its range.
+    """
+    if not clip_limit > 0:
+        raise ValueError(f'clip_limit: expected more than 0, got {clip_limit}')
+    if tiles < 1:
+        raise ValueError(f'tiles: expected at least 1, got {tiles}')
+    stretched = _stretch(image, *_limits(image, low, high, limits))
+    return cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles)).apply(stretched)
+
+
+def detail(
+    image: np.ndarray,
+    gain: float = 3.0,
+    flat_gain: float = 1.0,
+    radius: int = 8,
+    edge: float = 0.05,
+    plateau: float = 1.0,
+    low: float = 0.1,
+    high: float = 99.9,
+    limits: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Detail enhancement: a smooth base is equalised, what is left of the image is amplified and added again.
+
+    The base is a guided filter's (He et al., "Guided image filtering", TPAMI 2013) with the image as its own guide;
+    its coefficient, near 0 in flat areas and near 1 at edges, weights the gain so that noise in flat areas stays low
+    (Liu and Zhao, "Detail enhancement for high-dynamic-range infrared images based on guided image filter", Infrared
+    Physics & Technology 67, 2014). The base's range is compressed by plateau equalisation.
+
+    Args:
+        image: ``[H, W]``.
+        gain: Of the details at edges and in texture.
+        flat_gain: Of the details in flat areas.
+        radius: Of the filter's window, pixels.
+        edge: Standard deviation within the window that counts as an edge, as a part of the range.
+        plateau: See ``plateau``.
+        low: Lower percentile of the range.
+        high: Upper percentile.
+        limits: Fixed ends of the range in the unit of the image, in place of the percentiles.
+
+    Raises:
+        ValueError: For a setting out of its range.
+    """
+    for name, value in (('radius', radius), ('edge', edge)):
+        if not value > 0:
+            raise ValueError(f'{name}: expected more than 0, got {value}')
+    for name, value in (('gain', gain), ('flat_gain', flat_gain)):
+        if not value >= 0:
+            raise ValueError(f'{name}: expected 0 or more, got {value}')
+    bottom, top = _limits(image, low, high, limits)
+    if top <= bottom:
+        return np.zeros(image.shape, np.uint8)
+    x = (image.astype(np.float32) - np.float32(bottom)) * np.float32(1 / (top - bottom))
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        return cv2.blur(values, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)
+
+    mean = smooth(x)
+    variance = np.maximum(smooth(x * x) - mean * mean, 0)
+    slope = variance / (variance + edge**2)  # He et al., Eq. 5, with guide = input
+    weight = smooth(slope)
+    base = weight * x + smooth(mean - slope * mean)  # Eq. 6 and 8
+    levels = np.clip(base * (_FLOAT_LEVELS - 1), 0, _FLOAT_LEVELS - 1).round().astype(np.uint16)
+    compressed = np.take(_plateau_table(levels, plateau).astype(np.float32), levels)
+    out = compressed + 255 * (flat_gain + (gain - flat_gain) * weight) * (x - base)
+    return np.clip(out.round(), 0, 255).astype(np.uint8)
+
+
+METHODS: dict[str, Callable[..., np.ndarray]] = {
+    function.__name__: function for function in (linear, window, percentile, plateau, clahe, detail)
+}
+
+
+def tone_map(image: np.ndarray, method: str, **settings: object) -> np.ndarray:
+    """Maps an image with the method of this name.
+
+    Args:
+        image: ``[H, W]``, uint8, uint16 or float32.
+        method: A key of ``METHODS``.
+        settings: The arguments of that function.
+
+    Returns:
+        uint8 ``[H, W]``, 0..255.
+
+    Raises:
+        ValueError: For an unknown method, a setting out of range, another kind of image, NaN or infinite values.
+        TypeError: For a setting that the method lacks or needs.
+    """
+    if method not in METHODS:
+        raise ValueError(f'method: expected one of {sorted(METHODS)}, got {method!r}')
+    function = METHODS[method]
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    unknown = sorted(set(settings) - {p.name for p in parameters})
+    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in settings]
+    if unknown or needed:
+        raise TypeError(
+            f'tone mapping {method!r}: expected settings out of {[p.name for p in parameters]}, '
+            + (f'got {unknown}' if unknown else f'but {needed} not given')
+        )
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError(f'expected uint8, uint16 or float32 of shape (H, W), got {image.dtype} of {image.shape}')
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        raise ValueError('expected finite values, got NaN or infinite ones')
+    return function(image, **settings)
+
+
+@TRANSFORMS.register_module()
+class ToneMapping(BaseTransform):
+    """Maps ``img`` to 0..255, so that the normalisation of pretrained backbones holds for any infrared input.
+
+    Belongs behind ``LoadIRImageFromFile`` in every pipeline of a config, with the same settings.
+
+    Args:
+        method: ``'linear'``, ``'window'``, ``'percentile'``, ``'plateau'``, ``'clahe'`` or ``'detail'``.
+        channels: 3 equal channels, or 1.
+        settings: The settings of that method, see its function in this module.
+
+    Raises:
+        ValueError: For an unknown method, or a setting out of its range.
+        TypeError: For a setting that the method lacks or needs.
+    """
+
+    def __init__(self, method: str, channels: int = 3, **settings: object) -> None:
+        if channels not in (1, 3):
+            raise ValueError(f'ToneMapping: channels: expected 1 or 3, got {channels!r}')
+        self.method = method
+        self.channels = channels
+        self.settings = settings
+        tone_map(np.arange(256, dtype=np.uint16).reshape(16, 16), method, **settings)  # refuses wrong settings now
+
+    def transform(self, results: dict) -> dict:
+        """Map ``results['img']``.
+
+        Args:
+            results: With ``img``, ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]`` with equal channels; uint8, uint16 or
+                float32.
+
+        Returns:
+            ``results`` with ``img`` uint8, ``[H, W, 3]``, or ``[H, W]`` for ``channels=1``.
+
+        Raises:
+            ValueError: For other images, colours, or values that are not finite.
+        """
+        name = results.get('img_path', 'without a file name')
+        image = to_single_channel(results['img'], name)
+        try:
+            mapped = tone_map(image, self.method, **self.settings)
+        except ValueError as error:
+            raise ValueError(f'image {name}: {error}') from error
+        results['img'] = repeat_channels(mapped, self.channels)
+        return results
+
+    def __repr__(self) -> str:
+        settings = ''.join(f', {name}={value!r}' for name, value in self.settings.items())
+        return f'{type(self).__name__}(method={self.method!r}, channels={self.channels}{settings})'
+
+
+def _limits(image: np.ndarray, low: float, high: float, limits: Sequence[float] | None = None) -> tuple[float, float]:
+    """Percentiles ``low`` and ``high`` of the image, or the fixed ``limits``; minimum and maximum in a pinch."""
+    if limits is not None:
+        bottom, top = limits
+        if not top > bottom:
+            raise ValueError(f'limits: expected the lower one first, got {tuple(limits)}')
+        return float(bottom), float(top)
+    if not 0 <= low < high <= 100:
+        raise ValueError(f'expected percentiles 0 <= low < high <= 100, got low={low} and high={high}')
+    if image.dtype == np.float32:
+        bottom, top = (float(value) for value in np.percentile(image, (low, high)))
+    else:
+        ranks = (image.size - 1) * (np.array((low, high)) / 100)
+        below = np.floor(ranks)
+        cumulative = np.cumsum(_histogram(image), dtype=np.int64)
+        neighbours = np.searchsorted(cumulative, np.stack([below, np.minimum(below + 1, image.size - 1)]), 'right')
+        bottom, top = (neighbours[0] + (ranks - below) * (neighbours[1] - neighbours[0])).tolist()
+    return (bottom, top) if top > bottom else (float(image.min()), float(image.max()))
+
+
+def _histogram(image: np.ndarray) -> np.ndarray:
+    """Number of pixels of each value of a uint8 or uint16 image; exact up to 2^24 pixels (float32 in OpenCV)."""
+    bins = int(np.iinfo(image.dtype).max) + 1
+    return cv2.calcHist([image], [0], None, [bins], [0, bins]).ravel()
+
+
+def _stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``low`` to 0, ``high`` to 255, linear between them, rounded; all 0 where ``high`` is not above ``low``."""
+    if high <= low:
+        return np.zeros(image.shape, np.uint8)
+    factor = 255 / (high - low)
+    if image.dtype == np.float32:
+        return np.clip(((image - low) * factor).round(), 0, 255).astype(np.uint8)
+    end = int(np.iinfo(image.dtype).max)
+    first, last = (min(max(int(value), 0), end) for value in (np.floor(low), np.ceil(high)))
+    table = np.zeros(end + 1, np.uint8)
+    table[first : last + 1] = np.clip(((np.arange(first, last + 1) - low) * factor).round(), 0, 255)
+    table[last + 1 :] = 255
+    return _look_up(table, image)
+
+
+def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return cv2.LUT(image, table) if image.dtype == np.uint8 else np.take(table, image)
+
+
+def _as_levels(image: np.ndarray) -> np.ndarray:
+    """Integers as they are; floating-point values as 4096 equal steps from minimum to maximum."""
+    if image.dtype != np.float32:
+        return image
+    low, high = float(image.min()), float(image.max())
+    factor = (_FLOAT_LEVELS - 1) / (high - low) if high > low else 0
+    return ((image - low) * factor).round().astype(np.uint16)
+
+
+def _plateau_table(levels: np.ndarray, plateau: float) -> np.ndarray:
+    """Plateau equalisation as a table from level to brightness, float64, 0..255."""
+    if not plateau > 0:
+        raise ValueError(f'plateau: expected more than 0, got {plateau}')
+    histogram = _histogram(levels)
+    clipped = np.minimum(histogram, plateau * levels.size / np.count_nonzero(histogram))
+    cumulative = np.cumsum(clipped, dtype=np.float64)
+    first = clipped[np.flatnonzero(clipped)[0]]  # the lowest value that occurs becomes 0
+    return np.maximum(cumulative - first, 0) * (255 / max(cumulative[-1] - first, np.finfo(np.float64).tiny))
