@@ -1,0 +1,13 @@
+"""BoxInst, fine-tuned from MMDetection's COCO weights with the data and schedule of `configs/ir/mask_rcnn.py`."""
+
+_base_ = [
+    '../_base_/models/boxinst_r50_fpn_lab.py',
+    '../_base_/datasets/ir_instance.py',
+    '../_base_/schedules/ir_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+load_from = (
+    'https://download.openmmlab.com/mmdetection/v3.0/boxinst/boxinst_r50_fpn_ms-90k_coco/'
+    'boxinst_r50_fpn_ms-90k_coco_20221228_163052-6add751a.pth'
+)

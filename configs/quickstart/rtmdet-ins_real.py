@@ -1,0 +1,8 @@
+"""Small RTMDet-Ins on real images: HIT-UAV and drone clips."""
+
+_base_ = [
+    '../_base_/models/rtmdet-ins_small.py',
+    '../_base_/datasets/real.py',
+    '../_base_/schedules/small_12e.py',
+    '../_base_/small_runtime.py',
+]
