@@ -37,7 +37,7 @@ def load_config(
     return cfg
 
 
-def _require_checkpoint(checkpoint: str) -> str:
+def require_checkpoint(checkpoint: str) -> str:
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint not found: expected a file or URL, got {checkpoint!r}')
     return checkpoint
@@ -65,7 +65,7 @@ def use_mixed_precision(cfg: Config) -> None:
 
 def _set_resume(cfg: Config, resume: str) -> None:
     if resume != 'auto':
-        cfg.resume, cfg.load_from = True, _require_checkpoint(resume)
+        cfg.resume, cfg.load_from = True, require_checkpoint(resume)
     elif find_latest_checkpoint(cfg.work_dir) is not None:
         cfg.resume, cfg.load_from = True, None
     else:
@@ -123,7 +123,7 @@ def train(
     if resume is not None:
         _set_resume(cfg, resume)
     elif cfg.get('load_from') is not None:
-        _require_checkpoint(cfg.load_from)
+        require_checkpoint(cfg.load_from)
     if seed is not None or deterministic:
         randomness = dict(cfg.get('randomness', {}), deterministic=deterministic)
         cfg.randomness = randomness if seed is None else dict(randomness, seed=seed)
@@ -197,7 +197,7 @@ def test(
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out: expected a name that ends in .pkl or .pickle, got {out!r}')
     cfg = load_config(config, cfg_options, work_dir, launcher)
-    cfg.load_from = _require_checkpoint(checkpoint)
+    cfg.load_from = require_checkpoint(checkpoint)
     if show or show_dir is not None:
         _set_drawing(cfg, show, show_dir, wait_time)
     if tta:

@@ -1,0 +1,426 @@
+"""Can this model learn at all? It is trained on a few images until it knows them by heart.
+
+A wrong loss, target assignment or post-processing cannot get there, whatever the schedule. The images are few, easy to
+see and unambiguous: crops at native resolution that cut no target and touch no ignored region.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from pycocotools import mask as mask_utils
+
+from ..apis.launch import load_config, require_checkpoint, use_mixed_precision
+from ..datasets.coco_files import output_folder, read_coco, write_coco
+from ..fileio import write_text
+
+METRICS = {f'{kind}_{name}': f'coco/{kind}_{key}' for kind in ('segm', 'bbox')
+           for name, key in (('mAP', 'mAP'), ('mAP50', 'mAP_50'))}  # fmt: skip
+# They average weights over thousands of steps or change the data after some epochs.
+_LONG_RUN_HOOKS = ('EMAHook', 'PipelineSwitchHook')
+_SIZE_CHANGING = ('Resize', 'Pad', 'Fix')  # how the names of such transforms begin
+
+
+@dataclass
+class Crop:
+    """A part of an image of a COCO data set.
+
+    Attributes:
+        image: Entry of ``images``.
+        window: x1, y1, x2, y2 in whole pixels of the image; the upper ends are not part of it.
+        annotations: Those of the targets inside.
+    """
+
+    image: dict
+    window: tuple[int, int, int, int]
+    annotations: list[dict]
+
+
+def _extent(annotation: dict) -> np.ndarray:
+    """x1, y1, x2, y2 of box and polygons together, in pixels."""
+    x, y, width, height = annotation['bbox']
+    points = [(x, y), (x + width, y + height)]
+    if isinstance(annotation.get('segmentation'), list):
+        points += [point for polygon in annotation['segmentation'] for point in np.reshape(polygon, (-1, 2))]
+    return np.concatenate([np.min(points, axis=0), np.max(points, axis=0)])
+
+
+def uncut_crops(
+    image: dict, annotations: list[dict], size: tuple[int, int], min_area: float, max_targets: int
+) -> Iterator[Crop]:
+    """Parts of an image that hold whole targets only: no cut, ignored, or very small ones.
+
+    Args:
+        image: Entry of ``images`` of a COCO file.
+        annotations: All annotations of it.
+        size: Width and height in pixels. An image that is no larger is taken as it is; else one window is tried
+            around each target.
+        min_area: Smallest area of a target in square pixels.
+        max_targets: Largest number of targets.
+    """
+    width, height = min(size[0], image['width']), min(size[1], image['height'])
+    extents = np.array([_extent(a) for a in annotations]).reshape(-1, 4)
+    corners = (extents[:, :2] + extents[:, 2:] - (width, height)) / 2
+    corners = np.clip(corners.round(), 0, (image['width'] - width, image['height'] - height)).astype(int)
+    for x, y in np.unique(corners, axis=0).tolist():
+        window = (x, y, x + width, y + height)
+        inside = (extents[:, :2] >= window[:2]).all(1) & (extents[:, 2:] <= window[2:]).all(1)
+        touching = (extents[:, :2] < window[2:]).all(1) & (extents[:, 2:] > window[:2]).all(1)
+        # What leaves the image itself is not cut by the window.
+        whole = (width, height) == (image['width'], image['height'])
+        kept = [a for a, touches in zip(annotations, touching, strict=True) if touches]
+        if (whole or (inside == touching).all()) and 0 < len(kept) <= max_targets and not any(
+            a.get('iscrowd') or a.get('ignore') or a['area'] < min_area for a in kept
+        ):  # fmt: skip
+            yield Crop(image, window, kept)
+
+
+def choose_crops(
+    coco: dict, count: int, size: tuple[int, int], min_area: float, max_targets: int, path: str | os.PathLike
+) -> list[Crop]:
+    """Crops of different images that between them show every class often, the same ones each time.
+
+    Greedy: the next crop is the one with most classes that were shown seldom so far.
+
+    Args:
+        coco: COCO dictionary.
+        count: Number of crops.
+        size: See :func:`uncut_crops`, as are ``min_area`` and ``max_targets``.
+        min_area: Smallest area of a target.
+        max_targets: Largest number of targets of a crop.
+        path: Where ``coco`` comes from, for the message.
+
+    Raises:
+        ValueError: If there are fewer such crops than asked for.
+    """
+    of_image: dict = {image['id']: [] for image in coco['images']}
+    for annotation in coco['annotations']:
+        of_image[annotation['image_id']].append(annotation)
+    order = np.random.default_rng(0).permutation(len(coco['images']))  # neighbours in a clip look alike
+    candidates = [
+        crop
+        for image in (coco['images'][i] for i in order)
+        for crop in uncut_crops(image, of_image[image['id']], size, min_area, max_targets)
+    ]
+    shown = dict.fromkeys((category['id'] for category in coco['categories']), 0)
+    chosen: list[Crop] = []
+    while len(chosen) < count and candidates:
+        best = max(
+            candidates,
+            key=lambda crop: sum((1 + shown[i]) ** -2 for i in {a['category_id'] for a in crop.annotations}),
+        )
+        chosen.append(best)
+        candidates = [crop for crop in candidates if crop.image is not best.image]
+        for category in {a['category_id'] for a in best.annotations}:
+            shown[category] += 1
+    if len(chosen) < count:
+        raise ValueError(
+            f'{path}: expected {count} images with up to {max_targets} uncut targets of {min_area:g} or more square '
+            f'pixels at {size[0]}x{size[1]}, got {len(chosen)}'
+        )
+    return chosen
+
+
+def _move_mask(segmentation: list | dict, window: tuple[int, int, int, int]) -> list | dict:
+    """The mask in the frame of ``window``; polygons stay polygons, run-length encodings are cropped."""
+    x1, y1, x2, y2 = window
+    if isinstance(segmentation, list):
+        return [(np.reshape(polygon, (-1, 2)) - (x1, y1)).ravel().tolist() for polygon in segmentation]
+    if isinstance(segmentation['counts'], list):
+        segmentation = mask_utils.frPyObjects(segmentation, *segmentation['size'])
+    cropped = mask_utils.encode(np.asfortranarray(mask_utils.decode(segmentation)[y1:y2, x1:x2]))
+    return {'size': cropped['size'], 'counts': cropped['counts'].decode()}
+
+
+def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | os.PathLike, out: Path) -> Path:
+    """Writes a COCO data set of the crops, in place of the one that may be there.
+
+    Args:
+        crops: See :func:`choose_crops`.
+        categories: Kept as they are.
+        image_folder: Where the images are read from.
+        out: Folder of the data set; gets ``annotations/train.json`` and ``images/``.
+
+    Returns:
+        The annotation file.
+
+    Raises:
+        ValueError: If an image cannot be read.
+    """
+    images, annotations = [], []
+    with output_folder(out, overwrite=True) as folder:
+        for image_id, crop in enumerate(crops, start=1):
+            source = Path(image_folder, crop.image['file_name'])
+            pixels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+            if pixels is None:
+                raise ValueError(f'cannot read image {source}: missing, damaged, or not an image file')
+            x1, y1, x2, y2 = crop.window
+            name = f'{image_id:03d}.png'
+            cv2.imwrite(str(folder / 'images' / name), pixels[y1:y2, x1:x2])
+            images.append({'id': image_id, 'file_name': name, 'width': x2 - x1, 'height': y2 - y1,
+                           'source': crop.image['file_name'], 'window': crop.window})  # fmt: skip
+            for annotation in crop.annotations:
+                x, y, width, height = annotation['bbox']
+                moved = {'id': len(annotations) + 1, 'image_id': image_id, 'bbox': [x - x1, y - y1, width, height]}
+                if annotation.get('segmentation'):
+                    moved['segmentation'] = _move_mask(annotation['segmentation'], crop.window)
+                annotations.append({**annotation, **moved})
+        coco = {'images': images, 'annotations': annotations, 'categories': categories}
+        write_coco(coco, folder / 'annotations' / 'train.json')
+    return out / 'annotations' / 'train.json'
+
+
+def _innermost(dataset: ConfigDict) -> ConfigDict:
+    """The data set inside wrappers such as ``ClassBalancedDataset``; of several, the first."""
+    while 'ann_file' not in dataset:
+        if 'dataset' not in dataset and 'datasets' not in dataset:
+            raise ValueError(f'train_dataloader.dataset: expected a data set with an ann_file, got {dataset.type!r}')
+        dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
+    return dataset
+
+
+def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
+    """Pipelines for training and testing without anything random and at native size.
+
+    Steps and their order are those of the test pipeline; annotations are loaded and packed as in training.
+    """
+    train, test = (_innermost(loader.dataset).pipeline for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    is_loading = lambda step: step['type'].endswith('LoadAnnotations')  # noqa: E731
+    loading = [step for step in train if is_loading(step)]
+    if len(loading) != 1 or not train[-1]['type'].endswith('PackDetInputs'):
+        raise ValueError('train_pipeline: expected one LoadAnnotations, and PackDetInputs at the end')
+    kept = [step for step in test if not is_loading(step) and not step['type'].startswith(_SIZE_CHANGING)]
+    native = [{'type': 'Resize', 'scale_factor': 1.0, 'keep_ratio': True}]  # mask heads read the factor
+    steps = deepcopy([kept[0], *native, *kept[1:-1]])
+    return [*steps, *deepcopy(loading), deepcopy(train[-1])], [*steps, deepcopy(kept[-1])]
+
+
+def adapt_config(
+    cfg: Config, data_root: Path, steps: int, eval_every: int, batch: int, lr: float, seed: int, from_scratch: bool
+) -> None:
+    """Changes a config in place: trains and tests on the data set in ``data_root``, for a few steps.
+
+    Model, loading of annotations and packing stay the config's own.
+
+    Args:
+        cfg: Any detector's config.
+        data_root: See :func:`write_crops`.
+        steps: Of training.
+        eval_every: Steps between evaluations.
+        batch: Images of a step.
+        lr: Learning rate of AdamW after warm-up.
+        seed: Of all random numbers.
+        from_scratch: No pretrained weights; nothing of the backbone is frozen.
+    """
+    train_pipeline, test_pipeline = _pipelines(cfg)
+    inner = _innermost(cfg.train_dataloader.dataset)
+    common = {'type': inner.type, 'data_root': f'{data_root}/', 'ann_file': 'annotations/train.json',
+              'data_prefix': {'img': 'images/'}}  # fmt: skip
+    if 'metainfo' in inner:
+        common['metainfo'] = inner.metainfo
+    loader = {'num_workers': 0, 'collate_fn': cfg.train_dataloader.get('collate_fn', {'type': 'pseudo_collate'})}
+    cfg.train_dataloader = {
+        **loader,
+        'batch_size': batch,
+        'sampler': {'type': 'InfiniteSampler', 'shuffle': True},
+        'dataset': {**common, 'pipeline': train_pipeline},
+    }
+    cfg.val_dataloader = {
+        **loader,
+        'batch_size': 1,
+        'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+        'dataset': {**common, 'pipeline': test_pipeline, 'test_mode': True},
+    }
+    cfg.val_evaluator = {'type': 'IRCocoMetric', 'ann_file': f'{data_root}/annotations/train.json'}
+    cfg.train_cfg = {'type': 'IterBasedTrainLoop', 'max_iters': steps, 'val_interval': eval_every}
+    cfg.val_cfg = {'type': 'ValLoop'}
+    cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
+    cfg.optim_wrapper = {
+        'type': 'OptimWrapper',
+        'optimizer': {'type': 'AdamW', 'lr': lr, 'weight_decay': 1e-4},
+        'clip_grad': {'max_norm': 10},
+    }
+    warmup, decay = max(1, steps // 20), max(1, 2 * steps // 5)
+    cfg.param_scheduler = [
+        {'type': 'LinearLR', 'start_factor': 0.01, 'by_epoch': False, 'begin': 0, 'end': warmup},
+        {'type': 'CosineAnnealingLR', 'eta_min_ratio': 0.02, 'by_epoch': False, 'T_max': decay,
+         'begin': steps - decay, 'end': steps},
+    ]  # fmt: skip
+    cfg.default_hooks = {
+        'logger': {'type': 'LoggerHook', 'interval': eval_every},
+        'checkpoint': None,
+        'timer': {'type': 'IterTimerHook'},
+    }
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] not in _LONG_RUN_HOOKS]
+    cfg.log_processor = {'type': 'LogProcessor', 'by_epoch': False}
+    cfg.log_level = 'WARNING'
+    cfg.randomness = {'seed': seed}
+    cfg.resume = False
+    preprocessor = cfg.model.get('data_preprocessor')
+    if preprocessor is not None:
+        preprocessor.batch_augments = None
+        preprocessor.pad_size_divisor = math.lcm(32, preprocessor.get('pad_size_divisor') or 1)
+    if from_scratch:
+        cfg.load_from = None
+        cfg.model.backbone.init_cfg = None
+        for key, value in (('frozen_stages', -1), ('norm_eval', False)):
+            if key in cfg.model.backbone:
+                cfg.model.backbone[key] = value
+
+
+@dataclass
+class Curve:
+    """What happened.
+
+    Attributes:
+        losses: Each term of the loss (``loss`` is their sum), one value a step.
+        evaluations: ``step``, ``seconds`` since the start, and the metrics of :data:`METRICS` as fractions.
+        targets: Smallest values asked for, by metric.
+    """
+
+    targets: dict[str, float]
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    def passed(self, last: int = 1) -> bool:
+        """Whether each of the last evaluations met all targets."""
+        recent = self.evaluations[-last:]
+        return len(recent) == last and all(
+            evaluation[name] >= value for evaluation in recent for name, value in self.targets.items()
+        )
+
+
+class _CurveHook(Hook):
+    """Notes losses and metrics, and ends the training when the targets were met twice in a row."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, curve: Curve, report: Callable[[dict], None]) -> None:
+        self.curve = curve
+        self.report = report
+        self.start = time.perf_counter()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        losses = {name: float(value.detach()) for name, value in outputs.items() if 'loss' in name}
+        for name, value in losses.items():
+            self.curve.losses.setdefault(name, []).append(value)
+        if not math.isfinite(losses['loss']):
+            raise ValueError(f'step {runner.iter + 1}: expected a finite loss, got {losses}')
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        values = {name: metrics[key] for name, key in METRICS.items()}
+        evaluation = {'step': runner.iter, 'seconds': time.perf_counter() - self.start, **values}
+        self.curve.evaluations.append(evaluation)
+        self.report(evaluation)
+        if self.curve.passed(last=2):
+            runner.train_loop.stop_training = True
+
+
+def draw_curve(curve: Curve, title: str, path: Path) -> None:
+    """Loss and mAP50 over the steps, as a picture."""
+    figure = Figure(figsize=(7, 4), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    left = figure.add_subplot(title=title, xlabel='step', ylabel='loss', yscale='log')
+    total = curve.losses['loss']
+    left.plot(range(1, len(total) + 1), total, color='0.6', linewidth=0.8, label='loss')
+    right = left.twinx()
+    right.set(ylabel='mAP50 on the same images', ylim=(0, 1.02))
+    steps = [evaluation['step'] for evaluation in curve.evaluations]
+    for name, label, color in (('segm_mAP50', 'masks', 'tab:red'), ('bbox_mAP50', 'boxes', 'tab:blue')):
+        right.plot(steps, [e[name] for e in curve.evaluations], marker='o', color=color, label=f'mAP50, {label}')
+        if name in curve.targets:
+            right.axhline(curve.targets[name], color=color, linestyle=':', linewidth=1)
+    right.legend(loc='center right')
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    figure.savefig(temporary)
+    os.replace(temporary, path)
+
+
+def overfit(
+    config: str,
+    *,
+    targets: dict[str, float],
+    images: int = 8,
+    steps: int = 400,
+    eval_every: int = 50,
+    size: tuple[int, int] = (320, 256),
+    min_area: float = 100,
+    max_targets: int = 6,
+    batch: int = 4,
+    lr: float = 1e-3,
+    seed: int = 0,
+    amp: bool = False,
+    from_scratch: bool = False,
+    work_dir: str | None = None,
+    cfg_options: dict | None = None,
+    report: Callable[[dict], None] = lambda evaluation: None,
+) -> Curve:
+    """Trains a config's model on a few images of its own training set and tests it on the same ones.
+
+    Writes ``data/``, ``curve.json``, ``curve.png`` and ``last.pth`` to ``work_dir``. Ends early when the targets were
+    met in two evaluations in a row.
+
+    Args:
+        config: File name.
+        targets: Smallest values of metrics, by the names in :data:`METRICS`.
+        images: Number of images.
+        steps: Of training.
+        eval_every: Steps between evaluations.
+        size: Width and height of the crops that larger images are reduced to.
+        min_area: Smallest target in square pixels.
+        max_targets: Largest number of targets of an image.
+        batch: Images of a step.
+        lr: Learning rate.
+        seed: Of all random numbers.
+        amp: Mixed precision.
+        from_scratch: No pretrained weights; nothing of the backbone is frozen.
+        work_dir: Default is ``work_dirs/overfit/NAME_OF_CONFIG``.
+        cfg_options: Dotted keys of the config and their values; those of the schedule and the data have no effect.
+        report: Called after each evaluation.
+
+    Returns:
+        Losses and metrics over the steps.
+    """
+    if unknown := set(targets) - set(METRICS):
+        raise ValueError(f'targets: expected names out of {list(METRICS)}, got {sorted(unknown)}')
+    if not 0 < eval_every <= steps:
+        raise ValueError(f'eval_every: expected a number from 1 to steps={steps}, got {eval_every}')
+    cfg = load_config(config, cfg_options, work_dir or str(Path('work_dirs', 'overfit', Path(config).stem)))
+    source = _innermost(cfg.train_dataloader.dataset)
+    root = source.get('data_root') or ''
+    ann_file = os.path.join(root, source.ann_file)
+    coco = read_coco(ann_file)
+    crops = choose_crops(coco, images, size, min_area, max_targets, ann_file)
+    out = Path(cfg.work_dir)
+    write_crops(crops, coco['categories'], os.path.join(root, source.data_prefix.img), out / 'data')
+    adapt_config(cfg, out / 'data', steps, eval_every, batch, lr, seed, from_scratch)
+    if cfg.get('load_from') is not None:
+        require_checkpoint(cfg.load_from)
+    if amp:
+        use_mixed_precision(cfg)
+    curve = Curve(targets)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(_CurveHook(curve, report))
+    runner.train()
+    runner.save_checkpoint(str(out), 'last.pth', save_optimizer=False, save_param_scheduler=False)
+    settings = {'config': config, 'cfg_options': cfg_options, 'seed': seed, 'images': images, 'size': list(size),
+                'targets_in_images': sum(len(crop.annotations) for crop in crops), 'steps': steps, 'batch': batch,
+                'lr': lr, 'amp': amp, 'from_scratch': from_scratch}  # fmt: skip
+    content = {'settings': settings, 'passed': curve.passed(), **asdict(curve)}
+    write_text(out / 'curve.json', json.dumps(content, indent=1))
+    draw_curve(curve, Path(config).stem, out / 'curve.png')
+    return curve
