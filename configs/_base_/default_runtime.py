@@ -7,6 +7,7 @@ default_hooks = dict(
     # One unit of log text every 20 steps: a CPU-size epoch is short.
     logger=dict(interval=20),
     checkpoint=dict(interval=1, max_keep_ckpts=2, save_best='coco/segm_mAP', rule='greater'),
+    visualization=dict(type='IRVisualizationHook'),  # draws what the model saw, after tone mapping
 )
 # A wrong class count would train without a word; the second hook notes commit, hardware and versions for records.
 custom_hooks = [dict(type='NumClassCheckHook'), dict(type='EnvironmentHook')]

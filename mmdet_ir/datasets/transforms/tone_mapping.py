@@ -113,11 +113,11 @@ def clahe(
 
 def detail(
     image: np.ndarray,
-    gain: float = 3.0,
+    gain: float = 4.0,
     flat_gain: float = 1.0,
     radius: int = 8,
     edge: float = 0.05,
-    plateau: float = 1.0,
+    plateau: float = 0.3,
     low: float = 0.1,
     high: float = 99.9,
     limits: Sequence[float] | None = None,

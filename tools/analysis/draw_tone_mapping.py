@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Draws an infrared image under each tone mapping, with default settings or those given as METHOD:key=value,..."""
+
+import argparse
+import ast
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.datasets.infrared_io import RJPEG_MODES, read_infrared, to_single_channel
+from mmdet_ir.visualization.tone_mapping import draw_tone_mappings
+
+DEFAULT = ('linear', 'percentile', 'plateau', 'clahe', 'detail')
+
+
+def parse_mapping(text: str) -> dict:
+    """``'window:low=6000,high=7000'`` to the arguments of ``tone_map``."""
+    method, _, settings = text.partition(':')
+    try:
+        pairs = dict(entry.split('=') for entry in settings.split(',') if entry)
+        return {'method': method, **{key: ast.literal_eval(value) for key, value in pairs.items()}}
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f'expected METHOD or METHOD:key=number,key=number, got {text!r}') from error
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/analysis/draw_tone_mapping.py frame.tiff --out tones.png '
+        '--mappings linear window:low=6000,high=7000 percentile',
+    )
+    parser.add_argument('image', help='image file')
+    parser.add_argument('--out', required=True, help='picture to write, .png or .jpg')
+    parser.add_argument('--mappings', nargs='+', default=DEFAULT, metavar='METHOD', help='what to draw')
+    parser.add_argument('--page', type=int, help='image of a stack, from 0')
+    parser.add_argument('--rjpeg', choices=RJPEG_MODES, default='picture', help='what to take from FLIR R-JPEG')
+    parser.add_argument('--columns', type=int, default=3, help='pictures in a row (default: 3)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    image = to_single_channel(read_infrared(args.image, page=args.page, rjpeg=args.rjpeg), args.image)
+    mappings = {text: parse_mapping(text) for text in args.mappings}
+    draw_tone_mappings(image, mappings, args.out, args.columns)
+    print(f'{args.out}: {args.image}, {image.dtype}, values {image.min()} to {image.max()}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
