@@ -231,11 +231,11 @@ class SparseInstHead(BaseMaskHead):
             scores = scores * maskness(probs, self.test_cfg['mask_thr'])
 
             height, width = meta['img_shape'][:2]
-            probs = F.interpolate(probs[None], meta['batch_input_shape'], mode='bilinear', align_corners=False)
+            probs = F.interpolate(probs[:, None], meta['batch_input_shape'], mode='bilinear', align_corners=False)
             probs = probs[..., :height, :width]
             if rescale:
                 probs = F.interpolate(probs, meta['ori_shape'][:2], mode='bilinear', align_corners=False)
-            masks = probs[0] > self.test_cfg['mask_thr']
+            masks = probs[:, 0] > self.test_cfg['mask_thr']
             found = masks.flatten(1).any(1)
             masks = masks[found]
             results.append(
