@@ -403,9 +403,9 @@ def test_unpadded_target_masks_give_the_same_losses() -> None:
 
 
 def test_inference_of_odd_sizes_cuts_the_padding_off() -> None:
-    """With a threshold of zero every mask is the whole image."""
+    """With thresholds that everything exceeds, every mask is the whole image."""
     model = small_model().eval()
-    model.mask_head.test_cfg['mask_thr'] = 0.0
+    model.mask_head.test_cfg.update(score_thr=-1, mask_thr=-1)
     with torch.inference_mode():
         results = model(**model.data_preprocessor(make_batch((0, 0)), training=False), mode='predict')
     for result, (height, width) in zip(results, ((50, 63), (71, 40)), strict=True):
