@@ -1,16 +1,21 @@
 #!/usr/bin/env python
-"""Convert an infrared release from its own layout to COCO with masks derived from its boxes."""
+"""Convert infrared data from the layout of a release or a labelling tool to a COCO data set."""
 
 import argparse
 import sys
 
-from mmdet_ir.datasets.converters import convert_drone_ir, convert_hit_uav, drone_ir, hit_uav
+from mmdet_ir.datasets import converters
+from mmdet_ir.datasets.converters import Options, drone_ir, hit_uav
 
 EPILOG = """\
 examples:
   python tools/data/convert.py hit-uav downloads/HIT-UAV data/hit_uav
   python tools/data/convert.py drone-ir downloads/Drone-detection-dataset data/drone_ir --stride 15
+  python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir_v2 --bits 16 --derive-masks
+  python tools/data/convert.py labelme recordings/labelled data/mine --classes human=person,rider car=car,taxi
+  python tools/data/convert.py masks recordings/masks data/mine --kind semantic --values 1=person 2=car
 Then merge them: python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
+Layouts and what becomes of them: docs/data.md
 """
 
 
@@ -19,13 +24,26 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('src', metavar='SRC', help="folder of the release, in the release's own layout")
-    common.add_argument('out', metavar='OUT', help='folder to write: annotations/{train,val}.json and images/')
+    common.add_argument('src', metavar='SRC', help='folder of the source, in its own layout')
+    common.add_argument('out', metavar='OUT', help='folder to write: annotations/*.json and images/')
     common.add_argument('--overwrite', action='store_true', help='replace the data set that is in OUT')
     common.add_argument('--strict', action='store_true', help='exit with code 1 if any file had to be skipped')
-    releases = parser.add_subparsers(dest='release', required=True)
+    labels = argparse.ArgumentParser(add_help=False, parents=[common])
+    labels.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='CLASS=NAME,NAME',
+        help='class to write and the names of the source that it stands for, such as human=person,pedestrian; names '
+        'that are in none are counted and left out (default: human=human,person,pedestrian car=car '
+        'bicycle=bicycle,bike uav=uav,drone)',
+    )
+    labels.add_argument(
+        '--derive-masks', action='store_true', help='derive masks for objects with boxes only, marked as derived'
+    )
+    labels.add_argument('--fill-holes', action='store_true', help='fill holes of masks, so that all become polygons')
+    formats = parser.add_subparsers(dest='format', metavar='FORMAT', required=True)
 
-    hit = releases.add_parser('hit-uav', parents=[common], help='HIT-UAV: SRC holds normal_json/ and rotate_json/')
+    hit = formats.add_parser('hit-uav', parents=[common], help='HIT-UAV: SRC holds normal_json/ and rotate_json/')
     hit.add_argument(
         '--val-dates',
         nargs='+',
@@ -33,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         metavar='YYYYMMDD',
         help='recording dates for validation, all others are for training (default: %(default)s)',
     )
-    drone = releases.add_parser(
+    drone = formats.add_parser(
         'drone-ir', parents=[common], help='Drone-detection-dataset, infrared drone clips: SRC holds Data/Video_IR/'
     )
     drone.add_argument(
@@ -47,18 +65,103 @@ def parse_args() -> argparse.Namespace:
     )
     drone.add_argument('--train-ratio', type=float, default=0.8, help='share of the clips (default: %(default)s)')
     drone.add_argument('--seed', type=int, default=0, help='which clips are for training (default: %(default)s)')
+    for name, text in (('flir-v1', 'FLIR ADAS v1.3, thermal: SRC holds train/, val/ and video/'),
+                       ('flir-v2', 'FLIR ADAS v2, thermal: SRC holds images_thermal_train/ and so on')):  # fmt: skip
+        flir = formats.add_parser(name, parents=[labels], help=text)
+        flir.add_argument(
+            '--bits', type=int, choices=(8, 16), default=8, help='8: JPEGs, 16: TIFFs of counts (default: %(default)s)'
+        )
+        flir.add_argument(
+            '--keep-eight-bit',
+            action='store_true',
+            help='with --bits 16, keep TIFFs that hold 8-bit levels only (marked); else they are left out',
+        )
+    formats.add_parser('labelme', parents=[labels], help='LabelMe: SRC holds a JSON file for each image')
+    cvat = formats.add_parser(
+        'cvat-coco', parents=[labels], help='CVAT "COCO 1.0": SRC holds annotations/instances_*.json and images/'
+    )
+    cvat.add_argument(
+        '--keep-iscrowd',
+        action='store_true',
+        help='RLE masks marked iscrowd are ignored regions; else instances, as CVAT marks every mask so',
+    )
+    formats.add_parser('yolo-seg', parents=[labels], help='YOLO: SRC holds data.yaml, images/ and labels/')
+    voc = formats.add_parser('voc', parents=[labels], help='Pascal VOC boxes: SRC holds Annotations/ and JPEGImages/')
+    voc.add_argument(
+        '--origin',
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help='1: pixels count from 1, xmax is the last one; 0: from 0, xmax is the right edge (default: %(default)s)',
+    )
+    masks = formats.add_parser('masks', parents=[labels], help='mask images: SRC holds images/ and masks/')
+    masks.add_argument(
+        '--kind',
+        choices=('instance', 'semantic'),
+        required=True,
+        help='instance: a value is an object; semantic: a value is a class, its connected components are the objects',
+    )
+    masks.add_argument(
+        '--values',
+        nargs='+',
+        required=True,
+        metavar='NUMBER=NAME',
+        help='classes in the masks, such as 1=person',
+    )
+    masks.add_argument(
+        '--divisor',
+        type=int,
+        default=0,
+        help='of instance masks, class number = value // divisor; without it all objects are of the one class in '
+        '--values',
+    )
+    masks.add_argument(
+        '--min-area', type=int, default=1, help='pixels of a component of a semantic mask (default: %(default)s)'
+    )
     return parser.parse_args()
+
+
+def parse_values(entries: list[str]) -> dict[int, str]:
+    """Read ``['1=person', '2=car']``."""
+    values = {}
+    for entry in entries:
+        number, equals, name = entry.partition('=')
+        if not equals or not name or not number.isascii() or not number.isdigit() or int(number) in values:
+            raise ValueError(f'expected --values of the form 1=person 2=car, each number once, got {entry!r}')
+        values[int(number)] = name
+    return values
+
+
+def convert(args: argparse.Namespace) -> converters.ConversionReport:
+    if args.format == 'hit-uav':
+        return converters.convert_hit_uav(args.src, args.out, tuple(args.val_dates), args.overwrite)
+    if args.format == 'drone-ir':
+        return converters.convert_drone_ir(
+            args.src, args.out, args.stride, args.empty_every, args.train_ratio, args.seed, args.overwrite
+        )
+    chosen = {'derive_masks': args.derive_masks, 'fill_holes': args.fill_holes, 'overwrite': args.overwrite}
+    if args.classes:
+        chosen['classes'] = converters.parse_classes(args.classes)
+    options = Options(**chosen)
+    if args.format in ('flir-v1', 'flir-v2'):
+        function = converters.convert_flir_v1 if args.format == 'flir-v1' else converters.convert_flir_v2
+        return function(args.src, args.out, args.bits, args.keep_eight_bit, options)
+    if args.format == 'labelme':
+        return converters.convert_labelme(args.src, args.out, options)
+    if args.format == 'cvat-coco':
+        return converters.convert_cvat_coco(args.src, args.out, args.keep_iscrowd, options)
+    if args.format == 'yolo-seg':
+        return converters.convert_yolo_seg(args.src, args.out, options)
+    if args.format == 'voc':
+        return converters.convert_voc(args.src, args.out, args.origin, options)
+    values = parse_values(args.values)
+    return converters.convert_mask_images(args.src, args.out, args.kind, values, args.divisor, args.min_area, options)
 
 
 def main() -> int:
     args = parse_args()
     try:
-        if args.release == 'hit-uav':
-            report = convert_hit_uav(args.src, args.out, tuple(args.val_dates), args.overwrite)
-        else:
-            report = convert_drone_ir(
-                args.src, args.out, args.stride, args.empty_every, args.train_ratio, args.seed, args.overwrite
-            )
+        report = convert(args)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f'error: {error}')
     print(report)

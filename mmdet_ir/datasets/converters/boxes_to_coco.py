@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..coco_files import CLASSES, SPLITS, class_categories
-from .derived_masks import LOOSE, TIGHT, derive_box_mask, derive_threshold_mask
+from .derived_masks import LOOSE, TIGHT, DerivedMask, derive_box_mask, derive_threshold_mask
 from .report import ConversionReport
 
 FILLS_ITS_BOX = ('car',)  # classes whose mask is the oriented box; the others are thresholded inside it
@@ -56,9 +56,7 @@ class CocoBuilder:
             {'id': self._next_image, 'file_name': file_name, 'width': width, 'height': height, 'license': 1, **fields}
         )
         boxes = [clip_box(item['bbox'], width, height) for item in objects]
-        occupied = np.zeros(image.shape, bool)
-        for x, y, w, h in boxes:
-            occupied[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = True
+        occupied = occupied_pixels(boxes, image.shape)
         for item, box in zip(objects, boxes, strict=True):
             self.report.read[item['name']] += 1
             if min(box[2:]) < MIN_SIDE:
@@ -69,11 +67,7 @@ class CocoBuilder:
         self._next_image += 1
 
     def _add_object(self, split: str, image: np.ndarray, item: dict, box: list[float], occupied: np.ndarray) -> None:
-        if item['ignore'] or item['classes'][0] in FILLS_ITS_BOX:
-            mask = derive_box_mask(item['corners'], box, image.shape)
-        else:
-            fit = LOOSE if item['classes'][0] in LOOSE_BOXES else TIGHT
-            mask = derive_threshold_mask(image, item['corners'], box, occupied, fit)
+        mask = derive_mask(image, item['corners'], box, item['classes'][0], item['ignore'], occupied)
         if mask is None:
             self.report.dropped[f'{item["name"]}: too small for a mask'] += 1
             return
@@ -96,6 +90,32 @@ class CocoBuilder:
                 }
             )
             self._next_annotation += 1
+
+
+def derive_mask(
+    image: np.ndarray, corners: np.ndarray, box: list[float], name: str, ignore: bool, occupied: np.ndarray
+) -> DerivedMask | None:
+    """Mask of one box by the rule of its class: the oriented box itself, or the pixels that differ from around it.
+
+    Args:
+        image: ``[H, W]`` 8-bit grey levels.
+        corners: ``[4, 2]`` corners of the (oriented) box, pixels.
+        box: xywh, pixels, inside the image.
+        name: Class, one of ours.
+        ignore: Whether it is an ignored region, whose mask is its oriented box.
+        occupied: ``[H, W]`` bool, pixels of all boxes of the image.
+    """
+    if ignore or name in FILLS_ITS_BOX:
+        return derive_box_mask(corners, box, image.shape)
+    return derive_threshold_mask(image, corners, box, occupied, LOOSE if name in LOOSE_BOXES else TIGHT)
+
+
+def occupied_pixels(boxes: list[list[float]], image_size: tuple[int, int]) -> np.ndarray:
+    """``[H, W]`` bool: pixels that one of the xywh boxes touches."""
+    occupied = np.zeros(image_size, bool)
+    for x, y, w, h in boxes:
+        occupied[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = True
+    return occupied
 
 
 def clip_box(box: list[float], width: int, height: int) -> list[float]:

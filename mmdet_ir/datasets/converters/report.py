@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+EXAMPLES = 3  # entries named for each reason
+
 
 @dataclass
 class ConversionReport:
@@ -14,8 +16,13 @@ class ConversionReport:
         ignored: Ignored regions written (``iscrowd`` = 1), by split and class.
         images: Images written, by split.
         methods: Derived masks written, by class and method.
+        annotated: Masks of the source written, by class.
+        boxes_only: Instances written without a mask, by class.
         clipped: Boxes that reached beyond their image and were cut.
+        unmapped: Objects left out because their class is not asked for, by the source's class name.
+        became: The class that a source's class became.
         dropped: Objects left out, by reason.
+        examples: The first entries of each of these reasons.
         skipped: Files left out, each with the reason.
         notes: Other remarks.
     """
@@ -25,19 +32,50 @@ class ConversionReport:
     ignored: dict[str, Counter] = field(default_factory=lambda: {'train': Counter(), 'val': Counter()})
     images: Counter = field(default_factory=Counter)
     methods: Counter = field(default_factory=Counter)
+    annotated: Counter = field(default_factory=Counter)
+    boxes_only: Counter = field(default_factory=Counter)
     clipped: int = 0
+    unmapped: Counter = field(default_factory=Counter)
+    became: dict[str, str] = field(default_factory=dict)
     dropped: Counter = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def drop(self, name: str, reason: str, where: str) -> None:
+        """Count an object of class ``name`` (the source's) that is left out."""
+        key = f'{name}: {reason}'
+        self.dropped[key] += 1
+        entries = self.examples.setdefault(key, [])
+        if len(entries) < EXAMPLES:
+            entries.append(where)
+
+    def add_split(self, split: str) -> None:
+        """Make room for the counts of a split."""
+        self.written.setdefault(split, Counter())
+        self.ignored.setdefault(split, Counter())
+
     def __str__(self) -> str:
         lines = [f'read:    {_counts(self.read)}']
+        if self.became:
+            names = ', '.join(f'{name} -> {target}' for name, target in sorted(self.became.items()))
+            lines.append(f'classes: {names}')
+        if self.unmapped:
+            lines.append(f'left out, no class for them (--classes): {_counts(self.unmapped)}')
         for split, counts in self.written.items():
-            ignored = f'; ignored regions: {_counts(self.ignored[split])}' if self.ignored[split] else ''
-            lines.append(f'{split + ":":8} {self.images[split]} images; {_counts(counts)}{ignored}')
-        lines.append(f'masks:   {_counts(Counter({" ".join(key): n for key, n in self.methods.items()}))}')
+            if self.images[split]:
+                ignored = f'; ignored regions: {_counts(self.ignored[split])}' if self.ignored[split] else ''
+                lines.append(f'{split + ":":8} {self.images[split]} images; {_counts(counts)}{ignored}')
+        if self.annotated:
+            lines.append(f'masks:   annotated: {_counts(self.annotated)}')
+        if self.methods or not (self.annotated or self.boxes_only):
+            lines.append(f'masks:   {_counts(Counter({" ".join(key): n for key, n in self.methods.items()}))}')
+        if self.boxes_only:
+            lines.append(f'no mask: {_counts(self.boxes_only)} (boxes only; --derive-masks makes masks for them)')
         lines.append(f'boxes:   {self.clipped} cut to the image, {self.dropped.total()} dropped')
-        lines += [f'  dropped, {reason}: {n}' for reason, n in self.dropped.items()]
+        for reason, n in self.dropped.items():
+            lines.append(f'  dropped, {reason}: {n}')
+            lines += [f'    {entry}' for entry in self.examples.get(reason, [])]
         lines += self.notes
         if self.skipped:
             lines += [f'skipped {len(self.skipped)} files:', *(f'  {entry}' for entry in self.skipped)]
