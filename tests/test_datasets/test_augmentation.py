@@ -1,4 +1,5 @@
 import copy
+import itertools
 from pathlib import Path
 
 from mmdet_ir.datasets.synthetic import synthesize
@@ -330,6 +331,57 @@ def test_the_place_that_looks_most_like_the_source() -> None:
         assert left - 4 >= 32 and right <= 60
 
 
+def test_fading_across_the_margin() -> None:
+    """By hand, 0 to 4 pixels off the mask: 1, 27/32, 1/2, 5/32, 0 of the source's deviation from its background."""
+    source, level = sample(SOURCES[:1], level=5000, contrast=700, dtype=np.uint16, spread=200), 6000
+    target = sample([], level=level, dtype=np.uint16)
+    transform = build('TargetCopyPaste', value_range=(0, 16383), margin=4)
+    after = transform(target | {'mix_results': [copy.deepcopy(source)]})
+    mask = after['gt_masks'].masks[0]
+    left, top, _, _ = box_of(mask)
+    dx, dy = left - SOURCES[0][0], top - SOURCES[0][1]
+    shift = int(after['img'][top + 1, left + 1, 0]) - int(source['img'][top - dy + 1, left - dx + 1, 0])
+    points = np.argwhere(mask)
+    for (row, column), value in np.ndenumerate(after['img'][..., 0]):
+        distance = min(np.hypot(*(point - (row, column))) for point in points)
+        if distance >= 4:
+            assert value == level
+        else:
+            t = 1 - distance / 4
+            share = {0: 1, 1: 27 / 32, 2: 1 / 2, 3: 5 / 32}.get(distance, 3 * t * t - 2 * t**3)
+            expected = level + share * (int(source['img'][row - dy, column - dx, 0]) + shift - level)
+            assert abs(value - expected) <= 1  # rounding of the shift and of the result
+
+
+def test_pasted_targets_do_not_overlap_each_other() -> None:
+    """Three windows of 12 x 12 on 26 x 26 pixels: at random they would meet in nearly every image."""
+    source, target = sample([(6, 6, 4, 4), (20, 20, 4, 4), (40, 30, 4, 4)]), sample([], size=(26, 26))
+    numbers = []
+    for _ in range(20):
+        after = build('TargetCopyPaste')(copy.deepcopy(target) | {'mix_results': [copy.deepcopy(source)]})
+        corners = after['gt_bboxes'].tensor[:, :2]
+        for i, j in itertools.combinations(range(len(corners)), 2):
+            assert (corners[i] - corners[j]).abs().max() >= 12
+        numbers.append(len(corners))
+    assert max(numbers) >= 2
+
+
+def test_masks_that_stick_out_of_their_boxes() -> None:
+    """The whole mask is moved and kept clear of, though the box says less; the box is moved as it is."""
+    source = sample([(10, 10, 20, 8)])
+    source['gt_bboxes'].tensor[:] = torch.tensor([20.5, 14.25, 28, 18])
+    after = build('TargetCopyPaste')(sample([], size=(40, 40)) | {'mix_results': [copy.deepcopy(source)]})
+    left, top, right, bottom = box_of(after['gt_masks'].masks[0])
+    assert (right - left, bottom - top) == (20, 8) and after['gt_masks'].masks.sum() == 159
+    assert after['gt_bboxes'].tensor[0].tolist() == [left + 10.5, top + 4.25, left + 18, top + 8]
+    source = sample([(0, 10, 20, 8)])  # at the border, as the mask tells
+    source['gt_bboxes'].tensor[:] = torch.tensor([10, 14, 18, 18])
+    assert len(build('TargetCopyPaste')(sample([]) | {'mix_results': [source]})['gt_masks']) == 0
+    taken = sample([(2, 0, 60, 48)])  # masks leave no room, boxes would
+    taken['gt_bboxes'].tensor[:] = torch.tensor([40, 40, 42, 42])
+    assert len(build('TargetCopyPaste')(taken | {'mix_results': [sample(SOURCES)]})['gt_masks']) == 1
+
+
 def test_same_image_and_polygons() -> None:
     before = sample([(20, 20, 6, 4)], polygons=True)
     after = build('TargetCopyPaste')(copy.deepcopy(before))
@@ -352,6 +404,7 @@ def test_same_image_and_polygons() -> None:
         {'targets': [(10, 10, 6, 4), (18, 10, 6, 4)]},  # neighbours within the margin
         {'targets': [(8, 8, 30, 30)]},  # 899 pixels
         {'targets': [(20, 20, 6, 4)], 'level': 10, 'contrast': 240},  # 240 above 100 does not fit in 255
+        {'targets': [(20, 20, 6, 4)], 'level': 240, 'contrast': -200},  # nor 200 below
         {'targets': [(6, 6, 50, 4)]},  # no room for 58 columns
     ],
 )
