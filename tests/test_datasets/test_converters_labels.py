@@ -18,6 +18,7 @@ from mmdet_ir.datasets.converters import (
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as mask_utils
 
 WIDTH, HEIGHT = 60, 40
@@ -76,7 +77,7 @@ def load(out: Path, split: str = 'all') -> dict:
 
 
 def check(out: Path, report, names: dict[str, str], off: int = 0, split: str = 'all', tolerance: float = 0) -> None:
-    """The hand-made set came through: classes, masks (up to ``off`` pixels), areas, boxes; the dog is accounted for."""
+    """The hand-made set came through: classes, masks (up to ``off`` pixels), areas, boxes. The dog is counted."""
     coco = load(out, split)
     assert {i['file_name']: (i['width'], i['height']) for i in coco['images']} == dict.fromkeys(
         names.values(), (60, 40)
@@ -208,11 +209,10 @@ def test_labelme_shapes(tmp_path):
         (shape('car', [[57, 1], [60, 4]], 'mask', mask=png(np.ones((4, 4)))), 'mask that leaves the image'),
         (shape('car', [[1, 1], [4, 4]], 'mask', mask=png(np.zeros((4, 4)))), 'mask without a pixel'),
         (shape('car', [[1e300, 1], [4, 4], [4, 1]]), 'polygon that leaves the image by more than its size'),
-        ({}, "polygon with fewer than 3 points"),
+        ({}, 'points that are not pairs of finite numbers'),
     ],
 )  # fmt: skip
 def test_labelme_invalid_shapes(tmp_path, bad, reason):
-    bad = {**bad, 'points': bad.get('points', [])} if not bad else bad
     write_image(tmp_path / 'src/a.png')
     write_labelme(tmp_path / 'src/a.json', [shape('person', pairs(L_SHAPE)), bad], 'a.png')
     report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
@@ -257,8 +257,9 @@ def test_labelme_invalid_files(tmp_path):
 
 def cvat_file(images: str, rle: bool) -> dict:
     """What CVAT writes: masks as uncompressed RLE, all of them marked iscrowd."""
-    coco = {'licenses': [{'id': 0, 'name': '', 'url': ''}], 'info': {}, 'categories': [
-        {'id': i, 'name': name, 'supercategory': ''} for i, name in enumerate(('dog', 'bike', 'person', 'car'), 1)]}  # fmt: skip
+    names = ('dog', 'bike', 'person', 'car')
+    coco = {'licenses': [{'id': 0, 'name': '', 'url': ''}], 'info': {}}
+    coco['categories'] = [{'id': i, 'name': name, 'supercategory': ''} for i, name in enumerate(names, start=1)]
     ids = {category['name']: category['id'] for category in coco['categories']}
     coco['images'] = [
         {'id': k, 'width': WIDTH, 'height': HEIGHT, 'file_name': f'{image}.png', 'license': 0}
@@ -365,3 +366,384 @@ def test_cvat_file_names_that_leave_the_source(tmp_path):
     assert report.read.total() == 4 and report.dropped.total() == 2
     with pytest.raises(FileNotFoundError, match='expected annotations/instances_SUBSET.json, found none'):
         convert_cvat_coco(tmp_path, tmp_path / 'other')
+
+
+# --------------------------------------------------------------------------------------------------- YOLO
+
+YOLO_NAMES = ['dog', 'bike', 'person', 'car']
+
+
+def yolo_line(name: str, polygon: list[float]) -> str:
+    values = [v / (HEIGHT if i % 2 else WIDTH) for i, v in enumerate(polygon)]
+    return ' '.join([str(YOLO_NAMES.index(name)), *(f'{v:.6f}' for v in values)])
+
+
+def write_yolo(src: Path, split: str = 'train', **more) -> None:
+    for image in 'ab':
+        write_image(src / f'images/{split}/{image}.jpg')
+        # YOLO joins the parts of an object; here by a line of no width between the car's two rectangles.
+        lines = [yolo_line(name, polygons[0] + [30, 22, *polygons[1], 30, 28, 30, 22] if len(polygons) > 1 else
+                           polygons[0]) for where, name, polygons, _, _ in OBJECTS if where == image]  # fmt: skip
+        label = src / f'labels/{split}/{image}.txt'
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text('\n'.join(lines) + '\n\n')
+    content = {'path': '../datasets/mine', 'train': f'images/{split}', 'nc': 4, 'names': YOLO_NAMES, **more}
+    (src / 'data.yaml').write_text(json.dumps(content))  # JSON is YAML
+
+
+def test_yolo_round_trip(tmp_path):
+    write_yolo(tmp_path / 'src')
+    report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    names = {'a': 'train/a.jpg', 'b': 'train/b.jpg'}
+    check(tmp_path / 'out', report, names, off=2, split='train', tolerance=1e-3)
+
+
+def test_yolo_layouts(tmp_path):
+    """Names as numbers, splits as list of names and as list of folders, boxes, images without labels."""
+    src = tmp_path / 'src'
+    write_yolo(src, 'one')
+    write_image(src / 'images/two/c.png')
+    (src / 'labels/one/b.txt').write_text('2 0.5 0.5 0.2 0.25\n')
+    (src / 'train.txt').write_text('./images/one/a.jpg\n\n../../secret.png\nimages/one/missing.jpg\n')
+    names = {str(k): name for k, name in enumerate(YOLO_NAMES)}
+    text = 'train: train.txt\nval: [images/two]\ntest: images/one\nnames:\n'
+    (src / 'data.yaml').write_text(text + ''.join(f'  {k}: {name}\n' for k, name in names.items()))
+    report = convert_yolo_seg(src, tmp_path / 'out')
+    assert {split: n for split, n in report.images.items() if n} == {'train': 1, 'val': 1, 'test': 1}
+    assert report.notes == ['2 images have no label file and were taken as empty']  # c, and the missing one
+    assert len(report.skipped) == 3
+    assert 'train.txt, line 3: expected a file inside' in report.skipped[0]
+    assert 'missing.jpg: no such image' in report.skipped[1]
+    assert 'the image one/a.jpg has occurred before; 2 objects left out with it' in report.skipped[2]  # test and train
+    (box,) = load(tmp_path / 'out', 'test')['annotations']
+    assert (box['bbox'], box['segmentation'], box['category_id']) == ([24, 15, 12, 10], [], 1)
+    assert load(tmp_path / 'out', 'val')['annotations'] == []
+
+
+def test_yolo_labels_beside_the_images(tmp_path):
+    """train/images and train/labels, which data.yaml calls ../train/images."""
+    src = tmp_path / 'src'
+    write_image(src / 'train/images/a.1.jpg')
+    (src / 'train/labels').mkdir()
+    (src / 'train/labels/a.1.txt').write_text(yolo_line('person', L_SHAPE))
+    (src / 'data.yaml').write_text('train: ../train/images\nnames: [dog, bike, person, car]\n')
+    report = convert_yolo_seg(src, tmp_path / 'out')
+    assert report.written['train'] == {'human': 1}
+    assert load(tmp_path / 'out', 'train')['images'][0]['file_name'] == 'train/images/a.1.jpg'
+
+
+def test_yolo_invalid_lines(tmp_path):
+    write_yolo(tmp_path / 'src')
+    bad = [
+        ('9 0.1 0.1 0.2 0.2 0.3 0.3', '(unknown class): class number that is not in data.yaml'),
+        ('-1 0.1 0.1 0.2 0.2 0.3 0.3', '(unknown class): class number that is not in data.yaml'),
+        ('person 0.1 0.1 0.2 0.2 0.3 0.3', '(unknown class): class number that is not in data.yaml'),
+        ('2 0.1 0.1 0.2', 'person: line of 3 numbers after the class'),
+        ('2 0.1 0.1 0.2 0.2 0.3', 'person: line of 5 numbers after the class'),
+        ('2 0.1 0.1 0.2 0.2 0.3 0.3 0.4', 'person: line of 7 numbers after the class'),
+        ('2 0.1 0.1 0.2 0.2 0.3 x', 'person: line with something else than numbers'),
+        ('2 0.1 0.1 0.2 0.2 0.3 nan', 'person: coordinates that are not between 0 and 1'),
+        ('2 10 10 20 20 30 30', 'person: coordinates that are not between 0 and 1'),
+        ('2 0.1 0.1 0.1 0.1 0.1 0.1', 'person: mask'),
+        ('2 0.5 0.5 0 0.1', 'person: box without width or height'),
+    ]
+    (tmp_path / 'src/labels/train/a.txt').write_text(
+        '\n'.join([yolo_line('person', L_SHAPE), '2 0.9 0.5 1.001 0.5 1.001 0.9', *(line for line, _ in bad)])
+    )
+    (tmp_path / 'src/labels/train/orphan.txt').write_text('')
+    (tmp_path / 'src/labels/train/b.txt').write_bytes(b'\xff\xfe2 0 0')
+    report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    examples = {entry: key for key, entries in report.examples.items() for entry in entries}
+    for number, (_, reason) in enumerate(bad, start=3):
+        assert examples[f'{tmp_path / "src/labels/train/a.txt"}, line {number}'].startswith(reason)
+    assert report.dropped.total() == len(bad) and report.read.total() == len(bad) + 2
+    kept = load(tmp_path / 'out', 'train')['annotations']
+    assert [a['bbox'] for a in kept] == [pytest.approx([10, 5, 10, 20], abs=1e-3), [54, 20, 6, 16]]
+    assert 'b.txt: not a text file' in report.skipped[0]
+    assert report.skipped[1].endswith('orphan.txt: no image of any split for this label file')
+
+
+@pytest.mark.parametrize(
+    ('more', 'error', 'message'),
+    [
+        ({'names': None}, ValueError, 'expected "names" as a list or as numbers with names, got None'),
+        ({'names': {'a': 'person'}}, ValueError, 'expected "names" as a list or as numbers with names'),
+        ({'train': None}, ValueError, 'expected at least one of train, val and test'),
+        ({'train': 'images/other'}, FileNotFoundError, 'data.yaml, train: expected a folder or a text file'),
+        ({'train': '../../elsewhere'}, ValueError, 'data.yaml, train: expected a file inside .* leads out of it'),
+        ({'train': '/etc'}, ValueError, 'data.yaml, train: expected a file name relative to'),
+    ],
+)
+def test_yolo_unsound_data_yaml(tmp_path, more, error, message):
+    write_yolo(tmp_path / 'src', **{'path': '.', **more})
+    with pytest.raises(error, match=message):
+        convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+
+
+def test_yolo_yaml_is_data_only(tmp_path):
+    write_yolo(tmp_path / 'src')
+    for text, message in (('!!python/object/apply:os.system ["exit"]', 'not valid YAML'), ('a: [', 'not valid YAML')):
+        (tmp_path / 'src/data.yaml').write_text(text)
+        with pytest.raises(ValueError, match=message):
+            convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    (tmp_path / 'src/data.yaml').unlink()
+    with pytest.raises(FileNotFoundError, match='data.yaml: no such file'):
+        convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+
+
+# --------------------------------------------------------------------------------------------------- Pascal VOC
+
+
+def voc_object(name: str, corners: tuple, more: str = '') -> str:
+    box = ''.join(f'<{k}>{v}</{k}>' for k, v in zip(('xmin', 'ymin', 'xmax', 'ymax'), corners, strict=True))
+    return f'<object><name>{name}</name><pose>Unspecified</pose>{more}<bndbox>{box}</bndbox></object>'
+
+
+def write_voc(path: Path, objects: list[str], file_name: str, size=(WIDTH, HEIGHT), head: str = '') -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = f'<size><width>{size[0]}</width><height>{size[1]}</height><depth>1</depth></size>'
+    path.write_text(f'{head}<annotation><folder>x</folder><filename>{file_name}</filename><path>/x/y.png</path>{text}'
+                    f'{"".join(objects)}</annotation>')  # fmt: skip
+
+
+@pytest.mark.parametrize('origin', [0, 1])
+def test_voc_round_trip(tmp_path, origin):
+    src = tmp_path / 'src'
+    for image in 'ab':
+        objects = []
+        for where, name, _, _, (x, y, w, h) in OBJECTS:
+            # VOC itself: pixels from 1, the last one included.
+            corners = (x + 1, y + 1, x + w, y + h) if origin else (x, y, x + w, y + h)
+            objects += [voc_object(name, corners)] if where == image else []
+        write_image(src / f'JPEGImages/{image}.jpg')
+        write_voc(src / f'Annotations/{image}.xml', objects, f'{image}.jpg')
+    (src / 'ImageSets/Main').mkdir(parents=True)
+    (src / 'ImageSets/Main/train.txt').write_text('a\n')
+    (src / 'ImageSets/Main/val.txt').write_text('b\na\nc\n')
+    report = convert_voc(src, tmp_path / 'out', origin)
+    train, val = load(tmp_path / 'out', 'train'), load(tmp_path / 'out', 'val')
+    assert [i['file_name'] for coco in (train, val) for i in coco['images']] == ['a.jpg', 'b.jpg']
+    boxes = [
+        (a['source_class'], a['bbox'], a['area'], a['segmentation']) for c in (train, val) for a in c['annotations']
+    ]
+    assert boxes == [(o[1], o[4], o[4][2] * o[4][3], []) for o in OBJECTS[:3]]
+    assert report.unmapped == {'dog': 1} and report.boxes_only == {'human': 1, 'car': 1, 'bicycle': 1}
+    assert [line.split('Main/')[1] for line in report.skipped] == [
+        'val.txt: a is in train already, and stays there',
+        'val.txt: c has no XML file',
+    ]
+
+
+def test_voc_beside_the_images_and_difficult_ones(tmp_path):
+    write_image(tmp_path / 'src/val/a.png')
+    objects = [voc_object('person', (1, 1, 1, 1)), voc_object('car', (5, 5, 9, 9), '<difficult>1</difficult>')]
+    write_voc(tmp_path / 'src/val/a.xml', objects, 'a.png', size=(0, 0))
+    report = convert_voc(tmp_path / 'src', tmp_path / 'out', options=Options(derive_masks=True))
+    one, car = load(tmp_path / 'out', 'val')['annotations']
+    assert (one['bbox'], one['iscrowd'], one['area']) == ([0, 0, 1, 1], 0, 1)
+    assert (car['bbox'], car['iscrowd'], car['mask_method'], car['area']) == ([4, 4, 5, 5], 1, 'oriented_box', 25)
+    assert report.ignored['val'] == {'car': 1}
+
+
+def test_voc_invalid_entries(tmp_path):
+    src = tmp_path / 'src'
+    write_image(tmp_path / 'secret.png')
+    for name in 'acdefg':
+        write_image(src / f'{name}.png')
+    bad = [
+        (voc_object('person', (9, 5, 8, 9)), 'person: box without width or height'),
+        (voc_object('person', (9, 5, 'x', 9)), 'person: bndbox without four numbers'),
+        ('<object><name>car</name></object>', 'car: bndbox without four numbers'),
+        (voc_object('person', (90, 5, 95, 9)), 'person: box outside the image or under 1 pixel'),
+        (voc_object('person', ('nan', 5, 95, 9)), 'person: box that is not four finite numbers'),
+    ]
+    write_voc(src / 'a.xml', [voc_object('car', (3, 3, 9, 9)), *(text for text, _ in bad)], 'a.png')
+    write_voc(src / 'b.xml', [voc_object('car', (3, 3, 9, 9))], '../secret.png')
+    write_voc(src / 'c.xml', [voc_object('car', (3, 3, 9, 9))], 'c.png', size=(60, 41))
+    write_voc(src / 'd.xml', [], 'd.png', size=('wide', 40))
+    (src / 'e.xml').write_text('<annotation><filename>e.png</filename>')
+    laughs = ''.join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+    write_voc(
+        src / 'f.xml', [voc_object('&l9;', (3, 3, 9, 9))], 'f.png', head=f'<!DOCTYPE x [<!ENTITY l0 "x">{laughs}]>'
+    )
+    write_voc(src / 'g.xml', [voc_object('&x;', (3, 3, 9, 9))], 'g.png',
+              head=f'<!DOCTYPE x [<!ENTITY x SYSTEM "file://{tmp_path}/secret.png">]>')  # fmt: skip
+    write_voc(src / 'h.xml', [], '')
+    report = convert_voc(src, tmp_path / 'out')
+    assert report.dropped == {reason: 1 for _, reason in bad} | {'car: bndbox without four numbers': 1,
+                                                                'car: its image is left out': 1}  # fmt: skip
+    assert [a['bbox'] for a in load(tmp_path / 'out')['annotations']] == [[2, 2, 7, 7]]
+    messages = ['b.xml, filename: expected a file inside', 'd.xml: expected whole numbers in size/width',
+                'e.xml: not a readable XML file: no element found',
+                'f.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
+                'g.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
+                "h.xml, filename: expected a file name, got ''",
+                'c.png: expected width and height (60, 41) as in']  # fmt: skip
+    assert len(report.skipped) == len(messages)
+    for message, line in zip(messages, report.skipped, strict=True):
+        assert message in line
+    with pytest.raises(ValueError, match='expected an origin of 0 or 1, got 2'):
+        convert_voc(src, tmp_path / 'other', 2)
+    with pytest.raises(FileNotFoundError, match='expected Annotations/'):
+        convert_voc(tmp_path / 'out', tmp_path / 'other')
+
+
+# --------------------------------------------------------------------------------------------------- mask images
+
+VALUES = {1: 'person', 2: 'car', 3: 'bike', 4: 'dog'}
+NUMBERS = {name: number for number, name in VALUES.items()}
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), mask)
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int32])
+def test_instance_masks_round_trip(tmp_path, dtype):
+    """Cityscapes' numbers: 1000 x class + instance; the car is in two parts."""
+    src = tmp_path / 'src'
+    for image in 'ab':
+        mask = np.zeros((HEIGHT, WIDTH), np.uint16)
+        for k, (where, name, polygons, _, _) in enumerate(OBJECTS):
+            if where == image:
+                mask[pixels(polygons)] = 1000 * NUMBERS[name] + k
+        write_image(src / f'images/{image}.jpg')
+        if dtype == np.uint16:
+            write_mask(src / f'masks/{image}.png', mask)
+        else:
+            write_mask(src / f'masks/{image}.tiff', mask.astype(dtype))
+    report = convert_mask_images(src, tmp_path / 'out', 'instance', VALUES, divisor=1000)
+    check(tmp_path / 'out', report, {'a': 'a.jpg', 'b': 'b.jpg'}, tolerance=1.25)
+    assert [a['source_value'] for a in load(tmp_path / 'out')['annotations']] == [1000, 2001, 3002]
+
+
+def test_instance_masks_of_one_class(tmp_path):
+    write_image(tmp_path / 'src/images/train/a.jpg')
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[pixels([BAR])], mask[pixels([L_SHAPE])] = 7, 255
+    write_mask(tmp_path / 'src/masks/train/a.png', mask)
+    report = convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'instance', {1: 'drone'})
+    found = load(tmp_path / 'out', 'train')['annotations']
+    assert [(a['category_id'], a['area'], a['bbox']) for a in found] == [
+        (4, 240, [30, 10, 20, 12]),
+        (4, 150, [10, 5, 10, 20]),
+    ]
+    assert report.read == {'drone': 2}
+
+
+def test_semantic_masks_and_connected_components(tmp_path):
+    src = tmp_path / 'src'
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[pixels([BAR])] = mask[pixels([TWIN])] = 2  # two cars
+    mask[5:10, 5:10], mask[10:12, 10:12] = 1, 1  # joined by a corner: one person
+    mask[39, 59] = 1  # a speck
+    mask[0, :3] = 200  # not named
+    write_image(src / 'images/a.jpg')
+    write_mask(src / 'masks/a.png', mask)
+    report = convert_mask_images(src, tmp_path / 'out', 'semantic', VALUES, min_area=2)
+    found = load(tmp_path / 'out')['annotations']
+    assert [(a['category_id'], a['area'], a['bbox']) for a in found] == [
+        (1, 29, [5, 5, 7, 7]),
+        (2, 240, [30, 10, 20, 12]),
+        (2, 36, [30, 28, 6, 6]),
+    ]
+    union = np.any([pixels_of(a) for a in found], axis=0)
+    expected = np.isin(mask, (1, 2))
+    expected[39, 59] = False
+    np.testing.assert_array_equal(union, expected)
+    assert report.read == {'person': 2, 'car': 2, '(200)': 1} and report.unmapped == {'(200)': 1}
+    assert report.dropped == {'person: component under 2 pixels': 1}
+
+
+def test_palette_masks_count_by_index(tmp_path):
+    write_image(tmp_path / 'src/images/a.jpg')
+    (tmp_path / 'src/masks').mkdir()
+    image = Image.fromarray(pixels([BAR]).astype(np.uint8), mode='P')
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    image.save(tmp_path / 'src/masks/a.png')
+    convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'semantic', {1: 'car'})
+    assert [a['area'] for a in load(tmp_path / 'out')['annotations']] == [240]
+
+
+def test_invalid_mask_images(tmp_path):
+    src = tmp_path / 'src'
+    for name in 'abcdefg':
+        write_image(src / f'images/{name}.jpg')
+    mask = pixels([BAR]).astype(np.uint8)
+    write_mask(src / 'masks/a.png', mask)
+    write_mask(src / 'masks/b.png', mask[:, 1:])
+    write_mask(src / 'masks/c.png', np.stack([mask] * 3, axis=-1))
+    write_mask(src / 'masks/d.jpg', mask)
+    (src / 'masks/e.png').write_text('no image')
+    write_mask(src / 'masks/g.tiff', np.arange(2400, dtype=np.uint16).reshape(HEIGHT, WIDTH))
+    write_mask(src / 'masks/z.png', mask)
+    report = convert_mask_images(src, tmp_path / 'out', 'semantic', {1: 'car'})
+    messages = ['d.jpg: expected a mask without loss', 'f.jpg: no mask', 'z.png: no image for this mask',
+                'b.png: expected the height and width of its image, (40, 60), got (40, 59)',
+                'c.png: expected a mask of one channel of whole numbers, got uint8 [40, 60, 3]',
+                'e.png: not a readable image', 'g.tiff: expected a mask of at most 2000 values, got 2399']  # fmt: skip
+    assert len(report.skipped) == len(messages)
+    for message, line in zip(messages, report.skipped, strict=True):
+        assert message in line
+    assert report.read == {'car': 1}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('panoptic', VALUES), "expected masks of kind 'instance' or 'semantic', got 'panoptic'"),
+        (('instance', VALUES), 'expected a divisor, or a single class for all instances'),
+        (('semantic', {}), 'expected names for class numbers other than 0'),
+        (('semantic', {0: 'person'}), 'expected names for class numbers other than 0'),
+        (('instance', {0: 'person'}, 1000), 'expected names for class numbers other than 0'),
+    ],
+)
+def test_mask_arguments(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        convert_mask_images(tmp_path, tmp_path / 'out', *arguments)
+
+
+def test_instances_without_a_number(tmp_path):
+    write_image(tmp_path / 'src/images/a.jpg')
+    mask = pixels([BAR]).astype(np.uint16) * 2000
+    mask[0, :5] = 2
+    write_mask(tmp_path / 'src/masks/a.png', mask)
+    report = convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'instance', VALUES, 1000)
+    assert report.dropped == {'car: value below the divisor: a class without an instance number': 1}
+    with pytest.raises(FileNotFoundError, match='expected masks in masks/, found none'):
+        convert_mask_images(tmp_path, tmp_path / 'other', 'semantic', VALUES)
+
+
+# --------------------------------------------------------------------------------------------------- command line
+
+
+def test_tool(tmp_path, monkeypatch, capsys):
+    src = tmp_path / 'src'
+    write_yolo(src / 'yolo')
+    write_image(src / 'voc/a.png')
+    write_voc(src / 'voc/a.xml', [voc_object('rider', (0, 0, 9, 9))], 'a.png')
+    write_image(src / 'masks/images/a.png')
+    write_mask(src / 'masks/masks/a.png', pixels([BAR]).astype(np.uint8))
+    write_image(src / 'labelme/a.png')
+    write_labelme(src / 'labelme/a.json', labelme_shapes('a'), 'a.png')
+    write_labelme(src / 'labelme/b.json', labelme_shapes('a'), '../b.png')
+    write_image(src / 'cvat/images/a.png')
+    write_json(src / 'cvat/annotations/instances_default.json', cvat_file('a', True))
+    runs = {
+        'yolo-seg': ('yolo',),
+        'voc': ('voc', '--origin', 0, '--classes', 'human=rider'),
+        'masks': ('masks', '--kind', 'semantic', '--values', '1=person', '2=car'),
+        'labelme': ('labelme',),
+        'cvat-coco': ('cvat', '--keep-iscrowd'),
+    }
+    for name, (folder, *more) in runs.items():
+        assert run_tool(monkeypatch, name, src / folder, tmp_path / name, *more) == 0
+        assert load(tmp_path / name, 'train' if folder == 'yolo' else 'all')['annotations']
+    assert load(tmp_path / 'voc')['annotations'][0]['bbox'] == [0, 0, 9, 9]
+    text = capsys.readouterr().out
+    assert 'ignored regions: car 1, human 1' in text and 'skipped 1 files' in text
+    assert run_tool(monkeypatch, 'labelme', src / 'labelme', tmp_path / 'labelme', '--overwrite', '--strict') == 1
+    for bad in ('person', '1=', 'x=person', '1=person'):
+        with pytest.raises(SystemExit, match='expected --values of the form 1=person 2=car'):
+            run_tool(monkeypatch, 'masks', src, tmp_path / 'x', '--kind', 'semantic', '--values', '1=a', bad)

@@ -37,10 +37,7 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     src, report, records = Path(src), ConversionReport(), []
     path = src / 'data.yaml'
     names, entries = _read_yaml(path)
-    root = src
-    if isinstance(entries.get('path'), str) and not Path(entries['path']).is_absolute():
-        inner = resolve_inside(src, src, entries['path'], f'{path}, path')
-        root = inner if inner.is_dir() else src
+    root = _find_root(src, entries.get('path'))
     labels, without = set(), 0
     for split in SPLIT_KEYS:
         places = entries.get(split) or []
@@ -83,8 +80,20 @@ def _read_yaml(path: Path) -> tuple[dict[int, str], dict]:
     return {key: str(name) for key, name in names.items()}, entries
 
 
+def _find_root(src: Path, name: object) -> Path:
+    """``path`` of ``data.yaml`` if it is a folder inside ``src``; it often points to where the data once was."""
+    try:
+        inner = resolve_inside(src, src, name, 'path')
+    except ValueError:
+        return src
+    return inner if inner.is_dir() else src
+
+
 def _list_images(src: Path, root: Path, place: object, where: str, report: ConversionReport) -> list[Path]:
     """Images of a folder, or of a text file with one name a line."""
+    # Some tools write ../train/images into a data.yaml that lies beside train/, and YOLO takes it as train/images.
+    if isinstance(place, str) and place.startswith('../') and (root / place[3:]).exists():
+        place = place[3:]
     path = resolve_inside(src, root, place, where)
     if path.is_dir():
         return find_images(path)
