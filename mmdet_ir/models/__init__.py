@@ -1,3 +1,4 @@
+from .backbones import GreyStemResNet
 from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
@@ -13,6 +14,7 @@ __all__ = [
     'FocalCIoULoss',
     'FocalEIoULoss',
     'FocalSIoULoss',
+    'GreyStemResNet',
     'InstanceContextEncoder',
     'MBCEDiceLovaszLoss',
     'PluginFPN',

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmdet_ir.datasets.transforms.tone_mapping import tone_map
+
 import cv2
 import numpy as np
-
-from mmdet_ir.datasets.transforms.tone_mapping import tone_map
 
 _GAP, _TITLE = 6, 24  # pixels
 

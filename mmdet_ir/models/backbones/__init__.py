@@ -1,0 +1,3 @@
+from .grey_stem_resnet import GreyStemResNet
+
+__all__ = ['GreyStemResNet']
