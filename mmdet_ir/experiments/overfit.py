@@ -24,8 +24,12 @@ from ..datasets.coco_files import read_coco
 from ..fileio import write_text
 from .overfit_crops import choose_crops, write_crops
 
-METRICS = {f'{kind}_{name}': f'coco/{kind}_{key}' for kind in ('segm', 'bbox')
-           for name, key in (('mAP', 'mAP'), ('mAP50', 'mAP_50'))}  # fmt: skip
+METRICS = {
+    'segm_mAP': 'coco/segm_mAP',
+    'segm_mAP50': 'coco/segm_mAP_50',
+    'bbox_mAP': 'coco/bbox_mAP',
+    'bbox_mAP50': 'coco/bbox_mAP_50',
+}
 # They average weights over thousands of steps or change the data after some epochs.
 _LONG_RUN_HOOKS = ('EMAHook', 'PipelineSwitchHook')
 _SIZE_CHANGING = ('Resize', 'Pad', 'Fix')  # how the names of such transforms begin
@@ -40,20 +44,39 @@ def _innermost(dataset: ConfigDict) -> ConfigDict:
     return dataset
 
 
+def _steps(dataset: ConfigDict) -> list[dict]:
+    """Pipeline of the innermost data set, then those of its wrappers."""
+    inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
+    return [*(_steps(inner) if inner else []), *dataset.get('pipeline', [])]
+
+
+def _is_loading(step: dict) -> bool:
+    return step['type'].endswith('LoadAnnotations')
+
+
 def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
     """Pipelines for training and testing without anything random and at native size.
 
     Steps and their order are those of the test pipeline; annotations are loaded and packed as in training.
     """
-    train, test = (_innermost(loader.dataset).pipeline for loader in (cfg.train_dataloader, cfg.test_dataloader))
-    is_loading = lambda step: step['type'].endswith('LoadAnnotations')  # noqa: E731
-    loading = [step for step in train if is_loading(step)]
+    train, test = (_steps(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    loading = [step for step in train if _is_loading(step)]
     if len(loading) != 1 or not train[-1]['type'].endswith('PackDetInputs'):
-        raise ValueError('train_pipeline: expected one LoadAnnotations, and PackDetInputs at the end')
-    kept = [step for step in test if not is_loading(step) and not step['type'].startswith(_SIZE_CHANGING)]
+        raise ValueError(
+            'train_dataloader: expected a pipeline with one LoadAnnotations and with PackDetInputs at its end, got '
+            f'{[step["type"] for step in train]}'
+        )
+    kept = [step for step in test if not _is_loading(step) and not step['type'].startswith(_SIZE_CHANGING)]
     native = [{'type': 'Resize', 'scale_factor': 1.0, 'keep_ratio': True}]  # mask heads read the factor
     steps = deepcopy([kept[0], *native, *kept[1:-1]])
     return [*steps, *deepcopy(loading), deepcopy(train[-1])], [*steps, deepcopy(kept[-1])]
+
+
+def _scored(cfg: Config) -> list[str]:
+    """``'bbox'``, ``'segm'`` or both, as the config's own test scores them."""
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    metric = next((evaluator.metric for evaluator in evaluators if 'metric' in evaluator), ['bbox', 'segm'])
+    return [metric] if isinstance(metric, str) else list(metric)
 
 
 def adapt_config(
@@ -92,7 +115,11 @@ def adapt_config(
         'sampler': {'type': 'DefaultSampler', 'shuffle': False},
         'dataset': {**common, 'pipeline': test_pipeline, 'test_mode': True},
     }
-    cfg.val_evaluator = {'type': 'IRCocoMetric', 'ann_file': f'{data_root}/annotations/train.json'}
+    cfg.val_evaluator = {
+        'type': 'IRCocoMetric',
+        'ann_file': f'{data_root}/annotations/train.json',
+        'metric': _scored(cfg),
+    }
     cfg.train_cfg = {'type': 'IterBasedTrainLoop', 'max_iters': steps, 'val_interval': eval_every}
     cfg.val_cfg = {'type': 'ValLoop'}
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
@@ -171,7 +198,7 @@ class _CurveHook(Hook):
             raise ValueError(f'step {runner.iter + 1}: expected a finite loss, got {losses}')
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        values = {name: metrics[key] for name, key in METRICS.items()}
+        values = {name: metrics[key] for name, key in METRICS.items() if key in metrics}
         evaluation = {'step': runner.iter, 'seconds': time.perf_counter() - self.start, **values}
         self.curve.evaluations.append(evaluation)
         self.report(evaluation)
@@ -190,6 +217,8 @@ def draw_curve(curve: Curve, title: str, path: Path) -> None:
     right.set(ylabel='mAP50 on the same images', ylim=(0, 1.02))
     steps = [evaluation['step'] for evaluation in curve.evaluations]
     for name, label, color in (('segm_mAP50', 'masks', 'tab:red'), ('bbox_mAP50', 'boxes', 'tab:blue')):
+        if name not in curve.evaluations[0]:
+            continue
         right.plot(steps, [e[name] for e in curve.evaluations], marker='o', color=color, label=f'mAP50, {label}')
         if name in curve.targets:
             right.axhline(curve.targets[name], color=color, linestyle=':', linewidth=1)
@@ -249,6 +278,8 @@ def overfit(
     if not 0 < eval_every <= steps:
         raise ValueError(f'eval_every: expected a number from 1 to steps={steps}, got {eval_every}')
     cfg = load_config(config, cfg_options, work_dir or str(Path('work_dirs', 'overfit', Path(config).stem)))
+    if unscored := {name for name in targets if name.split('_')[0] not in _scored(cfg)}:
+        raise ValueError(f'{config}: expected a test_evaluator that yields {sorted(unscored)}, got {_scored(cfg)}')
     source = _innermost(cfg.train_dataloader.dataset)
     root = source.get('data_root') or ''
     ann_file = os.path.join(root, source.ann_file)
@@ -261,15 +292,21 @@ def overfit(
         require_checkpoint(cfg.load_from)
     if amp:
         use_mixed_precision(cfg)
+    settings = {
+        'config': config, 'cfg_options': cfg_options, 'seed': seed, 'images': images, 'size': list(size),
+        'targets_in_images': sum(len(crop.annotations) for crop in crops), 'steps': steps, 'batch': batch, 'lr': lr,
+        'amp': amp, 'from_scratch': from_scratch,
+    }  # fmt: skip
     curve = Curve(targets)
+
+    def save_and_report(evaluation: dict) -> None:
+        content = {'settings': settings, 'passed': curve.passed(), **asdict(curve)}
+        write_text(out / 'curve.json', json.dumps(content, indent=1))
+        draw_curve(curve, Path(config).stem, out / 'curve.png')
+        report(evaluation)
+
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(_CurveHook(curve, report))
+    runner.register_hook(_CurveHook(curve, save_and_report))
     runner.train()
     runner.save_checkpoint(str(out), 'last.pth', save_optimizer=False, save_param_scheduler=False)
-    settings = {'config': config, 'cfg_options': cfg_options, 'seed': seed, 'images': images, 'size': list(size),
-                'targets_in_images': sum(len(crop.annotations) for crop in crops), 'steps': steps, 'batch': batch,
-                'lr': lr, 'amp': amp, 'from_scratch': from_scratch}  # fmt: skip
-    content = {'settings': settings, 'passed': curve.passed(), **asdict(curve)}
-    write_text(out / 'curve.json', json.dumps(content, indent=1))
-    draw_curve(curve, Path(config).stem, out / 'curve.png')
     return curve
