@@ -10,14 +10,17 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from .validation.annotations import structure_and_boxes
+from .validation.problem import SHOWN, raise_errors, shown
+from .validation.structure import stays_inside
+
 CLASSES = ('human', 'car', 'bicycle', 'uav')
 SPLITS = ('train', 'val')
-SHOWN = 5  # entries that an error message names
 
 
 def class_categories() -> list[dict]:
@@ -43,7 +46,7 @@ def read_json(path: str | Path) -> dict:
         raise FileNotFoundError(f'annotation file not found: {path}')
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path}: expected a JSON object with images, annotations and categories, got a '
@@ -52,79 +55,29 @@ def read_json(path: str | Path) -> dict:
 
 
 def check_coco(coco: dict, path: str | Path) -> None:
-    """Check the parts of a COCO dictionary that everything else relies on.
+    """Check the parts of a COCO dictionary that everything else relies on (``validation`` holds the checks).
 
     Args:
         coco: The dictionary.
         path: Where it comes from, for the messages.
 
     Raises:
-        ValueError: If a section is missing, there are no images, an id occurs twice, a file name leaves the image
-            folder, an annotation refers to an unknown image or category, or a box is not ``[x, y, w, h]`` with
+        ValueError: If a section is missing, there are no images, an id or a file occurs twice, a file name leaves the
+            image folder, an annotation refers to an unknown image or category, or a box is not ``[x, y, w, h]`` with
             positive width and height.
     """
-    for section in ('images', 'annotations', 'categories'):
-        if not isinstance(coco.get(section), list):
-            raise ValueError(f'{path}: expected a list "{section}", got {type(coco.get(section)).__name__}')
-        _require_keys(coco[section], section, path)
-        refuse(path, f'ids in "{section}" that are neither numbers nor text',
-               [entry['id'] for entry in coco[section] if not isinstance(entry['id'], int | str)])  # fmt: skip
-        ids = Counter(entry['id'] for entry in coco[section])
-        refuse(path, f'ids that occur more than once in "{section}"', [i for i, n in ids.items() if n > 1])
-    if not coco['images']:
-        raise ValueError(f'{path}: "images" is empty')
-    if not coco['categories']:
-        raise ValueError(f'{path}: "categories" is empty')
-    for image in coco['images']:
-        check_file_name(image['file_name'], f'{path}, image id {image["id"]}')
-    for side in ('width', 'height'):
-        bad = [image['id'] for image in coco['images'] if not isinstance(image[side], int) or image[side] < 1]
-        refuse(path, f'images whose {side} is not a positive whole number; image ids', bad)
-    image_ids = {image['id'] for image in coco['images']}
-    category_ids = {category['id'] for category in coco['categories']}
-    annotations = coco['annotations']
-    refuse(path, 'annotations of an image id that is not in "images"; annotation ids',
-           [a['id'] for a in annotations if a['image_id'] not in image_ids])  # fmt: skip
-    refuse(path, 'annotations of a category id that is not in "categories"; annotation ids',
-           [a['id'] for a in annotations if a['category_id'] not in category_ids])  # fmt: skip
-    refuse(path, 'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
-           [a['id'] for a in annotations if not _is_box(a['bbox'])])  # fmt: skip
-
-
-def _require_keys(entries: list, section: str, path: str | Path) -> None:
-    required = {
-        'images': ('id', 'file_name', 'width', 'height'),
-        'annotations': ('id', 'image_id', 'category_id', 'bbox'),
-        'categories': ('id', 'name'),
-    }[section]
-    for index, entry in enumerate(entries):
-        missing = [key for key in required if key not in entry] if isinstance(entry, dict) else required
-        if missing:
-            shown = f'id {entry["id"]}' if isinstance(entry, dict) and 'id' in entry else f'number {index}'
-            raise ValueError(f'{path}: entry {shown} of "{section}" lacks {", ".join(missing)}')
-
-
-def _is_box(box: object) -> bool:
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, int | float) and abs(v) < float('inf') for v in box)
-        and box[2] > 0
-        and box[3] > 0
-    )
+    raise_errors(path, structure_and_boxes(coco)[2])
 
 
 def refuse(path: str | Path, what: str, entries: list) -> None:
     """Raise ``ValueError`` if there are entries: file, their number, what they are, the first of them."""
     if entries:
-        more = f' and {len(entries) - SHOWN} more' if len(entries) > SHOWN else ''
-        raise ValueError(f'{path}: {len(entries)} {what}: {", ".join(map(str, entries[:SHOWN]))}{more}')
+        raise ValueError(f'{path}: {len(entries)} {what}: {shown(entries)}')
 
 
 def check_file_name(name: object, where: str) -> str:
     """Return ``name`` if it is a relative path that stays in its folder, else raise ``ValueError``."""
-    parts = PurePosixPath(name.replace('\\', '/')).parts if isinstance(name, str) else ()
-    if not parts or '..' in parts or parts[0].startswith('/') or ':' in parts[0] or '\0' in name:
+    if not stays_inside(name):
         raise ValueError(f'{where}: expected a file name inside the image folder, got {name!r}')
     return name
 

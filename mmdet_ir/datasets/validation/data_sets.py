@@ -1,0 +1,126 @@
+"""The data sets that a command line names: COCO files, or the loaders of a config."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from .annotations import Needs
+from .problem import Problem
+
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclass
+class DataSet:
+    """A COCO file with what is expected of it.
+
+    Attributes:
+        path: The file.
+        needs: What the data set has to offer.
+        splits: The loaders of the config that read it; empty for a file that was named by itself.
+        problems: What the config already tells.
+    """
+
+    path: Path
+    needs: Needs
+    splits: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f'{self.path} ({", ".join(self.splits)})' if self.splits else str(self.path)
+
+
+def from_file(
+    path: str | PathLike, classes: Sequence[str], images: str | PathLike | None = None, image_key: str = 'file_name'
+) -> DataSet:
+    """A COCO file and its images: those of ``images``, else of ``images/`` beside the file's folder, as this project
+    lays them, else of the folder of the file."""
+    path = Path(path)
+    beside = path.parent.parent / 'images'
+    folder = Path(images) if images is not None else beside if beside.is_dir() else path.parent
+    return DataSet(path, Needs(tuple(classes), None, True, image_key, folder))
+
+
+def from_config(cfg: Config) -> list[DataSet]:
+    """The data sets of a config's loaders, each once.
+
+    Raises:
+        ValueError: If the config has no data set with an annotation file.
+    """
+    found: dict[tuple, DataSet] = {}
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader') or {}
+        for dataset in _leaves(loader.get('dataset') or {}):
+            new = _from_dict(dataset)
+            evaluator = cfg.get(f'{split}_evaluator')
+            new.problems += _check_evaluator(new.path, split, evaluator)
+            key = (new.path, new.needs.folder, new.needs.image_key)
+            known = found.setdefault(key, new)
+            known.splits += (split,)
+            known.problems += tuple(p for p in new.problems if p not in known.problems)
+            if known is not new:  # the stricter needs of the two
+                known.needs = Needs(
+                    known.needs.classes, known.needs.masks or new.needs.masks,
+                    known.needs.rle_allowed and new.needs.rle_allowed, known.needs.image_key, known.needs.folder,
+                )  # fmt: skip
+    if not found:
+        raise ValueError(f'{cfg.filename}: expected a data set with ann_file in one of its loaders, got none')
+    return list(found.values())
+
+
+def _leaves(dataset: dict) -> Iterator[dict]:
+    """The data sets with an annotation file within wrappers such as ``ClassBalancedDataset``."""
+    if 'ann_file' in dataset:
+        yield dataset
+    for inner in (dataset.get('dataset'), *(dataset.get('datasets') or ())):
+        if isinstance(inner, dict):
+            yield from _leaves(inner)
+
+
+def _from_dict(dataset: dict) -> DataSet:
+    root = Path(dataset.get('data_root') or '')
+    prefix = (dataset.get('data_prefix') or {}).get('img', '')
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        kind = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
+        classes = getattr(kind, 'METAINFO', {}).get('classes')
+    loads = [t for t in _transforms(dataset.get('pipeline') or ()) if str(t.get('type')).endswith('LoadAnnotations')]
+    with_mask = [t for t in loads if t.get('with_mask')]
+    needs = Needs(
+        None if classes is None else tuple(classes),
+        bool(with_mask),
+        all(t.get('poly2mask', True) for t in with_mask),
+        dataset.get('image_key', 'file_name'),
+        None if dataset.get('backend_args') else root / prefix,
+    )
+    return DataSet(root / dataset['ann_file'], needs)
+
+
+def _transforms(value: object) -> Iterator[dict]:
+    """All dicts with a ``type`` within nested lists and dicts."""
+    if isinstance(value, dict):
+        if 'type' in value:
+            yield value
+        for inner in value.values():
+            yield from _transforms(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _transforms(inner)
+
+
+def _check_evaluator(path: Path, split: str, evaluator: dict | list | None) -> tuple[Problem, ...]:
+    """An evaluator that reads another annotation file than the loader scores against the wrong targets."""
+    files = [
+        e['ann_file'] for e in ([evaluator] if isinstance(evaluator, dict) else evaluator or ()) if 'ann_file' in e
+    ]
+    other = [file for file in files if file is not None and Path(file).resolve() != path.resolve()]
+    if not other:
+        return ()
+    text = f'{split}_evaluator reads {other[0]}, {split}_dataloader reads {path}'
+    remedy = f'set {split}_evaluator = dict(ann_file=...) to the file of the loader'
+    return (Problem('evaluator-file', 'error', text, remedy, tuple(other), 'file'),)

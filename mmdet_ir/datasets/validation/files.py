@@ -1,0 +1,203 @@
+"""Image files: whether they are there, readable, of the right size, and what is in them."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from ..infrared_io import eight_bit_content, read_infrared
+from .near_duplicates import thumbnail
+from .problem import SHOWN, Problem, listed
+from .structure import Sound, stays_inside
+
+MAX_PIXELS = 64_000_000  # a file that says it has more is not decoded; infrared detectors have 5 million at most
+_END_OF_JPEG, _START_OF_SCAN = b'\xff\xd9', b'\xff\xda'
+
+
+@dataclass
+class Picture:
+    """What was found out about one image file.
+
+    Attributes:
+        fault: Code of what is wrong with it, or nothing.
+        detail: In words.
+        size: Width and height in pixels; None if unknown.
+        depth: Name of the dtype.
+        constant: Whether all pixels are equal.
+        thumbnail: See ``near_duplicates.thumbnail``; None if it could not be read.
+    """
+
+    fault: str = ''
+    detail: str = ''
+    size: tuple[int, int] | None = None
+    depth: str = ''
+    constant: bool = False
+    thumbnail: np.ndarray | None = None
+
+
+def missing_images(images: Sequence[dict], folder: str | os.PathLike, key: str = 'file_name') -> list[Problem]:
+    """Compare file names with listings of the local folders, without opening files."""
+    names = {image[key]: image['id'] for image in images if stays_inside(image.get(key))}
+    paths = {name: Path(folder, name) for name in names}
+    listings = {parent: _list_folder(parent) for parent in {path.parent for path in paths.values()}}
+    missing = [name for name, path in paths.items() if path.name not in listings[path.parent]]
+    if not missing:
+        return []
+    first = ', '.join(str(paths[name]) for name in missing[:3])
+    text = (f'{len(missing)} of {len(paths)} images not found, the first of them {first}; images are looked for in '
+            f'{folder} (data_root and data_prefix)')  # fmt: skip
+    text += _other_case(missing[0], listings[paths[missing[0]].parent])
+    remedy = 'correct the folder or the file names, or fetch the files'
+    return [Problem('image-missing', 'error', text, remedy, tuple(missing), 'file')]
+
+
+def _list_folder(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _other_case(name: str, present: set[str]) -> str:
+    name = Path(name).name
+    match = next((other for other in sorted(present) if other.lower() == name.lower()), None)
+    if match is None:
+        stem = Path(name).stem
+        match = next((other for other in sorted(present) if Path(other).stem == stem), None)
+    return f' ({match} is there)' if match else ''
+
+
+def unlisted_images(names: Sequence[str], folder: str | os.PathLike) -> list[Problem]:
+    """Image files in the folders of the listed ones that are not among them."""
+    known = set(names)
+    suffixes = {Path(name).suffix for name in known}
+    found = []
+    for parent in sorted({str(Path(name).parent) for name in known}):
+        for name in sorted(_list_folder(Path(folder, parent))):
+            path = name if parent == '.' else f'{parent}/{name}'
+            if Path(name).suffix in suffixes and path not in known:
+                found.append(path)
+    return listed('image-unlisted', 'note', f'image files in {folder} that no file names', found, 'file',
+                  'nothing, if they belong to another split')  # fmt: skip
+
+
+def read_pictures(
+    images: Sequence[dict], folder: str | os.PathLike, key: str = 'file_name', workers: int | None = None,
+    progress: str = '',
+) -> list[Picture | None]:  # fmt: skip
+    """Read all image files, in parallel threads.
+
+    Args:
+        images: Entries of the COCO file.
+        folder: Where the files are.
+        key: Field of the file name.
+        workers: Threads; the default is the number of processors.
+        progress: Label of a progress bar; none without it.
+
+    Returns:
+        For each entry what was found; None where there is no such file, or where ``page`` asks for one of a stack
+        that is not listed.
+    """
+    jobs = [
+        (Path(folder, image[key]), image.get('page')) if stays_inside(image.get(key)) else None for image in images
+    ]
+    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    quiet = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it repeats what is reported
+    try:
+        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+            warnings.simplefilter('ignore')  # Pillow's, on damaged headers
+            found = pool.map(lambda job: None if job is None or not job[0].is_file() else read_picture(*job), jobs)
+            return list(tqdm(found, total=len(jobs), desc=progress, unit='image', disable=not progress))
+    finally:
+        cv2.utils.logging.setLogLevel(quiet)
+
+
+def read_picture(path: Path, page: int | None = None) -> Picture:
+    """Read one image file as training does (``read_infrared``), after a look at the size that its header tells."""
+    pixels = _header_pixels(path)
+    if pixels > MAX_PIXELS:
+        return Picture('image-too-large', f'{path}: {pixels} pixels')
+    try:
+        image = read_infrared(path, page=page)
+    except (ValueError, cv2.error) as error:
+        text = str(error)
+        fault = 'image-not-finite' if 'NaN' in text else 'image-unreadable'
+        return Picture(fault, text)
+    if path.suffix.lower() in ('.jpg', '.jpeg') and _cut_off(path):
+        return Picture('image-unreadable', f'cannot read image {path}: cut off (no end of the JPEG data)')
+    found = Picture(size=(image.shape[1], image.shape[0]), depth=image.dtype.name)
+    found.constant = bool(image.min() == image.max())
+    found.thumbnail = thumbnail(image)
+    if image.dtype == np.uint16 and not found.constant and (reason := eight_bit_content(image)):
+        found.fault, found.detail = 'image-eight-bit', f'{path}: {reason}'
+    return found
+
+
+def _header_pixels(path: Path) -> int:
+    if path.suffix.lower() == '.npy':
+        return path.stat().st_size  # at least one byte a pixel
+    try:
+        with Image.open(path) as header:
+            return header.width * header.height
+    except Image.DecompressionBombError:
+        return 2 * Image.MAX_IMAGE_PIXELS
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return 0  # not for Pillow; OpenCV has the last word
+
+
+def _cut_off(path: Path) -> bool:
+    """Whether a JPEG ends within its pixels; some versions of OpenCV decode what is there."""
+    content = path.read_bytes()
+    return content.rfind(_END_OF_JPEG) < content.rfind(_START_OF_SCAN)
+
+
+_FAULTS = {
+    'image-too-large': ('error', f'image files with more than {MAX_PIXELS} pixels, not decoded',
+                        'take them out; a file that is small on disk may be made to fill the memory'),
+    'image-unreadable': ('error', 'image files that cannot be read', 'fetch or export them anew'),
+    'image-not-finite': ('error', 'image files with NaN or infinity',
+                         'replace dead pixels by the mean of their neighbours when exporting'),
+    'image-eight-bit': ('warning', '16-bit image files with 8-bit content', 'export the counts of the sensor; what '
+                        'was reduced to 8 bits cannot be restored'),
+}  # fmt: skip
+
+
+def check_pictures(sound: Sound, pictures: Sequence[Picture | None]) -> list[Problem]:
+    """What ``read_pictures`` found, against the entries of the file."""
+    problems = []
+    for code, (severity, what, remedy) in _FAULTS.items():
+        at_fault = [(image, p) for image, p in zip(sound.images, pictures, strict=True) if p and p.fault == code]
+        if at_fault:
+            more = f' and {len(at_fault) - SHOWN} more' if len(at_fault) > SHOWN else ''
+            text = f'{len(at_fault)} {what}: {"; ".join(p.detail for _, p in at_fault[:SHOWN])}{more}'
+            names = tuple(image['file_name'] for image, _ in at_fault)
+            problems.append(Problem(code, severity, text, remedy, names, 'file'))
+    read = [(image, p) for image, p in zip(sound.images, pictures, strict=True) if p and p.size]
+    wrong = [(image, p.size) for image, p in read if p.size != (image['width'], image['height'])]
+    if wrong:
+        image, size = wrong[0]
+        turned = sum(size == (image['height'], image['width']) for image, size in wrong)
+        text = (f'{len(wrong)} images of another size than the file says, the first of them image id {image["id"]} '
+                f'({image["file_name"]}): expected {image["width"]}x{image["height"]}, got '
+                f'{size[0]}x{size[1]}')  # fmt: skip
+        text += f'; width and height are exchanged in {turned}' if turned else ''
+        remedy = 'correct width and height if boxes and masks are in pixels of the file, else scale them as well'
+        ids = tuple(image['id'] for image, _ in wrong)
+        problems.append(Problem('size-mismatch', 'error', text, remedy, ids, 'image'))
+    problems += listed('image-constant', 'warning', 'image files without any contrast (all pixels equal)',
+                       [image['file_name'] for image, p in read if p.constant], 'file', 'look at them: a closed '
+                       'shutter, or a failed export?')  # fmt: skip
+    depths = Counter(p.depth for _, p in read)
+    if len(depths) > 1:
+        text = f'image files of different depth: {dict(depths)}'
+        remedy = 'one depth for one data set: tone mapping treats counts and 8-bit pictures differently'
+        rare = min(depths, key=depths.get)
+        names = tuple(image['file_name'] for image, p in read if p.depth == rare)
+        problems.append(Problem('image-depths', 'warning', text, remedy, names, 'file'))
+    return problems

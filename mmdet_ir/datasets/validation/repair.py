@@ -1,0 +1,272 @@
+"""Repair of a COCO dictionary where the repair is certain; everything else is left to a person."""
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from .boxes import copies, written_as_corners, wrong_area
+from .masks import as_masks
+from .structure import check_structure, is_id
+from .table import Table, as_table
+
+
+def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list[str]]:
+    """Repair what is certain.
+
+    Numbers written as text; ids (annotations anew from 1 where they clash, are 0 or text; references written as text
+    or the other way round); a file that is listed twice, and entries that are; annotations without image; ``iscrowd``;
+    polygons that lack a pair of brackets, and parts of less than 3 points beside sound ones; boxes as corners where
+    masks prove it, boxes without extent where masks tell it, boxes that stick out; targets without any pixel of the
+    image; ``area``; copies of an annotation; the order of the categories. Order and all other fields stay.
+
+    Args:
+        coco: Content of a COCO file; not changed.
+        classes: Class names in the order of the labels.
+
+    Returns:
+        The repaired dictionary, and what was done, a line for each kind.
+    """
+    if check_structure(coco).fatal:
+        return coco, []
+    coco = copy.deepcopy(coco)
+    done: list[str] = []
+    _numbers_from_text(coco, done)
+    _merge_images(coco, done)
+    _references(coco, done)
+    _crowd(coco, done)
+    _polygons(coco, done)
+    _boxes(coco, done)
+    _areas(coco, done)
+    _drop_copies(coco, done)
+    _number_annotations(coco, done)
+    _category_order(coco, classes, done)
+    return coco, done
+
+
+def _say(done: list[str], what: str, ids: Sequence) -> None:
+    if len(ids):
+        done.append(f'{len(ids)} {what}: {", ".join(map(str, ids[:5]))}{" ..." if len(ids) > 5 else ""}')
+
+
+def _dicts(coco: dict, section: str) -> list[dict]:
+    return [entry for entry in coco[section] if isinstance(entry, dict)]
+
+
+def _as_number(value: object) -> object:
+    """The number that a text holds, ``int`` where it is whole; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return value
+    return int(number) if number.is_integer() else number
+
+
+def _numbers_from_text(coco: dict, done: list[str]) -> None:
+    changed = {'images': [], 'annotations': []}
+    for image in _dicts(coco, 'images'):
+        for side in ('width', 'height'):
+            number = _as_number(image.get(side))
+            number = int(number) if isinstance(number, float) and number.is_integer() else number
+            if type(number) is not type(image.get(side)):
+                image[side] = number
+                changed['images'].append(image.get('id'))
+    for annotation in _dicts(coco, 'annotations'):
+        before = (annotation.get('bbox'), annotation.get('area'), annotation.get('segmentation'))
+        after = tuple(_numbers_within(value) for value in before)
+        if any(a is not b for a, b in zip(after, before, strict=True)):
+            new = zip(('bbox', 'area', 'segmentation'), after, strict=True)
+            annotation.update({k: v for k, v in new if k in annotation})
+            changed['annotations'].append(annotation.get('id'))
+    _say(done, 'images: sizes written as whole numbers; ids', list(dict.fromkeys(changed['images'])))
+    _say(done, 'annotations: text turned into numbers; ids', changed['annotations'])
+
+
+def _numbers_within(value: object) -> object:
+    """Nested lists with the texts that are numbers turned into numbers; the same object if there are none."""
+    if isinstance(value, list):
+        new = [_numbers_within(v) for v in value]
+        return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
+    return _as_number(value)
+
+
+def _merge_images(coco: dict, done: list[str]) -> None:
+    """One entry for each file; clashing ids of images are resolved only where no annotation could be meant."""
+    first: dict[tuple, dict] = {}
+    merged, moved = [], {}
+    kept = []
+    for image in coco['images']:
+        sound = isinstance(image, dict) and isinstance(image.get('file_name'), str) and is_id(image.get('id'))
+        if not sound:
+            kept.append(image)
+            continue
+        known = first.setdefault((image['file_name'], str(image.get('page', ''))), image)
+        same_size = all(known.get(side) == image.get(side) for side in ('width', 'height'))
+        if known is image or not same_size:
+            kept.append(image)
+        else:
+            merged.append(image['file_name'])
+            if known['id'] != image['id']:
+                moved[image['id']] = known['id']
+    still_used = {image['id'] for image in kept if isinstance(image, dict) and is_id(image.get('id'))}
+    for annotation in _dicts(coco, 'annotations'):
+        target = annotation.get('image_id')
+        if is_id(target) and target in moved and target not in still_used:
+            annotation['image_id'] = moved[target]
+    coco['images'] = kept
+    _say(done, 'entries of images that were listed twice merged; files', merged)
+
+
+def _references(coco: dict, done: list[str]) -> None:
+    """References written as text for a number or the other way round; then annotations of no image at all."""
+    for key, section in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {entry['id'] for entry in _dicts(coco, section) if is_id(entry.get('id'))}
+        by_text = {str(i): i for i in known}
+        corrected = []
+        for annotation in _dicts(coco, 'annotations'):
+            value = annotation.get(key)
+            written = isinstance(value, int | str) and not isinstance(value, bool)
+            if written and value not in known and str(value) in by_text:
+                annotation[key] = by_text[str(value)]
+                corrected.append(annotation.get('id'))
+        _say(done, f'annotations: {key} written as in "{section}"; ids', corrected)
+    known = {entry['id'] for entry in _dicts(coco, 'images') if is_id(entry.get('id'))}
+    lost = [a for a in _dicts(coco, 'annotations') if 'image_id' in a and is_id(a['image_id'])
+            and a['image_id'] not in known]  # fmt: skip
+    _drop(coco, lost)
+    _say(done, 'annotations of images that are not in the file dropped; ids', [a.get('id') for a in lost])
+
+
+def _drop(coco: dict, annotations: Sequence[dict]) -> None:
+    away = {id(annotation) for annotation in annotations}
+    coco['annotations'] = [a for a in coco['annotations'] if id(a) not in away]
+
+
+def _crowd(coco: dict, done: list[str]) -> None:
+    changed = []
+    certain = {'0': 0, '1': 1, 'false': 0, 'true': 1, 'False': 0, 'True': 1}
+    for annotation in _dicts(coco, 'annotations'):
+        value = annotation.get('iscrowd', 0)
+        value = certain.get(value, value) if isinstance(value, str) else value
+        value = int(value) if isinstance(value, bool | float) and value in (0, 1) else 0 if value is None else value
+        if type(value) is not type(annotation.get('iscrowd')):
+            annotation['iscrowd'] = value
+            changed.append(annotation.get('id'))
+    _say(done, 'annotations: iscrowd written as 0 or 1; ids', changed)
+
+
+def _polygons(coco: dict, done: list[str]) -> None:
+    nested, dropped = [], []
+    for annotation in _dicts(coco, 'annotations'):
+        parts = annotation.get('segmentation')
+        if not isinstance(parts, list) or not parts:
+            continue
+        if all(type(v) in (int, float) for v in parts) and len(parts) >= 6 and len(parts) % 2 == 0:
+            annotation['segmentation'] = [parts]
+            nested.append(annotation.get('id'))
+        elif len(parts) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in parts):
+            annotation['segmentation'] = [[v for point in parts for v in point]]
+            nested.append(annotation.get('id'))
+        elif all(isinstance(part, list) for part in parts):
+            whole = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
+            short = [part for part in parts if len(part) < 6 and len(part) % 2 == 0]
+            if short and whole and len(whole) + len(short) == len(parts):
+                annotation['segmentation'] = whole
+                dropped.append(annotation.get('id'))
+    _say(done, 'annotations: polygons written as lists of numbers in a list; ids', nested)
+    _say(done, 'annotations: parts of less than 3 points dropped; ids', dropped)
+
+
+def _table(coco: dict) -> Table:
+    return as_table(check_structure(coco))
+
+
+def _boxes(coco: dict, done: list[str]) -> None:
+    table = _table(coco)
+    masks = as_masks(table)
+
+    corners = written_as_corners(table, masks)
+    boxes = table.boxes
+    boxes[corners, 2:] -= boxes[corners, :2]
+    _say(done, 'boxes turned from corners to x, y, width, height, as their masks have it; annotation ids',
+         table.ids_of(corners))  # fmt: skip
+
+    from_mask = ~table.usable & masks.good
+    boxes[from_mask] = np.hstack([masks.box[:, :2], masks.box[:, 2:] - masks.box[:, :2]])[from_mask]
+    _say(done, 'boxes without extent taken from their masks; annotation ids', table.ids_of(from_mask))
+
+    whole = np.isfinite(table.size).all(axis=1) & (table.image >= 0)
+    low = np.maximum(boxes[:, :2], 0)
+    with np.errstate(invalid='ignore'):
+        high = np.minimum(boxes[:, :2] + boxes[:, 2:], table.size)
+        usable = table.usable
+        # An empty box may be an error of the file's as a whole; one that was written as numbers shows no pixel.
+        gone = table.well_formed & ((usable & whole & (high <= low).any(axis=1)) | (~usable & masks.is_none))
+        clipped = usable & whole & ~gone & ((low > boxes[:, :2]) | (high < boxes[:, :2] + boxes[:, 2:])).any(axis=1)
+    boxes[clipped] = np.hstack([low, high - low])[clipped]
+    _say(done, 'boxes clipped to their image; annotation ids', table.ids_of(clipped))
+    for i in np.flatnonzero(corners | from_mask | clipped).tolist():
+        table.annotations[i]['bbox'] = [int(v) if v.is_integer() else round(v, 6) for v in boxes[i].tolist()]
+    _drop(coco, [table.annotations[i] for i in np.flatnonzero(gone)])
+    _say(done, 'annotations without any pixel of the image dropped; ids', table.ids_of(gone))
+
+
+def _areas(coco: dict, done: list[str]) -> None:
+    table = _table(coco)
+    masks = as_masks(table)
+    wrong = ~(table.area > 0) | wrong_area(table, masks)
+    changed = []
+    for i in np.flatnonzero(wrong & (masks.good | (masks.is_none & table.usable))).tolist():
+        annotation = table.annotations[i]
+        area = float(table.boxes[i, 2] * table.boxes[i, 3])
+        if masks.good[i]:
+            width, height = (int(v) if math.isfinite(v) else 0 for v in table.size[i].tolist())
+            area = _pixels(annotation['segmentation'], height, width)
+        if area > 0:
+            annotation['area'] = area
+            changed.append(annotation['id'])
+    _say(done, 'annotations: area counted anew; ids', changed)
+
+
+def _pixels(segmentation: list | dict, height: int, width: int) -> int:
+    if isinstance(segmentation, list):
+        return int(mask_utils.area(mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))))
+    if isinstance(segmentation['counts'], list):
+        return sum(segmentation['counts'][1::2])
+    return int(mask_utils.area(segmentation))
+
+
+def _drop_copies(coco: dict, done: list[str]) -> None:
+    table = _table(coco)
+    again = copies(table)
+    _drop(coco, [table.annotations[i] for i in np.flatnonzero(again)])
+    _say(done, 'copies of annotations dropped; ids', table.ids_of(again))
+
+
+def _number_annotations(coco: dict, done: list[str]) -> None:
+    annotations = _dicts(coco, 'annotations')
+    ids = [a.get('id') for a in annotations]
+    clash = not all(map(is_id, ids)) or max(Counter(ids).values(), default=1) > 1
+    if clash or any(isinstance(i, str) or i == 0 for i in ids):
+        for number, annotation in enumerate(annotations, start=1):
+            annotation['id'] = number
+        done.append(f'{len(ids)} annotations numbered anew, from 1')
+
+
+def _category_order(coco: dict, classes: Sequence[str] | None, done: list[str]) -> None:
+    categories = coco['categories']
+    names = [c.get('name') if isinstance(c, dict) else None for c in categories]
+    if classes is None or len(set(map(str, names))) < len(names) or not set(classes) <= set(names):
+        return
+    rank = {name: i for i, name in enumerate(classes)}
+    ordered = sorted(categories, key=lambda c: rank.get(c['name'], len(rank)))
+    if [c['name'] for c in ordered if c['name'] in rank] != [name for name in names if name in rank]:
+        coco['categories'] = ordered
+        done.append(f'categories put in the order of the labels: {list(classes)}')

@@ -1,0 +1,97 @@
+#!/usr/bin/env python
+"""Reports every problem of COCO files and their images, with file, entry and remedy; repairs what is certain."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.launch import load_config
+from mmdet_ir.datasets.coco_files import CLASSES, read_json, write_coco
+from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
+from mmdet_ir.datasets.validation.repair import repair
+from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
+from mmdet_ir.fileio import write_text
+
+from mmengine.config import DictAction
+
+EPILOG = """Exit code: 0 without problems or with notes only, 1 with warnings, 2 with errors (or a wrong command line).
+
+examples:
+  python tools/data/validate.py data/ir/annotations/train.json data/ir/annotations/val.json
+  python tools/data/validate.py configs/ir/mask_rcnn.py --out report.json
+  python tools/data/validate.py export.json --images pictures/ --classes ship buoy --fix repaired.json
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('targets', nargs='+', metavar='TARGET', help='COCO files (.json), or a config (.py)')
+    parser.add_argument('--images', metavar='FOLDER', help='where the images of COCO files are (default: images/ '
+                        'beside the folder of the file, else that folder)')  # fmt: skip
+    parser.add_argument('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='class names that COCO '
+                        'files should have, in the order of the labels (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--image-key', default='file_name', metavar='FIELD', help='field of the images that names the '
+                        'file to load (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--no-images', action='store_true', help='do not open image files: seconds instead of minutes')
+    parser.add_argument('--out', metavar='JSON', help='also write the report with all entries as JSON')
+    parser.add_argument('--fix', metavar='OUT', help='write a repaired copy where the repair is certain: a file for '
+                        'one COCO file, a folder for several; what exists is never overwritten')  # fmt: skip
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of a config')  # fmt: skip
+    return parser.parse_args()
+
+
+def collect(args: argparse.Namespace) -> list[DataSet]:
+    data_sets = []
+    for target in args.targets:
+        if target.endswith('.py'):
+            data_sets += from_config(load_config(target, args.cfg_options))
+        else:
+            data_sets.append(from_file(target, args.classes, args.images, args.image_key))
+    return data_sets
+
+
+def outputs(data_sets: list[DataSet], fix: str) -> list[Path]:
+    """Where the repaired copies go."""
+    out = Path(fix)
+    paths = [out] if len(data_sets) == 1 and out.suffix == '.json' else [out / d.path.name for d in data_sets]
+    for path in paths:
+        if path.exists():
+            raise ValueError(f'--fix: expected a file that does not exist yet, got {path}')
+        if paths.count(path) > 1:
+            raise ValueError(f'--fix: expected files of different names, got {path.name} more than once')
+    return paths
+
+
+def main() -> None:
+    args = parse_args()
+    data_sets = collect(args)
+    fixed = outputs(data_sets, args.fix) if args.fix else []
+    checked = [check_data_set(d, not args.no_images, progress=sys.stderr.isatty()) for d in data_sets]
+    between = check_between(checked)
+    print(as_text(checked, between))
+    if args.out:
+        write_text(args.out, as_json(checked, between))
+    for d, result, path in zip(data_sets, checked, fixed, strict=args.fix is not None):
+        if any(p.code in ('file-missing', 'file-unreadable', 'section-missing', 'section-empty')
+               for p in result.problems):  # fmt: skip
+            print(f'{d.path}: cannot be repaired')
+            continue
+        coco, done = repair(read_json(d.path), d.needs.classes)
+        write_coco(coco, path)
+        print(f'{path}: repaired copy of {d.path}')
+        print('\n'.join(f'  {line}' for line in done) or '  nothing to repair')
+        again = check_data_set(DataSet(path, d.needs), read_images=False)
+        left = [p for p in again.problems if p.severity != 'note']
+        print(
+            '\n'.join(f'  left: {p.severity} {p.code}: {p.text}' for p in left) or '  no errors or warnings are left'
+        )
+    sys.exit(worst(checked, between))
+
+
+if __name__ == '__main__':
+    run_tool(main)
