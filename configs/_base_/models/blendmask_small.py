@@ -20,8 +20,9 @@ model = dict(
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, start_level=0, num_outs=4),
     bbox_head=dict(
         in_channels=channels,
-        feat_channels=channels,
+        feat_channels=channels // 2,
         stacked_convs=2,
+        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
         strides=[4, 8, 16, 32],
         regress_ranges=((-1, 16), (16, 32), (32, 64), (64, 1e8)),
         attention_size=7,

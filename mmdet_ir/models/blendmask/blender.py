@@ -3,12 +3,14 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..losses.box_geometry import to_full_precision
+
 
 def blend_bases(pooled_bases: Tensor, attentions: Tensor) -> Tensor:
     """Adds up the bases of each box, weighted at every pixel by a softmax over the bases (Eq. 2-4).
 
     The attention maps are enlarged bilinearly to the size of the pooled bases, then normalised, in this order.
-    Computed in float32 whatever the autocast state.
+    Computed in float32 or better, whatever the autocast state.
 
     Args:
         pooled_bases: Bases within each box, shape ``[N, K, R, R]``.
@@ -25,8 +27,9 @@ def blend_bases(pooled_bases: Tensor, attentions: Tensor) -> Tensor:
             'expected pooled_bases [N, K, R, R] and attentions [N, K, A, A], '
             f'got {[*pooled_bases.shape]} and {[*attentions.shape]}'
         )
+    pooled_bases, attentions = to_full_precision(pooled_bases), to_full_precision(attentions)
     if not len(attentions):  # interpolation refuses an empty batch; both inputs stay connected
-        return pooled_bases.float().sum(1) + attentions.float().sum()
+        return pooled_bases.sum(1) + attentions.sum()
     size = pooled_bases.shape[2:]
-    weights = F.interpolate(attentions.float(), size=size, mode='bilinear', align_corners=False).softmax(dim=1)
-    return (pooled_bases.float() * weights).sum(1)
+    weights = F.interpolate(attentions, size=size, mode='bilinear', align_corners=False).softmax(dim=1)
+    return (pooled_bases * weights).sum(1)
