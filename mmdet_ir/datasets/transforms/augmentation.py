@@ -16,55 +16,43 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.registry import TRANSFORMS
 
+from ..infrared_io import repeat_channels, to_single_channel
 from ..synthetic import sensor
 
 ValueRange = tuple[float, float] | str | None
 
 
-def value_limits(image: np.ndarray, value_range: ValueRange, path: str = 'image') -> tuple[float, float]:
+def image_name(results: dict) -> str:
+    """For messages."""
+    return results.get('img_path', 'without a file name')
+
+
+def value_limits(image: np.ndarray, value_range: ValueRange, name: str) -> tuple[float, float]:
     """Lowest and highest value that pixels may take.
 
     Args:
         image: uint8, uint16 or float32.
         value_range: The two values; 'image' for the image's own minimum and maximum; None for 0..255, uint8 only.
-        path: Names the image in errors.
+        name: For the message.
 
     Raises:
         TypeError: If the dtype is none of the three.
         ValueError: If the range must be given and is not, or the image has values outside of it.
     """
     if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise TypeError(f'{path}: expected uint8, uint16 or float32, got {image.dtype}')
+        raise TypeError(f'image {name}: expected uint8, uint16 or float32, got {image.dtype}')
     if value_range is None:
         if image.dtype != np.uint8:
             raise ValueError(
-                f'{path}: expected value_range=(low, high) or value_range="image" for {image.dtype} images, got None; '
-                f'14-bit counts are (0, 16383)'
+                f'image {name}: expected value_range=(low, high) or value_range="image" for {image.dtype} images, '
+                f'got None; 14-bit counts are (0, 16383)'
             )
         return 0.0, 255.0
     lowest, highest = float(image.min()), float(image.max())
-    if value_range == 'image':
-        return lowest, highest
-    low, high = value_range
+    low, high = (lowest, highest) if value_range == 'image' else value_range
     if not low <= lowest <= highest <= high:
-        raise ValueError(f'{path}: expected values in value_range={tuple(value_range)}, got {lowest:g} to {highest:g}')
+        raise ValueError(f'image {name}: expected values in value_range={value_range}, got {lowest:g} to {highest:g}')
     return float(low), float(high)
-
-
-def single_channel(image: np.ndarray, path: str = 'image') -> np.ndarray:
-    """The one channel [H, W] of an image [H, W], [H, W, 1] or [H, W, 3] with equal channels, a view.
-
-    Raises:
-        ValueError: If the channels differ, or there are other than 1 or 3.
-    """
-    if image.ndim == 2:
-        return image
-    if image.ndim != 3 or image.shape[2] not in (1, 3):
-        raise ValueError(f'{path}: expected an image of 1 or 3 channels, got shape {image.shape}')
-    first = image[..., 0]
-    if any((image[..., i] != first).any() for i in range(1, image.shape[2])):
-        raise ValueError(f'{path}: expected 3 equal channels (an infrared image), got a colour image')
-    return first
 
 
 def restore(values: np.ndarray, like: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
@@ -73,7 +61,7 @@ def restore(values: np.ndarray, like: np.ndarray, limits: tuple[float, float]) -
     if like.dtype != np.float32:
         values = np.rint(values)
     values = values.astype(like.dtype)
-    return values if like.ndim == 2 else np.repeat(values[..., None], like.shape[2], axis=2)
+    return values.reshape(like.shape) if like.size == values.size else repeat_channels(values, 3)
 
 
 class IRAugmentation(BaseTransform):
@@ -122,7 +110,7 @@ class IRAugmentation(BaseTransform):
             TypeError: If the image's dtype is not supported.
             ValueError: If its values do not fit the range, or its channels differ.
         """
-        limits = value_limits(results['img'], self.value_range, results.get('img_path', 'image'))
+        limits = value_limits(results['img'], self.value_range, image_name(results))
         rng = np.random.default_rng(self._seed())
         if rng.random() < self.prob:
             self.act(results, limits, rng)
@@ -144,7 +132,7 @@ class PixelAugmentation(IRAugmentation):
         image = results['img']
         if limits[0] == limits[1]:  # value_range='image', and nothing in the image
             return
-        values = single_channel(image, results.get('img_path', 'image')).astype(np.float32)
+        values = to_single_channel(image, image_name(results)).astype(np.float32)
         results['img'] = restore(self.augment(values, *limits, rng), image, limits)
 
     @abstractmethod

@@ -9,7 +9,8 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.dataset import BaseDataset
 
-from .augmentation import IRAugmentation, ValueRange, restore, single_channel
+from ..infrared_io import to_single_channel
+from .augmentation import IRAugmentation, ValueRange, image_name, restore
 
 _KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags')
 
@@ -98,16 +99,19 @@ class TargetCopyPaste(IRAugmentation):
             TypeError: If the image's dtype is not supported, or the two images differ in it.
             ValueError: If keys are missing, channels differ, or values do not fit the range.
         """
-        source, path = results.get('mix_results', [results])[0], results.get('img_path', 'image')
+        source = results.get('mix_results', [results])[0]
         for item in (results, source):
             missing = [key for key in _KEYS if item.get(key) is None]
             if missing:
                 raise ValueError(
-                    f'{item.get("img_path", "image")}: expected boxes and masks, {missing} missing; put '
+                    f'image {image_name(item)}: expected boxes and masks, {missing} missing; put '
                     f'LoadAnnotations(with_bbox=True, with_mask=True) before TargetCopyPaste'
                 )
         if source['img'].dtype != results['img'].dtype:
-            raise TypeError(f'{path}: expected {results["img"].dtype} in both images, got {source["img"].dtype}')
+            raise TypeError(
+                f'image {image_name(source)}: expected {results["img"].dtype} as in the image to paste on, '
+                f'{image_name(results)}, got {source["img"].dtype}'
+            )
         return super().transform(results)
 
     def act(self, results: dict, limits: tuple[float, float], rng: np.random.Generator) -> None:
@@ -115,7 +119,7 @@ class TargetCopyPaste(IRAugmentation):
         targets = self._cut_out(source, rng)
         if not targets:
             return
-        image = single_channel(results['img'], results.get('img_path', 'image')).astype(np.float32)
+        image = to_single_channel(results['img'], image_name(results)).astype(np.float32)
         occupied = _occupancy(_rectangles(results, results['gt_masks'].to_ndarray()), image.shape)
         moves = {}
         for target in targets:
@@ -137,7 +141,7 @@ class TargetCopyPaste(IRAugmentation):
         usable = np.flatnonzero((areas > 0) & (areas < self.max_area) & ~source['gt_ignore_flags'])
         if len(usable) == 0:
             return []
-        image = single_channel(source['img'], source.get('img_path', 'image'))
+        image = to_single_channel(source['img'], image_name(source))
         rectangles = _rectangles(source, masks)
         occupied = _occupancy(rectangles, image.shape)
         number = rng.integers(1, self.max_num, endpoint=True)
