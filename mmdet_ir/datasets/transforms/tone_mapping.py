@@ -319,4 +319,5 @@ def _plateau_table(levels: np.ndarray, plateau: float) -> np.ndarray:
     clipped = np.minimum(histogram, plateau * levels.size / np.count_nonzero(histogram))
     cumulative = np.cumsum(clipped, dtype=np.float64)
     first = clipped[np.flatnonzero(clipped)[0]]  # the lowest value that occurs becomes 0
-    return np.maximum(cumulative - first, 0) * (255 / max(cumulative[-1] - first, np.finfo(np.float64).tiny))
+    spread = cumulative[-1] - first  # 0 for a constant image
+    return np.maximum(cumulative - first, 0) * (255 / spread if spread > 0 else 0)
