@@ -16,6 +16,7 @@ from ..infrared_io import repeat_channels, to_single_channel
 
 ZERO_CELSIUS = 273.15  # Kelvin
 _FLOAT_LEVELS = 4096  # for histograms of floating-point images
+_BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
 
 
 def linear(image: np.ndarray) -> np.ndarray:
@@ -127,7 +128,8 @@ def detail(
     The base is a guided filter's (He et al., "Guided image filtering", TPAMI 2013) with the image as its own guide;
     its coefficient, near 0 in flat areas and near 1 at edges, weights the gain so that noise in flat areas stays low
     (Liu and Zhao, "Detail enhancement for high-dynamic-range infrared images based on guided image filter", Infrared
-    Physics & Technology 67, 2014). The base's range is compressed by plateau equalisation.
+    Physics & Technology 67, 2014). The base's range is compressed by plateau equalisation to the middle 80 % of
+    0..255, so that the details of the hottest and coldest objects have room.
 
     Args:
         image: ``[H, W]``.
@@ -163,7 +165,8 @@ def detail(
     weight = smooth(slope)
     base = weight * x + smooth(mean - slope * mean)  # Eq. 6 and 8
     levels = np.clip(base * (_FLOAT_LEVELS - 1), 0, _FLOAT_LEVELS - 1).round().astype(np.uint16)
-    compressed = np.take(_plateau_table(levels, plateau).astype(np.float32), levels)
+    table = 127.5 + _BASE_SHARE * (_plateau_table(levels, plateau) - 127.5)
+    compressed = np.take(table.astype(np.float32), levels)
     out = compressed + 255 * (flat_gain + (gain - flat_gain) * weight) * (x - base)
     return np.clip(out.round(), 0, 255).astype(np.uint8)
 
