@@ -332,6 +332,16 @@ def test_the_place_that_looks_most_like_the_source() -> None:
         assert left - 4 >= 32 and right <= 60
 
 
+@pytest.mark.parametrize(('left_level', 'pasted'), [(72, True), (68, False)])
+def test_no_place_on_a_strong_edge(left_level: int, pasted: bool) -> None:
+    """One place, whose left part differs from its median, 100, by just less or more than half of the contrast, 60."""
+    x, y, w, h = SOURCES[0]
+    target = sample([], size=(h + 8, w + 8))
+    target['img'][:, :5] = left_level
+    after = build('TargetCopyPaste')(target | {'mix_results': [sample(SOURCES[:1])]})
+    assert len(after['gt_masks']) == pasted
+
+
 def test_fading_across_the_margin() -> None:
     """By hand, 0 to 4 pixels off the mask: 1, 27/32, 1/2, 5/32, 0 of the source's deviation from its background."""
     source, level = sample(SOURCES[:1], level=5000, contrast=700, dtype=np.uint16, spread=200), 6000

@@ -25,6 +25,7 @@ class _Target:
         pixels: float32 [h, w].
         mask: bool [h, w].
         ring: bool [h, w], the surroundings that tell the background.
+        corners: The four quarters of the ring, each bool [h, w].
         alpha: float32 [h, w], share of the cut-out in what is pasted: 1 in the mask, 0 at the edge of the cut-out.
     """
 
@@ -34,6 +35,7 @@ class _Target:
     pixels: np.ndarray
     mask: np.ndarray
     ring: np.ndarray
+    corners: list[np.ndarray]
     alpha: np.ndarray
 
 
@@ -42,9 +44,11 @@ class TargetCopyPaste(IRAugmentation):
     """Copies small targets onto other backgrounds and keeps their contrast to what is around them.
 
     A target is cut out with a margin. Of several free places in the image, the one is taken whose background is most
-    like the target's own, in level and in spread; the cut-out is shifted by the difference of the levels (medians of
-    the two surroundings), and fades into the background across the margin. Inside its mask it is neither faded nor
-    clipped: places where the shifted target would leave the range of values are not used.
+    like the target's own. The cut-out is shifted by the difference of the levels (medians of the two surroundings) and
+    fades into the background across the margin. Inside its mask it is neither faded nor clipped.
+
+    Places are not used where the shifted target would leave the range of values, or where, in any of the four corners
+    of the surroundings, the levels still differ by more than half of the target's contrast: the seam would show.
 
     Left alone as sources: ignored regions, targets at the border of their image, which may be cut off, and targets
     with a neighbour in the margin. Nothing is pasted on boxes or masks, ignored ones included.
@@ -160,7 +164,9 @@ class TargetCopyPaste(IRAugmentation):
             nearness = np.clip(1 - distance / self.margin, 0, 1)
             alpha = nearness**2 * (3 - 2 * nearness)
             ring = distance > self.margin / 2  # farther than the optics spread the target's own signal
-            targets.append(_Target(index, left, top, image[window].astype(np.float32), mask, ring, alpha))
+            below, right_half = np.indices(mask.shape) >= np.array(mask.shape)[:, None, None] / 2
+            corners = [ring & (below == i) & (right_half == j) for i in (0, 1) for j in (0, 1)]
+            targets.append(_Target(index, left, top, image[window].astype(np.float32), mask, ring, corners, alpha))
             if len(targets) == number:
                 break
         return targets
@@ -182,19 +188,22 @@ class TargetCopyPaste(IRAugmentation):
         free = np.flatnonzero(taken == 0)
         if len(free) == 0:
             return None
-        own = target.pixels[target.ring]
-        level, spread = np.median(own), own.std()
+        level = np.median(target.pixels[target.ring])
         inside = target.pixels[target.mask]
         coldest, warmest = inside.min(), inside.max()
+        contrast = max(warmest - level, level - coldest)
         best, least = None, np.inf
         for place in rng.choice(free, min(self.num_places, len(free)), replace=False):
             top, left = divmod(int(place), taken.shape[1])
             window = slice(top, top + height), slice(left, left + width)
-            background = image[window][target.ring]
-            shift = np.median(background) - level
+            shift = np.median(image[window][target.ring]) - level
             if coldest + shift < limits[0] or warmest + shift > limits[1]:
                 continue
-            difference = abs(shift) + abs(background.std() - spread)
+            gap = target.pixels + shift - image[window]
+            mismatch = max(abs(np.median(gap[corner])) for corner in target.corners)
+            if mismatch > contrast / 2:
+                continue
+            difference = abs(shift) + mismatch
             if difference < least:
                 best, least = (window, shift), difference
         return best
