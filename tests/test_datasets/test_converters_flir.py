@@ -199,7 +199,7 @@ def test_flir_v2_reports_shared_recordings_and_missing_parts(flir_v2, tmp_path):
 def test_flir_v2_without_analytics_data(flir_v2, tmp_path):
     for path in flir_v2.rglob('*.tiff'):
         path.unlink()
-    with pytest.raises(ValueError, match=r'no usable image; 3 skipped; the first: .*analyticsData/.*tiff: no such im'):
+    with pytest.raises(ValueError, match=r'no usable image; 3 skipped; the first: .*analyticsData/.*tiff'):
         convert_flir_v2(flir_v2, tmp_path / 'out', bits=16)
 
 
@@ -211,7 +211,9 @@ def test_flir_file_names_that_leave_the_release(flir_v1, tmp_path, name):
     report = convert_flir_v1(flir_v1, tmp_path / 'out')
     assert len(report.skipped) == 1
     assert 'val/thermal_annotations.json, image id 0: expected a file' in report.skipped[0]
-    assert repr(name) in report.skipped[0] and '3 objects left out with it' in report.skipped[0]
+    assert (repr(name) if isinstance(name, str) else 'got int') in report.skipped[
+        0
+    ] and '3 objects left out with it' in report.skipped[0]
     assert not any('secret' in path.name for path in (tmp_path / 'out').rglob('*'))
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.converters import (
     Options,
     convert_cvat_coco,
@@ -18,6 +19,7 @@ from mmdet_ir.datasets.converters import (
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from PIL import Image
 from pycocotools import mask as mask_utils
 
@@ -241,7 +243,7 @@ def test_labelme_invalid_files(tmp_path):
     assert len(report.skipped) == 8
     assert "'..\\\\secret.png', which leads out of it" in skipped['1.json']
     assert 'expected a file name relative to' in skipped['2.json']
-    assert 'missing.png: no such image; 2 objects left out with it' in skipped['missing.png']
+    assert 'missing.png; 2 objects left out with it' in ''.join(report.skipped)
     assert 'the image a.png has occurred before; 2 objects' in skipped['4.json']
     assert 'expected width and height (60, 40) as in' in skipped['c.png'] and 'got (61, 40)' in skipped['c.png']
     assert 'is not valid JSON' in ''.join(report.skipped) and '8.json is not valid JSON' in ''.join(report.skipped)
@@ -286,7 +288,7 @@ def test_cvat_round_trip(tmp_path, rle, folder):
     names = {image: f'{inner}/{image}.png'.strip('/') for image in 'ab'}
     # Boxes are those of the pixels where the masks are RLE; the triangle's tips have none.
     check(tmp_path / 'out', report, names, tolerance=1.25 if rle else 0)
-    said = '4 masks marked iscrowd were taken as instances'
+    said = '4 masks marked iscrowd were read as instances'
     assert any(note.startswith(said) for note in report.notes) == rle
 
 
@@ -333,7 +335,10 @@ def test_cvat_invalid_masks_and_holes(tmp_path):
     entry = coco['annotations'][0]
     bad = [
         ({'size': [HEIGHT, WIDTH], 'counts': [10, 5]}, 'RLE whose runs do not add up to the image'),
-        ({'size': [HEIGHT, WIDTH], 'counts': [2500, -100]}, 'RLE with a negative run'),
+        (
+            {'size': [HEIGHT, WIDTH], 'counts': [2500, -100]},
+            'RLE whose counts are damaged, or no whole numbers from 0 on',
+        ),
         ({'size': [WIDTH, HEIGHT], 'counts': [2400]}, 'RLE of another size than the image'),
         ({'size': [HEIGHT, WIDTH], 'counts': [2400]}, 'mask without a pixel'),
         ([[1, 2, 3, 4]], 'polygon with fewer than 3 points'),
@@ -413,7 +418,7 @@ def test_yolo_layouts(tmp_path):
     assert report.notes == ['2 images have no label file and were taken as empty']  # c, and the missing one
     assert len(report.skipped) == 3
     assert 'train.txt, line 3: expected a file inside' in report.skipped[0]
-    assert 'missing.jpg: no such image' in report.skipped[1]
+    assert 'missing.jpg' in report.skipped[1]
     assert 'the image one/a.jpg has occurred before; 2 objects left out with it' in report.skipped[2]  # test and train
     (box,) = load(tmp_path / 'out', 'test')['annotations']
     assert (box['bbox'], box['segmentation'], box['category_id']) == ([24, 15, 12, 10], [], 1)
@@ -430,6 +435,15 @@ def test_yolo_labels_beside_the_images(tmp_path):
     report = convert_yolo_seg(src, tmp_path / 'out')
     assert report.written['train'] == {'human': 1}
     assert load(tmp_path / 'out', 'train')['images'][0]['file_name'] == 'train/images/a.1.jpg'
+
+
+def test_yolo_rounding_loses_no_thin_target(tmp_path):
+    """Six decimals of 7/60 and 8/60 are less than a pixel apart; MMDetection drops boxes under one pixel."""
+    write_yolo(tmp_path / 'src')
+    (tmp_path / 'src/labels/train/a.txt').write_text('2 0.116667 0.25 0.133333 0.25 0.133333 0.5 0.116667 0.5')
+    convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    thin = load(tmp_path / 'out', 'train')['annotations'][0]
+    assert (thin['bbox'], thin['area']) == ([7, 10, 1, 10], 10)
 
 
 def test_yolo_invalid_lines(tmp_path):
@@ -466,7 +480,9 @@ def test_yolo_invalid_lines(tmp_path):
 @pytest.mark.parametrize(
     ('more', 'error', 'message'),
     [
-        ({'names': None}, ValueError, 'expected "names" as a list or as numbers with names, got None'),
+        ({'names': None}, ValueError, 'expected "names" as a list or as numbers with names'),
+        ({'names': ['person', ['car']]}, ValueError, 'expected "names" to hold text'),
+        ({'train': [['images']]}, ValueError, 'data.yaml, train: expected a file name, got list'),
         ({'names': {'a': 'person'}}, ValueError, 'expected "names" as a list or as numbers with names'),
         ({'train': None}, ValueError, 'expected at least one of train, val and test'),
         ({'train': 'images/other'}, FileNotFoundError, 'data.yaml, train: expected a folder or a text file'),
@@ -747,3 +763,24 @@ def test_tool(tmp_path, monkeypatch, capsys):
     for bad in ('person', '1=', 'x=person', '1=person'):
         with pytest.raises(SystemExit, match='expected --values of the form 1=person 2=car'):
             run_tool(monkeypatch, 'masks', src, tmp_path / 'x', '--kind', 'semantic', '--values', '1=a', bad)
+
+
+def test_converted_set_loads(tmp_path):
+    """Classes, masks, images and sizes pass the checks of the data set that trains on them."""
+    src = tmp_path / 'src'
+    for image in 'ab':
+        write_image(src / f'images/{image}.png')
+    write_json(src / 'annotations/instances_train.json', cvat_file('ab', True))
+    convert_cvat_coco(src, tmp_path / 'out')
+    pipeline = [{'type': 'LoadIRImageFromFile'}, {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True}]
+    where = {
+        'data_root': str(tmp_path / 'out'),
+        'ann_file': 'annotations/train.json',
+        'data_prefix': {'img': 'images/'},
+    }
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = IRDataset(**where, pipeline=pipeline)
+    samples = list(dataset)
+    areas = [mask.sum() for sample in samples for mask in sample['gt_masks'].masks]
+    labels = [label for sample in samples for label in sample['gt_bboxes_labels']]
+    assert areas == [150, 276, pixels([TRIANGLE]).sum()] and labels == [0, 1, 2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets.converters import Options, parse_classes
 from mmdet_ir.datasets.converters.class_names import DEFAULT_CLASSES, class_of, target_classes
-from mmdet_ir.datasets.converters.images import grey_levels, is_eight_bit, name_in_set, read_image, resolve_inside
+from mmdet_ir.datasets.converters.images import grey_levels, is_eight_bit, name_in_set, resolve_inside
 from mmdet_ir.datasets.converters.masks import decode_rle, polygons_fault, to_segmentation
 from mmdet_ir.datasets.converters.records import Instance, Record, split_of, write_records
 from mmdet_ir.datasets.converters.report import ConversionReport
@@ -76,33 +76,13 @@ def test_split_of():
 # --------------------------------------------------------------------------------------------------- images
 
 
-def test_read_image(tmp_path):
-    counts = (np.arange(600).reshape(20, 30) * 20).astype(np.uint16)
-    for name in ('a.png', 'a.tiff'):
-        cv2.imwrite(str(tmp_path / name), counts)
-        read = read_image(tmp_path / name)
-        assert read.dtype == np.uint16
-        np.testing.assert_array_equal(read, counts)
-    whole = (tmp_path / 'a.png').read_bytes()
-    (tmp_path / 'cut.png').write_bytes(whole[: len(whole) * 2 // 3])
-    cv2.imwrite(str(tmp_path / 'a.jpg'), (counts / 50).astype(np.uint8))
-    whole = (tmp_path / 'a.jpg').read_bytes()
-    (tmp_path / 'cut.jpg').write_bytes(whole[: len(whole) // 2 + 200])
-    (tmp_path / 'empty.png').touch()
-    (tmp_path / 'text.png').write_text('no image')
-    for name in ('cut.png', 'cut.jpg', 'empty.png', 'text.png'):
-        with pytest.raises(ValueError, match=f'{name}: not a readable image'):
-            read_image(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match='b.png: no such image'):
-        read_image(tmp_path / 'b.png')
-
-
 def test_eight_bit_in_disguise():
     levels = np.arange(256).reshape(16, 16)
     for factor, expected in ((1, True), (256, True), (257, True), (2, False), (250, False)):
         assert is_eight_bit((levels * factor).astype(np.uint16)) is expected
     assert is_eight_bit(levels.astype(np.uint8))
     assert not is_eight_bit((levels + 7000).astype(np.uint16))
+    assert not is_eight_bit(levels.astype(np.float32))
 
 
 def test_grey_levels():
@@ -150,19 +130,19 @@ def test_rle_as_pycocotools_reads_it(seed):
     [
         ({'size': [4, 5], 'counts': [3, 4]}, 'do not add up'),
         ({'size': [4, 5], 'counts': [3, 18]}, 'do not add up'),
-        ({'size': [4, 5], 'counts': [25, -5]}, 'negative run'),
-        ({'size': [4, 5], 'counts': [3.5, 16.5]}, 'whole numbers'),
-        ({'size': [4, 5], 'counts': ['20']}, 'whole numbers'),
-        ({'size': [4, 5], 'counts': [True, 19]}, 'whole numbers'),
-        ({'size': [4, 5], 'counts': []}, 'do not add up'),
-        ({'size': [4, 5], 'counts': None}, 'without a list'),
-        ({'size': [4, 5]}, 'without a list'),
+        ({'size': [4, 5], 'counts': [25, -5]}, 'are damaged, or no whole numbers'),
+        ({'size': [4, 5], 'counts': [3.5, 16.5]}, 'are damaged, or no whole numbers'),
+        ({'size': [4, 5], 'counts': ['20']}, 'are damaged, or no whole numbers'),
+        ({'size': [4, 5], 'counts': [True, 19]}, 'are damaged, or no whole numbers'),
+        ({'size': [4, 5], 'counts': []}, 'are damaged'),
+        ({'size': [4, 5], 'counts': None}, 'are damaged'),
+        ({'size': [4, 5]}, 'are damaged'),
         ({'size': [5, 4], 'counts': [20]}, 'another size'),
         ({'counts': [20]}, 'another size'),
-        ({'size': [4, 5], 'counts': ''}, 'do not add up'),
+        ({'size': [4, 5], 'counts': ''}, 'are damaged'),
         ({'size': [4, 5], 'counts': '0'}, 'do not add up'),  # pycocotools returns memory as it finds it
         ({'size': [4, 5], 'counts': 'ooooooooooooooo'}, 'damaged'),
-        ({'size': [4, 5], 'counts': 'P'}, 'cut off'),
+        ({'size': [4, 5], 'counts': 'P'}, 'damaged'),
         ({'size': [4, 5], 'counts': 'd\x80'}, 'damaged'),
     ],
 )
@@ -281,7 +261,7 @@ def test_every_object_is_accounted_for(tmp_path):
     text = str(report)
     assert 'left out, no class for them (--classes): dog 1' in text
     assert 'dropped, person: box without width or height: 2\n    b\n    c' in text
-    assert 'missing.png: no such image; 11 objects left out with it' in text
+    assert 'missing.png; 11 objects left out with it' in text
     assert 'no mask: bicycle 1, car 1, human 1 (boxes only; --derive-masks makes masks for them)' in text
     coco = json.loads((tmp_path / 'out/annotations/train.json').read_text())
     assert [(a['bbox'], a['area'], a['iscrowd'], a['category_id']) for a in coco['annotations']] == [
@@ -319,11 +299,32 @@ def test_nothing_left_is_an_error_and_leaves_nothing_behind(tmp_path):
     records = make_records(tmp_path, [Instance('dog', 'a', [1, 1, 9, 9])])
     with pytest.raises(ValueError, match=r"no object left to write: classes of the source are \['dog'\]; .*--classes"):
         write_records(records, tmp_path / 'out', 'test', Options(), ConversionReport())
+    records[0].read = lambda width, height: []
+    with pytest.raises(ValueError, match='none of the 1 images has an object'):
+        write_records(records, tmp_path / 'out', 'test', Options(), ConversionReport())
     records[0].size = (61, 40)
     with pytest.raises(ValueError, match=r'no usable image; 1 skipped; the first: .*0.png: expected width and height '
                                          r'\(61, 40\) as in file 0, got \(60, 40\)'):  # fmt: skip
         write_records(records, tmp_path / 'out', 'test', Options(), ConversionReport())
     assert [p.name for p in tmp_path.iterdir()] == ['0.png']
+
+
+def test_images_that_do_not_load(tmp_path):
+    records = make_records(tmp_path, [Instance('car', 'a', [1, 1, 9, 9])], 5)
+    whole = records[1].path.read_bytes()
+    records[1].path.write_bytes(whole[: len(whole) * 2 // 3])
+    records[2].path.write_bytes(b'')
+    for record, values in ((records[3], [7000.0, np.nan]), (records[4], [7000, 8000])):
+        record.path = record.path.with_suffix('.npy')
+        np.save(record.path, np.resize(values, (40, 60)))
+        record.name = record.path.name
+    report = write_records(records, tmp_path / 'out', 'test', Options(derive_masks=True), ConversionReport())
+    assert sorted(p.name for p in (tmp_path / 'out/images').iterdir()) == ['0.png', '4.npy']
+    for line, message in zip(
+        report.skipped, ('1.png: damaged, cut off', '2.png: the file is empty', '3.npy: 1200 of 2400 values are NaN'),
+        strict=True,
+    ):  # fmt: skip
+        assert message in line and line.endswith('; 1 objects left out with it')
 
 
 def test_an_image_occurs_once(tmp_path):

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from ..validation.rle import run_lengths
 from .derived_masks import outline_polygons, polygons_area
-
-_LONGEST_RUN_BITS = 40  # of one number in a compressed RLE; more is damage
 
 
 class Segmentation(NamedTuple):
@@ -61,33 +60,12 @@ def decode_rle(rle: dict, width: int, height: int) -> np.ndarray:
     size, counts = rle.get('size'), rle.get('counts')
     if size != [height, width]:
         raise ValueError('RLE of another size than the image')
-    runs = _parse_runs(counts) if isinstance(counts, str | bytes) else counts
-    if not isinstance(runs, list) or not all(isinstance(run, int) and not isinstance(run, bool) for run in runs):
-        raise ValueError('RLE without a list of whole numbers')
-    if any(run < 0 for run in runs):
-        raise ValueError('RLE with a negative run')
-    if sum(runs) != width * height:
+    runs, _, (good,) = run_lengths([counts.decode('latin-1') if isinstance(counts, bytes) else counts])
+    if not good:
+        raise ValueError('RLE whose counts are damaged, or no whole numbers from 0 on')
+    if runs.sum() != width * height:
         raise ValueError('RLE whose runs do not add up to the image')
     return np.repeat(np.arange(len(runs)) % 2, runs).astype(bool).reshape(width, height).T
-
-
-def _parse_runs(text: str | bytes) -> list[int]:
-    """Runs of COCO's compressed RLE: 5 bits a character, lowest first, from the fourth run on as differences."""
-    runs, value, shift = [], 0, 0
-    for code in text.encode() if isinstance(text, str) else text:
-        bits = code - 48
-        if not 0 <= bits < 64 or shift > _LONGEST_RUN_BITS:
-            raise ValueError('RLE text that is damaged')
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value = shift = 0
-    if shift:
-        raise ValueError('RLE text that is cut off')
-    return runs
 
 
 def to_segmentation(mask: list[list[float]] | np.ndarray, width: int, height: int, fill_holes: bool) -> Segmentation:

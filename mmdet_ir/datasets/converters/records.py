@@ -8,10 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder, write_coco
+from ..infrared_io import read_infrared
 from .boxes_to_coco import MIN_SIDE, clip_box, derive_mask, occupied_pixels
 from .class_names import DEFAULT_CLASSES, class_of, target_classes
 from .derived_masks import box_corners
-from .images import grey_levels, is_eight_bit, read_image
+from .images import grey_levels, is_eight_bit
 from .masks import is_numbers, to_segmentation
 from .report import ConversionReport
 
@@ -101,8 +102,9 @@ def write_records(
 ) -> ConversionReport:
     """Write the data set: ``annotations/SPLIT.json`` and ``images/`` (hard links where possible, else copies).
 
-    Ids of images and annotations are numbered anew through all splits. An image whose file is missing, damaged or of
-    another size than its annotation says, or that occurs twice, is left out with its objects and listed.
+    Ids of images and annotations are numbered anew through all splits. Left out with their objects, and listed, are
+    images whose file is missing, does not load (see ``read_infrared``) or is of another size than its annotation says,
+    and those that occur twice.
 
     Args:
         records: Images of all splits.
@@ -127,7 +129,7 @@ def write_records(
             try:
                 if record.name in seen:
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
-                image = read_image(record.path)
+                image = read_infrared(record.path)
                 height, width = image.shape[:2]
                 if record.size not in (None, (width, height)):
                     raise ValueError(f'{record.path}: expected width and height {record.size} as in {record.where}, '
@@ -261,6 +263,8 @@ class _Writer:
         if not self.images:
             first = f'; the first: {self.report.skipped[0]}' if self.report.skipped else ''
             raise ValueError(f'no usable image; {len(self.report.skipped)} skipped{first}')
+        if not self.report.read:
+            raise ValueError(f'none of the {self.images} images has an object')
         if not self.annotations:
             dropped = self.report.dropped
             lost = f'; {dropped.total()} dropped, the first: {next(iter(dropped))}' if dropped else ''

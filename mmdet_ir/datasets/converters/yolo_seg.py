@@ -17,8 +17,8 @@ TOLERANCE = 0.01  # of the image, by which a coordinate may exceed it
 def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
     """Convert YOLO's layout: ``data.yaml``, ``images/``, ``labels/``.
 
-    A line of class and six or more coordinates is a polygon, one of class and four numbers a box (centre, width,
-    height). An image without a label file is taken as empty, as YOLO does.
+    A line of class and six or more coordinates is a polygon, rounded to 0.01 pixel, one of class and four numbers a
+    box (centre, width, height). An image without a label file is taken as empty, as YOLO does.
 
     Args:
         src: Folder with ``data.yaml``: ``names``, and for ``train``, ``val`` and ``test`` a folder of images, a text
@@ -74,7 +74,10 @@ def _read_yaml(path: Path) -> tuple[dict[int, str], dict]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(isinstance(key, int) for key in names):
-        raise ValueError(f'{path}: expected "names" as a list or as numbers with names, got {names!r}')
+        raise ValueError(f'{path}: expected "names" as a list or as numbers with names')
+    # (Nested values are not shown: a small file can hold astronomically many of them.)
+    if not all(isinstance(name, str | int | float) for name in names.values()):
+        raise ValueError(f'{path}: expected "names" to hold text')
     if not any(entries.get(split) for split in SPLIT_KEYS):
         raise ValueError(f'{path}: expected at least one of train, val and test')
     return {key: str(name) for key, name in names.items()}, entries
@@ -154,5 +157,5 @@ def _read_object(name: str, row: list[str], where: str, width: int, height: int)
         item.box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
     else:  # (in pixels; what exceeds the image by rounding is put on its edge)
         scaled = [min(max(v, 0.0), 1.0) * (height if i % 2 else width) for i, v in enumerate(values)]
-        item.mask = [[round(v, 4) for v in scaled]]
+        item.mask = [[round(v, 2) for v in scaled]]  # six decimals hold no more; a pixel must stay a whole one
     return item
