@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('targets', nargs='+', metavar='TARGET', help='COCO files (.json), or a config (.py)')
     parser.add_argument('--images', metavar='FOLDER', help='where the images of COCO files are (default: images/ '
-                        'beside the folder of the file, else that folder)')  # fmt: skip
+                        'beside the file or its folder, else that folder)')  # fmt: skip
     parser.add_argument('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='class names that COCO '
                         'files should have, in the order of the labels (default: %(default)s)')  # fmt: skip
     parser.add_argument('--image-key', default='file_name', metavar='FIELD', help='field of the images that names the '

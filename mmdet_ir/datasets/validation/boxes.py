@@ -7,7 +7,7 @@ from .problem import Problem, listed
 from .table import Table
 
 OUTSIDE = 1.0  # pixels that a box may stick out of its image: labelling tools round
-ENOUGH = 3  # boxes from which a pattern of the whole file is told without masks
+ENOUGH_FRACTIONS, ENOUGH_CORNERS = 3, 10  # boxes from which a pattern of the whole file is told without masks
 
 
 def check_boxes(table: Table) -> list[Problem]:
@@ -28,10 +28,11 @@ def check_boxes(table: Table) -> list[Problem]:
 def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
     """Boxes written as corners (xyxy), or as fractions of the image.
 
-    Corners are told in two ways. With masks, box by box: read as x, y, width, height the box overlaps the mask's box
-    with an IoU under 0.5, read as corners over 0.9. Without masks for the file as a whole, from 3 boxes on: every
-    second corner lies right of and below the first, all boxes fit into their images as corners, and at least a fifth
-    of them leaves the image as x, y, width, height. Fractions: from 3 boxes on, no number is above 1.
+    Corners are told in two ways. With masks: read as corners a box overlaps the mask's box with an IoU over 0.9, read
+    as x, y, width, height under 0.7; once there is such a box, the better reading decides for the others. Without
+    masks, from 10 boxes on: every second corner lies right of and below the first, all boxes fit into their images as
+    corners, and at least a fifth of them leaves the image as x, y, width, height. Fractions: from 3 boxes on, no
+    number is above 1.
     """
     remedy = 'write boxes as x, y, width, height: subtract the first corner from the second'
     corners = written_as_corners(table, masks)
@@ -41,18 +42,18 @@ def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
     )  # fmt: skip
     rest = table.usable & (table.image >= 0) & np.isfinite(table.size).all(axis=1)
     boxes, size = table.boxes[rest], table.size[rest]
-    if len(boxes) < ENOUGH:
-        return problems
-    if (boxes <= 1).all() and (size > 4).all():
+    if len(boxes) >= ENOUGH_FRACTIONS and (boxes <= 1).all() and (size > 4).all():
         text = f'none of the {len(boxes)} boxes has a number above 1: fractions of the image instead of pixels?'
         remedy = 'multiply x and width by the width of the image, y and height by its height'
         problems.append(Problem('box-fractions', 'error', text, remedy, tuple(table.ids_of(rest)), 'annotation'))
-    elif not corners.any():
+    rest &= ~masks.good
+    boxes, size = table.boxes[rest], table.size[rest]
+    if len(boxes) >= ENOUGH_CORNERS and not problems:
         as_corners = (boxes[:, 2:] > boxes[:, :2]).all() and (boxes[:, 2:] <= size + OUTSIDE).all()
         leaving = (boxes[:, :2] + boxes[:, 2:] > size + OUTSIDE).any(axis=1)
         if as_corners and leaving.mean() >= 0.2:
-            text = (f'all {len(boxes)} boxes fit into their images as corners [x1, y1, x2, y2], but {leaving.sum()} '
-                    'do not as [x, y, width, height]')  # fmt: skip
+            text = (f'all {len(boxes)} boxes without mask fit into their images as corners [x1, y1, x2, y2], but '
+                    f'{leaving.sum()} do not as [x, y, width, height]')  # fmt: skip
             problems.append(Problem('box-corners', 'error', text, remedy, tuple(table.ids_of(rest)), 'annotation'))
     return problems
 
@@ -61,8 +62,10 @@ def written_as_corners(table: Table, masks: Masks) -> np.ndarray:
     """``[N]``, which boxes fit their masks as corners and not as x, y, width, height."""
     boxes = table.boxes
     as_size = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    corners, sides = _iou(boxes, masks.box), _iou(as_size, masks.box)
     with np.errstate(invalid='ignore'):
-        return masks.good & (_iou(boxes, masks.box) > 0.9) & (_iou(as_size, masks.box) < 0.5)
+        proven = masks.good & (corners > 0.9) & (sides < 0.7)
+        return masks.good & (corners > 0.9) & (corners > sides) if proven.any() else proven
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

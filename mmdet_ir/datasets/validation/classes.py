@@ -52,7 +52,7 @@ def _suggest(missing: list[str], found: list[str]) -> str:
     for name in missing:
         words = [name.lower(), *SYNONYMS.get(name, ())]
         close = [word for word in words if word in lower] or [
-            match for word in words for match in difflib.get_close_matches(word, lower, 1, 0.75)
+            match for word in words for match in difflib.get_close_matches(word, lower, 1, 0.7)
         ]
         if close:
             near.append(f'{lower[close[0]]!r} is perhaps {name!r}')

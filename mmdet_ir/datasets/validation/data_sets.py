@@ -38,11 +38,11 @@ class DataSet:
 def from_file(
     path: str | PathLike, classes: Sequence[str], images: str | PathLike | None = None, image_key: str = 'file_name'
 ) -> DataSet:
-    """A COCO file and its images: those of ``images``, else of ``images/`` beside the file's folder, as this project
-    lays them, else of the folder of the file."""
+    """A COCO file and its images: those of ``images``, else of a folder ``images/`` beside the file's folder, as this
+    project lays them, or beside the file, else of the folder of the file."""
     path = Path(path)
-    beside = path.parent.parent / 'images'
-    folder = Path(images) if images is not None else beside if beside.is_dir() else path.parent
+    usual = [folder for folder in (path.parent.parent / 'images', path.parent / 'images') if folder.is_dir()]
+    folder = Path(images) if images is not None else [*usual, path.parent][0]
     return DataSet(path, Needs(tuple(classes), None, True, image_key, folder))
 
 

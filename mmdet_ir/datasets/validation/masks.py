@@ -115,7 +115,12 @@ def _parse_polygons(masks: Masks, segmentations: list) -> None:
     begin = first[np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))]
     masks.box[present, :2] = np.minimum.reduceat(points, begin)
     masks.box[present, 2:] = np.maximum.reduceat(points, begin)
-    masks.good[present] = masks.area[present] > 1e-6
+    # Without area: all points on a line. (The signed areas of a polygon that crosses itself may add up to 0 as well.)
+    weight = np.diff(np.append(first, len(points)))[:, None]
+    centred = points - (np.add.reduceat(points, first) / weight)[masks.ring_of]
+    xx, yy = np.add.reduceat(centred**2, first).T
+    xy = np.add.reduceat(centred.prod(axis=1), first)
+    masks.good[owner[xx * yy - xy**2 > 1e-9 * (xx + yy) ** 2]] = True
     masks.faults['mask-empty'] = present[~masks.good[present]].tolist()
 
 
@@ -191,7 +196,15 @@ def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bo
         faults = sorted(masks.faults.get(code, []))
         problems += listed(code, 'error', what, table.ids_of(np.array(faults, np.int64)), 'annotation', remedy,
                            code == 'polygon-points')  # fmt: skip
-    return problems
+    return problems + listed('mask-off-image', 'error', 'annotations have a mask that lies outside the image; ids',
+                             table.ids_of(off_image(table, masks)), 'annotation', 'correct the coordinates, or delete '
+                             'the annotation')  # fmt: skip
+
+
+def off_image(table: Table, masks: Masks) -> np.ndarray:
+    """``[N]``, which masks show no pixel of their image."""
+    with np.errstate(invalid='ignore'):
+        return masks.good & ((masks.box[:, 2:] <= 0) | (masks.box[:, :2] >= table.size)).any(axis=1)
 
 
 def check_shapes(table: Table, masks: Masks) -> list[Problem]:
@@ -208,18 +221,14 @@ def check_shapes(table: Table, masks: Masks) -> list[Problem]:
         problems += listed('polygon-crossing', 'warning', 'annotations have a polygon that crosses itself (parts of '
                            'the mask may become holes); ids', table.ids_of(owners), 'annotation',
                            'order the points along the outline; one polygon for each part')  # fmt: skip
-    box, size = masks.box, table.size
+    box, size, off = masks.box, table.size, off_image(table, masks)
     inside = np.hstack([table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]])
     slack = np.maximum(BOX_SLACK[0], BOX_SLACK[1] * np.abs(table.boxes[:, 2:]))
     with np.errstate(invalid='ignore'):
-        off = ((box[:, 2:] <= 0) | (box[:, :2] >= size)).any(axis=1)
         out = (np.maximum(-box[:, :2], box[:, 2:] - size) > OUTSIDE).any(axis=1) & ~off
         apart = ((box[:, 2:] <= inside[:, :2]) | (box[:, :2] >= inside[:, 2:])).any(axis=1)
         beyond = (np.maximum(inside[:, :2] - box[:, :2], box[:, 2:] - inside[:, 2:]) > slack).any(axis=1) & ~apart
     checked = masks.good & table.usable
-    problems += listed('mask-off-image', 'error', 'annotations have a mask that lies outside the image; ids',
-                       table.ids_of(masks.good & off), 'annotation', 'correct the coordinates, or delete the '
-                       'annotation')  # fmt: skip
     problems += listed('mask-out-of-bounds', 'warning', 'annotations have a mask that leaves the image by more than 1 '
                        'pixel; ids', table.ids_of(masks.good & out), 'annotation', 'clip it to the image, or check '
                        'that annotations and images have the same scale')  # fmt: skip

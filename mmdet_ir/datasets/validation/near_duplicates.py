@@ -55,7 +55,7 @@ def nearest(a: np.ndarray, b: np.ndarray, earlier_only: bool = False) -> tuple[n
     """
     position, best = np.full(len(a), -1), np.full(len(a), -1.0)
     hash_a, hash_b = hashes(a), hashes(b)
-    flat_a, flat_b = (x.reshape(len(x), -1) for x in (a, b))
+    flat_a, flat_b = (x.reshape(len(x), SIDE * SIDE) for x in (a, b))
     least = hash_a.shape[1] - 2 * DISTANCE  # of the product of two hashes
     for i in range(0, len(a), _BLOCK):
         for j in range(0, i + 1 if earlier_only else len(b), _BLOCK):

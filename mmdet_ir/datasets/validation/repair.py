@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from .boxes import copies, written_as_corners, wrong_area
+from .boxes import check_box_convention, copies, written_as_corners, wrong_area
 from .masks import as_masks
 from .structure import check_structure, is_id
 from .table import Table, as_table
@@ -39,8 +39,9 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
     _references(coco, done)
     _crowd(coco, done)
     _polygons(coco, done)
-    _boxes(coco, done)
-    _areas(coco, done)
+    if _corners(coco, done):  # else to clip and drop boxes would hide what they are
+        _boxes(coco, done)
+        _areas(coco, done)
     _drop_copies(coco, done)
     _number_annotations(coco, done)
     _category_order(coco, classes, done)
@@ -188,16 +189,28 @@ def _table(coco: dict) -> Table:
     return as_table(check_structure(coco))
 
 
+def _corners(coco: dict, done: list[str]) -> bool:
+    """Turn corners that masks prove; returns whether all boxes are x, y, width, height now, as far as one can tell."""
+    table = _table(coco)
+    masks = as_masks(table)
+    corners = written_as_corners(table, masks)
+    table.boxes[corners, 2:] -= table.boxes[corners, :2]
+    _write_boxes(table, corners)
+    _say(done, 'boxes turned from corners to x, y, width, height, as their masks have it; annotation ids',
+         table.ids_of(corners))  # fmt: skip
+    return not check_box_convention(table, masks)
+
+
+def _write_boxes(table: Table, chosen: np.ndarray) -> None:
+    for i in np.flatnonzero(chosen).tolist():
+        box = table.boxes[i].tolist()
+        table.annotations[i]['bbox'] = [int(v) if v.is_integer() else round(v, 6) for v in box]
+
+
 def _boxes(coco: dict, done: list[str]) -> None:
     table = _table(coco)
     masks = as_masks(table)
-
-    corners = written_as_corners(table, masks)
     boxes = table.boxes
-    boxes[corners, 2:] -= boxes[corners, :2]
-    _say(done, 'boxes turned from corners to x, y, width, height, as their masks have it; annotation ids',
-         table.ids_of(corners))  # fmt: skip
-
     from_mask = ~table.usable & masks.good
     boxes[from_mask] = np.hstack([masks.box[:, :2], masks.box[:, 2:] - masks.box[:, :2]])[from_mask]
     _say(done, 'boxes without extent taken from their masks; annotation ids', table.ids_of(from_mask))
@@ -207,13 +220,11 @@ def _boxes(coco: dict, done: list[str]) -> None:
     with np.errstate(invalid='ignore'):
         high = np.minimum(boxes[:, :2] + boxes[:, 2:], table.size)
         usable = table.usable
-        # An empty box may be an error of the file's as a whole; one that was written as numbers shows no pixel.
         gone = table.well_formed & ((usable & whole & (high <= low).any(axis=1)) | (~usable & masks.is_none))
         clipped = usable & whole & ~gone & ((low > boxes[:, :2]) | (high < boxes[:, :2] + boxes[:, 2:])).any(axis=1)
     boxes[clipped] = np.hstack([low, high - low])[clipped]
     _say(done, 'boxes clipped to their image; annotation ids', table.ids_of(clipped))
-    for i in np.flatnonzero(corners | from_mask | clipped).tolist():
-        table.annotations[i]['bbox'] = [int(v) if v.is_integer() else round(v, 6) for v in boxes[i].tolist()]
+    _write_boxes(table, from_mask | clipped)
     _drop(coco, [table.annotations[i] for i in np.flatnonzero(gone)])
     _say(done, 'annotations without any pixel of the image dropped; ids', table.ids_of(gone))
 
