@@ -139,7 +139,9 @@ def train(
 def _set_drawing(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
-        raise ValueError('--show and --show-dir need default_hooks.visualization = dict(type="DetVisualizationHook")')
+        raise ValueError('--show and --show-dir need default_hooks.visualization = dict(type="IRVisualizationHook")')
+    if hook.type == 'DetVisualizationHook':  # it would read the files again, as 8-bit colour
+        hook.type = 'IRVisualizationHook'
     hook.update(draw=True, show=show, wait_time=wait_time)
     if show_dir is not None:
         hook.test_out_dir = show_dir
