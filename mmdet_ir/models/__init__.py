@@ -1,15 +1,18 @@
 from .backbones import GreyStemResNet
 from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
+from .condinst import AuxiliarySemanticHead, CondInstSemanticMaskHead
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
 from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
 
 __all__ = [
+    'AuxiliarySemanticHead',
     'BNSA',
     'BasisModule',
     'BlendMask',
     'BlendMaskHead',
+    'CondInstSemanticMaskHead',
     'FCOSTopHead',
     'FocalCIoULoss',
     'FocalEIoULoss',

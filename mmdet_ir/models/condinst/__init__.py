@@ -1,0 +1,3 @@
+from .semantic_mask_head import AuxiliarySemanticHead, CondInstSemanticMaskHead, semantic_targets
+
+__all__ = ['AuxiliarySemanticHead', 'CondInstSemanticMaskHead', 'semantic_targets']
