@@ -277,7 +277,7 @@ def cvat_file(images: str, rle: bool) -> dict:
 
 
 @pytest.mark.parametrize('rle', [False, True])
-@pytest.mark.parametrize('folder', ['images', 'images/default'])
+@pytest.mark.parametrize('folder', ['images', 'images/default', 'default'])
 def test_cvat_round_trip(tmp_path, rle, folder):
     src = tmp_path / 'src'
     for image in 'ab':
@@ -290,6 +290,14 @@ def test_cvat_round_trip(tmp_path, rle, folder):
     check(tmp_path / 'out', report, names, tolerance=1.25 if rle else 0)
     said = '4 masks marked iscrowd were read as instances'
     assert any(note.startswith(said) for note in report.notes) == rle
+
+
+def test_cvat_file_names_may_hold_the_subset(tmp_path):
+    write_image(tmp_path / 'src/images/train/a.png')
+    coco = cvat_file('a', True)
+    coco['images'][0]['file_name'] = 'train/a.png'
+    write_json(tmp_path / 'src/annotations/instances_train.json', coco)
+    assert convert_cvat_coco(tmp_path / 'src', tmp_path / 'out').images == {'train': 1}
 
 
 def test_cvat_subsets_and_iscrowd(tmp_path):

@@ -42,7 +42,7 @@ def convert_cvat_coco(
     counts = {'crowd': 0, 'box': 0}
     for path in files:
         subset = path.stem.removeprefix('instances_')
-        folder = next((f for f in (src / 'images' / subset, src / subset) if f.is_dir()), src / 'images')
+        folders = [src / 'images' / subset, src / subset, src / 'images']
         for image, annotations in read_coco_source(path, report):
             where = f'{path}, image id {image["id"]}'
             read = partial(_read_objects, annotations, path, keep_iscrowd, counts)
@@ -50,10 +50,11 @@ def convert_cvat_coco(
                 src, '', split_of((subset,)), where, [name for name, _ in annotations], read, stated_size(image)
             )
             try:
-                record.path = resolve_inside(src, folder, image['file_name'], where)
+                paths = [resolve_inside(src, folder, image['file_name'], where) for folder in folders]
             except ValueError as error:
                 skip(report, record, str(error))
                 continue
+            record.path = next((path for path in paths if path.is_file()), paths[-1])
             record.name = name_in_set(src, record.path)
             record.fields = {'subset': subset}
             records.append(record)
