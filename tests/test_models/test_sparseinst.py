@@ -392,6 +392,18 @@ def test_losses_are_those_of_float32_under_autocast() -> None:
         torch.testing.assert_close(loss, expected[name], rtol=0.03, atol=0.03)
 
 
+def test_matching_is_that_of_float32_under_autocast() -> None:
+    """The predictions' scores differ by less than bfloat16 resolves."""
+    cls, obj = torch.zeros(1, 40, CLASSES), torch.zeros(1, 40)
+    masks = (random(4, 6, scale=2) + random(1, 40, 4, 6, seed=1, scale=1e-3)).float()
+    head, batch = make_head(num_masks=40), make_targets((3,), 16, 24)
+    expected = head.loss_by_feat(cls, obj, masks, batch_gt_instances=batch, batch_img_metas=[{}])
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = head.loss_by_feat(cls, obj, masks, batch_gt_instances=batch, batch_img_metas=[{}])
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, expected[name], rtol=0, atol=0)
+
+
 def test_unpadded_target_masks_give_the_same_losses() -> None:
     model = small_model()
     padded = losses_of(model, make_batch((3, 2)))
