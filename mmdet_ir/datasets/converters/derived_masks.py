@@ -92,9 +92,14 @@ def derive_threshold_mask(
     """
     mask = _threshold(image, corners, bbox, occupied, fit)
     if mask is None:
-        return _from_convex(_ellipse(corners), bbox, image.shape, 'ellipse')
+        return derive_ellipse_mask(corners, bbox, image.shape)
     polygons = outline_polygons(mask)
     return DerivedMask(polygons, polygons_area(polygons, image.shape), 'threshold')
+
+
+def derive_ellipse_mask(corners: np.ndarray, bbox: tuple[float, float, float, float], image_size: tuple[int, int]):
+    """The ellipse inscribed in an oriented box; arguments and result as those of ``derive_box_mask``."""
+    return _from_convex(_ellipse(corners), bbox, image_size, 'ellipse')
 
 
 def outline_polygons(mask: np.ndarray) -> list[list[float]]:

@@ -1,0 +1,234 @@
+"""Masks for a COCO file that has boxes, from the image or from a trained model; marked as derived."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..datasets.coco_files import read_coco, refuse, write_coco
+from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
+from ..datasets.converters.derived_masks import (
+    LOOSE,
+    TIGHT,
+    DerivedMask,
+    box_corners,
+    derive_ellipse_mask,
+    derive_threshold_mask,
+    outline_polygons,
+    polygons_area,
+)
+from ..datasets.converters.images import grey_levels
+from ..datasets.infrared_io import read_infrared
+from .masks_in_boxes import MasksInBoxes
+
+METHODS = ('threshold', 'ellipse', 'box', 'model')
+MIN_IOU = 0.5  # of a prediction's box with the given one
+
+
+@dataclass
+class DerivedCounts:
+    """What became of the annotations. ``str()`` is a table for the user.
+
+    Attributes:
+        methods: Masks made, by class and ``mask_method``.
+        kept: Exact masks left as they were, by class.
+        ignored: Ignored regions (``iscrowd``) left as they were, by class.
+        fallbacks: Boxes for which the model gave no mask, by reason.
+    """
+
+    methods: Counter = field(default_factory=Counter)
+    kept: Counter = field(default_factory=Counter)
+    ignored: Counter = field(default_factory=Counter)
+    fallbacks: Counter = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        names = dict.fromkeys([name for name, _ in self.methods] + [*self.kept, *self.ignored])
+        methods = sorted({method for _, method in self.methods})
+        columns = [*methods, *(['kept'] if self.kept else []), *(['ignored region'] if self.ignored else [])]
+        width = max(len(name) for name in ['class', 'all', *names])
+        rows = []
+        for name in names:
+            counts = [self.methods[name, method] for method in methods]
+            counts += [self.kept[name]] if self.kept else []
+            counts += [self.ignored[name]] if self.ignored else []
+            rows.append((name, counts))
+        rows.append(('all', np.sum([counts for _, counts in rows], axis=0).astype(int).tolist() if rows else []))
+        lines = ['  '.join([f'{"class":{width}}', *columns])]
+        for name, counts in rows:
+            cells = [f'{n:{len(column)}d}' for n, column in zip(counts, columns, strict=False)]
+            lines.append('  '.join([f'{name:{width}}', *cells]))
+        lines += [f'not from the model: {n} {reason}' for reason, n in self.fallbacks.items()]
+        return '\n'.join(lines)
+
+
+def derive_masks(
+    annotations: str | os.PathLike,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    method: str = 'threshold',
+    model: tuple[str, str] | None = None,
+    *,
+    replace: bool = False,
+    overwrite: bool = False,
+    min_iou: float = MIN_IOU,
+    image_key: str = 'file_name',
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> DerivedCounts:
+    """Write a copy of a COCO file in which every object has a mask inside its box.
+
+    Masks made here are marked with ``mask_source = 'derived'`` and ``mask_method``: ``'threshold'``, ``'ellipse'``
+    (see ``derive_threshold_mask``), ``'box'`` or ``'model'``. Where a method gives nothing, the next simpler one takes
+    its place and is named: model, threshold, ellipse, box. All are polygons, so holes are filled, and ``area`` is
+    theirs. Boxes, other fields, ignored regions (``iscrowd``) and, unless ``replace`` is set, masks that are not
+    marked as derived stay as they are.
+
+    Args:
+        annotations: COCO file with boxes.
+        images: Folder that its file names are relative to.
+        out: COCO file to write; complete or not there.
+        method: One of ``METHODS``.
+        model: Config and checkpoint for ``'model'``, see ``MasksInBoxes``.
+        replace: Whether masks that are not marked as derived are replaced too.
+        overwrite: Whether ``out`` may exist; it may never be ``annotations``.
+        min_iou: A model's prediction counts if its box has this IoU with the given one.
+        image_key: Field of the images that names the file to load.
+        device: Of the model; defaults to the GPU if there is one.
+        cfg_options: Settings that replace those of the model's config.
+
+    Raises:
+        FileNotFoundError: If the annotation file, an image, config or checkpoint is missing.
+        FileExistsError: If ``out`` exists and may not be replaced.
+        ValueError: For a method without what it needs, an unsound COCO file, boxes outside their image, images of
+            another size than the file says, and classes that the model does not have. The message names the entries.
+    """
+    annotations, images, out = Path(annotations), Path(images), Path(out)
+    if method not in METHODS:
+        raise ValueError(f'method: expected one of {METHODS}, got {method!r}')
+    if (method == 'model') != (model is not None):
+        raise ValueError(f'expected a config and a checkpoint with method "model" and only then, got method '
+                         f'{method!r} and model {model!r}')  # fmt: skip
+    if not 0 < min_iou <= 1:
+        raise ValueError(f'min_iou: expected a number in (0, 1], got {min_iou}')
+    coco = read_coco(annotations)
+    if out.resolve() == annotations.resolve():
+        raise ValueError(f'{out} is the input; expected another file for the output')
+    if out.exists() and not overwrite:
+        raise FileExistsError(f'output {out} exists; choose another, or pass --overwrite to replace it')
+    classes = {category['id']: category['name'] for category in coco['categories']}
+    objects = {image['id']: [] for image in coco['images']}
+    for entry in coco['annotations']:
+        objects[entry['image_id']].append(entry)
+    todo = [image for image in coco['images'] if any(_needs_mask(a, replace) for a in objects[image['id']])]
+    _check(annotations, images, todo, objects, image_key)
+
+    predictor = None
+    if model is not None:
+        predictor = MasksInBoxes(*model, device=device, cfg_options=cfg_options)
+        used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if _needs_mask(a, replace)}
+        refuse(annotations, f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
+               sorted(used - set(predictor.classes)))  # fmt: skip
+    counts = DerivedCounts()
+    for entry in coco['annotations']:
+        if not _needs_mask(entry, replace):
+            (counts.ignored if entry.get('iscrowd') else counts.kept)[classes[entry['category_id']]] += 1
+    made = {}
+    for image in tqdm(todo, desc=f'masks ({method})', unit='image'):
+        path = images / image[image_key]
+        grey = grey_levels(read_infrared(path, page=image.get('page')))
+        if grey.shape != (image['height'], image['width']):
+            raise ValueError(f'{annotations}: image {image["id"]}: expected height and width '
+                             f'{(image["height"], image["width"])}, got {grey.shape} in {path}')  # fmt: skip
+        everything = objects[image['id']]
+        occupied = occupied_pixels([clip_box(a['bbox'], *grey.shape[::-1]) for a in everything], grey.shape)
+        wanted = [a for a in everything if _needs_mask(a, replace)]
+        names = [classes[a['category_id']] for a in wanted]
+        predicted = [None] * len(wanted)
+        if predictor is not None:
+            predicted = _predict(predictor, {**image, 'img_path': str(path)}, wanted, names, min_iou, counts)
+        for entry, name, mask in zip(wanted, names, predicted, strict=True):
+            derived = mask or _from_image(
+                method, grey, entry['bbox'], occupied, LOOSE if name in LOOSE_BOXES else TIGHT
+            )
+            counts.methods[name, derived.method] += 1
+            made[id(entry)] = {
+                'segmentation': derived.polygons,
+                'area': derived.area,
+                'mask_source': 'derived',
+                'mask_method': derived.method,
+            }
+    coco['annotations'] = [{**entry, **made.get(id(entry), {})} for entry in coco['annotations']]
+    if made:
+        note = 'some or all derived from boxes, not annotated: see mask_source and mask_method of each annotation'
+        coco['info'] = {**coco.get('info', {}), 'masks': note}
+    write_coco(coco, out)
+    return counts
+
+
+def pixels_in_box(box: list[float], image_size: tuple[int, int]) -> np.ndarray:
+    """``[H, W]`` bool: pixels whose centres lie in an xywh box, or the one that holds its centre if there are none."""
+    height, width = image_size
+    x, y, w, h = box
+    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
+    inside = ((rows >= y) & (rows < y + h))[:, None] & ((columns >= x) & (columns < x + w))
+    if not inside.any():
+        inside[min(int(y + h / 2), height - 1), min(int(x + w / 2), width - 1)] = True
+    return inside
+
+
+def _needs_mask(entry: dict, replace: bool) -> bool:
+    if entry.get('iscrowd'):
+        return False
+    return replace or not entry.get('segmentation') or entry.get('mask_source') == 'derived'
+
+
+def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_key: str) -> None:
+    """What would otherwise end a long run in its middle."""
+    refuse(path, f'images lack the field "{image_key}", "height" or "width"; image ids',
+           [i['id'] for i in images if not {image_key, 'height', 'width'} <= i.keys()])  # fmt: skip
+    missing = [str(folder / i[image_key]) for i in images if not (folder / i[image_key]).is_file()]
+    if missing:
+        raise FileNotFoundError(f'{path}: {len(missing)} of {len(images)} images not found, the first: {missing[0]}')
+    outside = [a['id'] for i in images for a in objects[i['id']]
+               if min(clip_box(a['bbox'], i['width'], i['height'])[2:]) <= 0]  # fmt: skip
+    refuse(path, 'boxes lie outside their images (tools/data/validate.py tells more); annotation ids', outside)
+
+
+def _from_image(method: str, grey: np.ndarray, bbox: list[float], occupied: np.ndarray, fit) -> DerivedMask:
+    x, y, w, h = box = clip_box(bbox, *grey.shape[::-1])
+    corners = box_corners(x + w / 2, y + h / 2, w, h)
+    mask = None
+    if method in ('threshold', 'model'):
+        mask = derive_threshold_mask(grey, corners, box, occupied, fit)
+    elif method == 'ellipse':
+        mask = derive_ellipse_mask(corners, box, grey.shape)
+    return mask or _from_pixels(pixels_in_box(box, grey.shape), 'box')
+
+
+def _from_pixels(mask: np.ndarray, method: str) -> DerivedMask:
+    polygons = outline_polygons(mask)
+    return DerivedMask(polygons, polygons_area(polygons, mask.shape), method)
+
+
+def _predict(
+    predictor: MasksInBoxes, image: dict, wanted: list[dict], names: list[str], min_iou: float, counts: DerivedCounts
+) -> list[DerivedMask | None]:
+    """The model's masks cut to the boxes; None where it has none for a box."""
+    size = image['height'], image['width']
+    boxes = [clip_box(entry['bbox'], *size[::-1]) for entry in wanted]
+    corners = np.array(boxes) + [0, 0, 1, 1] * np.tile(np.array(boxes)[:, :2], 2)
+    start = {key: image[key] for key in ('img_path', 'height', 'width', 'page') if key in image}
+    labels = np.array([predictor.classes.index(name) for name in names])
+    masks, ious = predictor({**start, 'img_id': image['id']}, corners, labels)
+    derived = []
+    for mask, iou, box in zip(masks, ious, boxes, strict=True):
+        cut = mask & pixels_in_box(box, size)
+        if iou < min_iou:
+            counts.fallbacks[f'without a prediction of IoU >= {min_iou:g}'] += 1
+        elif not cut.any():
+            counts.fallbacks['with an empty mask'] += 1
+        derived.append(_from_pixels(cut, 'model') if iou >= min_iou and cut.any() else None)
+    return derived

@@ -1,0 +1,58 @@
+#!/usr/bin/env python
+"""Compare masks of COCO files, such as derived ones, with exact masks of the same objects: IoU per class."""
+
+import argparse
+import json
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.evaluation.mask_agreement import compare_masks
+from mmdet_ir.fileio import write_text
+from mmdet_ir.visualization.mask_crops import draw_mask_crops
+
+EPILOG = """\
+example:
+  python tools/analysis/compare_masks.py data/synthetic/annotations/val.json threshold=thr.json boxinst=boxinst.json \\
+      --images data/synthetic/images --picture crops.png
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('exact', metavar='EXACT.json', help='COCO file with exact masks')
+    parser.add_argument(
+        'others', nargs='+', metavar='NAME=FILE.json', help='COCO files with the same annotation ids, and their names'
+    )
+    parser.add_argument('--json', metavar='FILE', help='also write the numbers as JSON')
+    parser.add_argument('--picture', metavar='FILE', help='also draw crops, exact masks green, the others red')
+    parser.add_argument('--images', metavar='FOLDER', help='folder that file names are relative to, for --picture')
+    parser.add_argument('--per-class', type=int, default=3, help='crops of each class (default: %(default)s)')
+    parser.add_argument(
+        '--image-key',
+        default='file_name',
+        metavar='FIELD',
+        help='field of the images that names the file to draw (default: %(default)s)',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    pairs = [entry.partition('=') for entry in args.others]
+    others = {name: path for name, _, path in pairs}
+    if not all(name and path for name, path in others.items()) or len(others) < len(pairs):
+        raise ValueError(f'expected NAME=FILE.json with each name once, got {" ".join(args.others)}')
+    if args.picture and not args.images:
+        raise ValueError('--picture needs --images FOLDER')
+    agreement = compare_masks(args.exact, others)
+    print(agreement.table())
+    if args.json:
+        write_text(args.json, json.dumps(agreement.summary(), indent=1) + '\n')
+    if args.picture:
+        draw_mask_crops(args.exact, others, agreement, args.images, args.picture, args.per_class, args.image_key)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,78 @@
+#!/usr/bin/env python
+"""Write a copy of a COCO file in which every box has a mask, from the image or from a trained model."""
+
+import argparse
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.derive_masks import METHODS, MIN_IOU, derive_masks
+from mmdet_ir.apis.errors import run_tool
+
+from mmengine.config import DictAction
+
+EPILOG = """\
+examples:
+  python tools/data/derive_masks.py boxes.json --images images/ --out masks.json
+  python tools/data/derive_masks.py data/flir/annotations/train.json --images data/flir/images \\
+      --out data/flir/annotations/train_boxinst.json --model configs/quickstart/boxinst_synthetic.py boxinst.pth
+How good they are: docs/masks_from_boxes.md
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('annotations', help='COCO file with boxes')
+    parser.add_argument('--images', required=True, metavar='FOLDER', help='folder that its file names are relative to')
+    parser.add_argument('--out', required=True, metavar='NEW.json', help='COCO file to write')
+    parser.add_argument('--method', choices=METHODS, help='default: threshold, or model if one is given')
+    parser.add_argument(
+        '--model',
+        nargs=2,
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='trained model whose masks are taken: BoxInst, CondInst, or any other that segments instances',
+    )
+    parser.add_argument(
+        '--replace', action='store_true', help='replace masks that are not marked as derived, too (default: keep them)'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace NEW.json if it exists')
+    parser.add_argument(
+        '--min-iou',
+        type=float,
+        default=MIN_IOU,
+        help="IoU that a prediction's box needs with the given one, else the box is thresholded (%(default)s)",
+    )
+    parser.add_argument(
+        '--image-key',
+        default='file_name',
+        metavar='FIELD',
+        help='field of the images that names the file to load (default: %(default)s)',
+    )
+    parser.add_argument('--device', help='of the model, e.g. cpu or cuda:1 (default: the GPU if there is one)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help="settings over the model's config"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    counts = derive_masks(
+        args.annotations,
+        args.images,
+        args.out,
+        args.method or ('model' if args.model else 'threshold'),
+        tuple(args.model) if args.model else None,
+        replace=args.replace,
+        overwrite=args.overwrite,
+        min_iou=args.min_iou,
+        image_key=args.image_key,
+        device=args.device,
+        cfg_options=args.cfg_options,
+    )
+    print(counts)
+    print(f'written: {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
