@@ -3,19 +3,21 @@
 import copy
 import functools
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 from mmdet_ir.datasets.coco_files import class_categories
 from mmdet_ir.datasets.synthetic import generate_scene
 from mmdet_ir.datasets.synthetic.writer import encode_instances
+from mmdet_ir.datasets.tone_statistics import measure_window
 from mmdet_ir.visualization import IRVisualizationHook, as_picture
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -185,3 +187,37 @@ def test_the_hook_draws_what_the_model_saw(data_root: Path, tmp_path: Path) -> N
     assert [call[0] for call in recorder.calls] == ['test_img'] * 4 + ['val_img']
     for _, image, _ in recorder.calls:
         np.testing.assert_array_equal(image, image8)
+
+
+def test_window_of_a_data_set(data_root: Path) -> None:
+    """Over one image, every pixel often drawn, the window is near the image's own percentiles."""
+    counts = np.load(data_root / 'images' / 'counts.npy')
+    config = copy.deepcopy(read_config().train_dataloader.dataset)
+    config.update(data_root=str(data_root), ann_file='counts.npy.json', image_key='file_name')
+    wrapped = type(config)(type='RepeatDataset', times=2, dataset=config)
+    for dataset in (config, wrapped):
+        low, high = measure_window(dataset, 10, 90, pixels=200_000)
+        np.testing.assert_allclose((low, high), np.percentile(counts, (10, 90)), atol=1)
+    with pytest.raises(ValueError, match='expected percentiles'):
+        measure_window(config, 90, 10)
+    config.pipeline = config.pipeline[1:]
+    with pytest.raises(ValueError, match='expected LoadIRImageFromFile first, got ToneMapping'):
+        measure_window(config)
+
+
+def test_the_snippets_of_the_docs(tmp_path: Path) -> None:
+    """The example config is read, and every tone mapping in docs/infrared_input.md is built."""
+    text = (ROOT.parent / 'docs' / 'infrared_input.md').read_text(encoding='utf-8')
+    snippets = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
+    example = next(snippet for snippet in snippets if '_base_' in snippet)
+    (tmp_path / 'example.py').write_text(example.replace("'./", f"'{CONFIG.parent}/"))
+    config = Config.fromfile(tmp_path / 'example.py')
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        assert [t.type for t in loader.dataset.pipeline[:3]].count('ToneMapping') == 1
+        mapping = TRANSFORMS.build(loader.dataset.pipeline[1])
+        assert (mapping.method, mapping.settings) == ('clahe', {'clip_limit': 3.0})
+        assert loader.dataset.image_key == 'counts_file'
+    lines = [line for snippet in snippets for line in snippet.splitlines() if line.startswith('tone_mapping = ')]
+    assert len(lines) == 5
+    for line in lines:
+        TRANSFORMS.build(Config.fromstring(line, '.py').tone_mapping)

@@ -1,0 +1,49 @@
+"""One range for a whole data set, for ``ToneMapping(method='window')``."""
+
+import copy
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.config import ConfigDict
+from tqdm import tqdm
+
+from .infrared_io import to_single_channel
+
+
+def measure_window(
+    dataset: ConfigDict, low: float = 0.5, high: float = 99.7, pixels: int = 4096, seed: int = 0
+) -> tuple[float, float]:
+    """Percentiles over all images of a data set.
+
+    Args:
+        dataset: Config of the data set; of its pipeline only the loading counts.
+        low: Lower percentile, 0 to 100.
+        high: Upper percentile.
+        pixels: Number of pixels that are drawn at random from each image.
+        seed: Of the draw.
+
+    Returns:
+        The percentiles, in the unit of the images.
+
+    Raises:
+        ValueError: For other percentiles than ``0 <= low < high <= 100``, a pipeline that does not begin with
+            ``LoadIRImageFromFile``, or images without any contrast.
+    """
+    if not 0 <= low < high <= 100:
+        raise ValueError(f'expected percentiles 0 <= low < high <= 100, got low={low} and high={high}')
+    config = copy.deepcopy(dataset)
+    while 'dataset' in config:
+        config = config.dataset
+    if config.pipeline[0].type != 'LoadIRImageFromFile':
+        raise ValueError(f'pipeline: expected LoadIRImageFromFile first, got {config.pipeline[0].type}')
+    config.update(pipeline=config.pipeline[:1], test_mode=True)
+    loaded = DATASETS.build(config)
+    rng, drawn = np.random.default_rng(seed), []
+    for index in tqdm(range(len(loaded)), desc='images'):
+        item = loaded[index]
+        values = to_single_channel(item['img'], item['img_path']).ravel()
+        drawn.append(values[rng.integers(0, values.size, pixels)].astype(np.float32))
+    bottom, top = (float(value) for value in np.percentile(np.concatenate(drawn), (low, high)))
+    if not top > bottom:
+        raise ValueError(f'expected images with contrast, got {bottom} for both percentiles')
+    return bottom, top
