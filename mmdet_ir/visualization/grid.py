@@ -1,4 +1,4 @@
-"""Picture grids: one row per image; input, ground truth and prediction side by side."""
+"""Picture grids: one row per image; input, ground truth and the predictions of one or more models side by side."""
 
 import os
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
@@ -29,18 +30,18 @@ _OUTLINE = [effects.withStroke(linewidth=1.6, foreground='black', alpha=0.6)]
 
 @dataclass
 class GridRow:
-    """One image with its targets.
+    """One image with its targets and what each model predicts.
 
     Attributes:
         image: uint8, shape (H, W) or (H, W, 3) in RGB.
         ground_truth: ``bboxes`` (N, 4) as xyxy in pixels of the image, ``labels`` (N,), ``masks`` (N, H, W) bool.
-        prediction: The same, and ``scores`` (N,).
+        predictions: For each model the same, and ``scores`` (N,).
         name: Printed on the input picture.
     """
 
     image: np.ndarray
     ground_truth: InstanceData
-    prediction: InstanceData
+    predictions: Sequence[InstanceData]
     name: str = ''
 
 
@@ -51,6 +52,7 @@ def draw_grid(
     palette: Sequence[tuple[int, int, int]],
     score_thr: float = 0.3,
     panel_width: int = 640,
+    titles: Sequence[str] = ('prediction',),
 ) -> None:
     """Draws the rows below each other, with a legend of the class colours, and saves the picture.
 
@@ -60,26 +62,29 @@ def draw_grid(
         classes: Class names, by label.
         palette: RGB colours in 0..255, by label.
         score_thr: Predictions that score less are not drawn.
-        panel_width: Width of each of the three pictures of a row, in pixels; images are enlarged or reduced to it.
+        panel_width: Width of each picture, in pixels; images are enlarged or reduced to it.
+        titles: Of the models; the smallest score that is drawn is added to the first.
     """
     if not rows:
         raise ValueError(f'{path}: expected at least one image to draw, got none')
+    if wrong := {len(row.predictions) for row in rows} - {len(titles)}:
+        raise ValueError(f'{path}: expected predictions of {len(titles)} models for each image, got {wrong}')
     colors = np.asarray(palette, dtype=float) / 255
     heights = [round(row.image.shape[0] * panel_width / row.image.shape[1]) for row in rows]
-    width = 3 * panel_width + 4 * _GAP
+    columns = ['input', 'ground truth', f'{titles[0]} (score ≥ {score_thr:g})', *titles[1:]]
+    width = len(columns) * (panel_width + _GAP) + _GAP
     height = _HEADER + sum(heights) + _GAP * len(rows) + _FOOTER
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor='white')
     FigureCanvasAgg(figure)
 
-    titles = ('input', 'ground truth', f'prediction (score ≥ {score_thr:g})')
-    for column, title in enumerate(titles):
+    for column, title in enumerate(columns):
         x = _GAP + column * (panel_width + _GAP) + panel_width / 2
         figure.text(x / width, 1 - _HEADER / 2 / height, title, ha='center', va='center', fontsize=12, weight='bold')
 
     top = _HEADER
     for row, cell_h in zip(rows, heights, strict=True):
-        kept = row.prediction[row.prediction.scores >= score_thr]
-        for column, instances in enumerate((None, row.ground_truth, kept)):
+        kept = [prediction[prediction.scores >= score_thr] for prediction in row.predictions]
+        for column, instances in enumerate((None, row.ground_truth, *kept)):
             x = _GAP + column * (panel_width + _GAP)
             axes = figure.add_axes((x / width, 1 - (top + cell_h) / height, panel_width / width, cell_h / height))
             _draw_panel(axes, row.image, instances, classes, colors, (panel_width, cell_h))
@@ -210,6 +215,32 @@ def _as_picture(inputs: torch.Tensor, meta: dict) -> np.ndarray:
     return image.round().clip(0, 255).astype(np.uint8)
 
 
+def _add_boxes(prediction: InstanceData) -> InstanceData:
+    """Puts boxes around the masks where a model predicts none (SOLOv2 leaves them all at zero)."""
+    for box, mask in zip(prediction.bboxes, prediction.masks, strict=True):
+        if not box.any() and mask.any():
+            (rows,), (columns,) = np.nonzero(mask.any(1)), np.nonzero(mask.any(0))
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return prediction
+
+
+def _predict(
+    config: Config, checkpoint: str | os.PathLike, dataset: BaseDataset, indices: Sequence[int], device: str
+) -> tuple[list[InstanceData], list[np.ndarray]]:
+    """Predictions of a trained model for images of a data set, in numpy, and the images as it saw them."""
+    model = init_detector(config, str(checkpoint), device=device)
+    predictions, images = [], []
+    for index in tqdm(indices, desc=Path(config.filename).stem):
+        data = dataset[index]
+        with torch.no_grad():
+            prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu().numpy()
+        if 'masks' not in prediction:
+            raise ValueError(f'{config.filename}: expected a model that predicts masks, got boxes only')
+        predictions.append(_add_boxes(prediction))
+        images.append(_as_picture(data['inputs'], data['data_samples'].metainfo))
+    return predictions, images
+
+
 def draw_predictions(
     config: str | os.PathLike,
     checkpoint: str | os.PathLike,
@@ -219,8 +250,11 @@ def draw_predictions(
     indices: Sequence[int] | None = None,
     device: str | None = None,
     cfg_options: dict | None = None,
+    others: Sequence[tuple[str | os.PathLike, str | os.PathLike]] = (),
+    titles: Sequence[str] | None = None,
+    panel_width: int = 640,
 ) -> list[int]:
-    """Runs a trained model on images of its test set and draws the grid.
+    """Runs one or more trained models on images of the first one's test set and draws the grid.
 
     Args:
         config: Config file.
@@ -230,28 +264,45 @@ def draw_predictions(
         score_thr: Predictions that score less are not drawn.
         indices: Indices into the test set, instead of ``num``.
         device: Defaults to the GPU if there is one.
-        cfg_options: Settings that replace the config's.
+        cfg_options: Settings that replace the configs'.
+        others: Configs and weights of further models, tested on the same images.
+        titles: Of all models; default is ``prediction`` for one model, else the names of the configs.
+        panel_width: Width of each picture in pixels.
 
     Returns:
         The indices of the drawn images.
+
+    Raises:
+        ValueError: If an index is not in the test set, a model predicts no masks, the test sets of the models do not
+            hold the same images, or the number of titles is not that of the models.
     """
-    config = Config.fromfile(config)
-    config.merge_from_dict(cfg_options or {})
+    models = [(config, checkpoint), *others]
+    if titles is None:
+        titles = [Path(name).stem for name, _ in models] if others else ['prediction']
+    if len(titles) != len(models):
+        raise ValueError(f'titles: expected {len(models)}, one for each model, got {len(titles)}')
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = init_detector(config, str(checkpoint), device=device)
-    dataset = DATASETS.build(config.test_dataloader.dataset)
+    configs = [Config.fromfile(name) for name, _ in models]
+    for loaded in configs:
+        loaded.merge_from_dict(cfg_options or {})
+    init_default_scope(configs[0].get('default_scope', 'mmdet'))
+    dataset, *further = [DATASETS.build(loaded.test_dataloader.dataset) for loaded in configs]
     indices = select_images(dataset, num) if indices is None else list(indices)
     if wrong := [i for i in indices if not 0 <= i < len(dataset)]:
         raise ValueError(f'indices: expected numbers in 0..{len(dataset) - 1}, got {wrong}')
-    rows = []
-    for index in tqdm(indices, desc='images'):
-        data = dataset[index]
-        with torch.no_grad():
-            prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu().numpy()
-        if 'masks' not in prediction:
-            raise ValueError(f'{config.filename}: expected a model that predicts masks, got boxes only')
-        meta = data['data_samples'].metainfo
-        image = _as_picture(data['inputs'], meta)
-        rows.append(GridRow(image, ground_truth_of(dataset, index), prediction, Path(meta['img_path']).name))
-    draw_grid(rows, out, dataset.metainfo['classes'], dataset.metainfo['palette'], score_thr)
+    paths = [dataset.get_data_info(i)['img_path'] for i in indices]
+    for loaded, other in zip(configs[1:], further, strict=True):
+        if len(other) != len(dataset) or [other.get_data_info(i)['img_path'] for i in indices] != paths:
+            raise ValueError(f'{loaded.filename}: expected the test images of {config}, got others')
+    results = [
+        _predict(loaded, weights, own, indices, device)
+        for loaded, (_, weights), own in zip(configs, models, [dataset, *further], strict=True)
+    ]
+    predictions, (images, *_) = zip(*results, strict=True)  # images as the first model saw them
+    rows = [
+        GridRow(image, ground_truth_of(dataset, index), predicted, Path(path).name)
+        for image, index, path, predicted in zip(images, indices, paths, zip(*predictions, strict=True), strict=True)
+    ]
+    meta = dataset.metainfo
+    draw_grid(rows, out, meta['classes'], meta['palette'], score_thr, panel_width, titles)
     return indices

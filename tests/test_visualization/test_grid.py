@@ -1,8 +1,8 @@
 import json
 
 from mmdet_ir.datasets.ir_dataset import IRDataset
-from mmdet_ir.visualization import GridRow, draw_grid, select_images
-from mmdet_ir.visualization.grid import _as_picture, ground_truth_of
+from mmdet_ir.visualization import GridRow, draw_grid, draw_predictions, select_images
+from mmdet_ir.visualization.grid import _add_boxes, _as_picture, ground_truth_of
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def drawn(tmp_path):
         mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
         mask[10:30, 20:50] = True
         image = np.full((HEIGHT, WIDTH), 100, dtype=np.uint8)
-        row = GridRow(image, instances(1, mask), instances(3, mask, scores=np.array([0.4])), name='')
+        row = GridRow(image, instances(1, mask), [instances(3, mask, scores=np.array([0.4]))], name='')
         path = tmp_path / 'out' / 'grid.png'
         draw_grid([row], path, **IRDataset.METAINFO, score_thr=score_thr, panel_width=WIDTH * SCALE)
         assert [file.name for file in path.parent.iterdir()] == ['grid.png']  # nothing temporary left
@@ -65,6 +65,34 @@ def test_low_scores_are_not_drawn(drawn):
 def test_no_image_is_an_error(tmp_path):
     with pytest.raises(ValueError, match='expected at least one image to draw, got none'):
         draw_grid([], tmp_path / 'grid.png', **IRDataset.METAINFO)
+
+
+def test_each_model_has_a_column(tmp_path):
+    masks = np.zeros((2, HEIGHT, WIDTH), dtype=bool)
+    masks[0, 10:30, 20:50] = masks[1, 0:20, 0:30] = True
+    predictions = [instances(3, masks[0], scores=np.array([0.4])), instances(2, masks[1], scores=np.array([0.9]))]
+    row = GridRow(np.full((HEIGHT, WIDTH), 100, dtype=np.uint8), instances(1, masks[0]), predictions)
+    options = {**IRDataset.METAINFO, 'panel_width': WIDTH * SCALE, 'titles': ('first', 'second')}
+    draw_grid([row, row], tmp_path / 'grid.png', **options)
+    picture = cv2.cvtColor(cv2.imread(str(tmp_path / 'grid.png')), cv2.COLOR_BGR2RGB)
+    assert picture.shape[1] == 4 * WIDTH * SCALE + 5 * GAP
+    palette = IRDataset.METAINFO['palette']
+    inside = {2: (25, 40, 3), 3: (15, 10, 2)}  # row and column of the image, label
+    for column, (y, x, label) in inside.items():
+        expected = 0.6 * 100 + 0.4 * np.array(palette[label])
+        np.testing.assert_allclose(panel(picture, column)[y * SCALE, x * SCALE], expected, atol=1.5)
+        other_y, other_x, _ = inside[5 - column]
+        assert (panel(picture, column)[other_y * SCALE, other_x * SCALE] == 100).all()
+    with pytest.raises(ValueError, match=r'expected predictions of 1 models for each image, got \{2\}'):
+        draw_grid([row], tmp_path / 'grid.png', **IRDataset.METAINFO)
+
+
+def test_masks_without_boxes_get_one():
+    masks = np.zeros((3, HEIGHT, WIDTH), dtype=bool)
+    masks[0, 5:9, 20:31] = masks[0, 7, 40] = masks[1, 3, 4] = True
+    boxes = np.array([[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]], dtype=np.float32)
+    added = _add_boxes(InstanceData(bboxes=boxes, masks=masks))
+    np.testing.assert_array_equal(added.bboxes, [[20, 5, 41, 9], [1, 2, 3, 4], [0, 0, 0, 0]])
 
 
 def write_dataset(folder, labels_of_images, segmentation):
@@ -137,3 +165,18 @@ def test_picture_undoes_resizing_padding_and_channel_order():
     np.testing.assert_array_equal(_as_picture(inputs, meta), image[..., ::-1])
     stretched = _as_picture(inputs.float() / 1000, meta)  # floats fill 0..255
     np.testing.assert_array_equal(stretched[0, 0], [0, 128, 255])
+
+
+def test_models_are_compared_on_the_same_images_only(tmp_path):
+    configs = []
+    for name, images in (('one', 3), ('two', 4)):
+        dataset = write_dataset(tmp_path / name, [[3]] * images, POLYGON)
+        data = {'type': 'IRDataset', 'ann_file': dataset.ann_file, 'data_prefix': dataset.data_prefix, 'pipeline': []}
+        configs.append(tmp_path / f'{name}.py')
+        configs[-1].write_text(f'test_dataloader = dict(dataset=dict(test_mode=True, **{data}))')
+    first, second = configs
+    out, weights = tmp_path / 'grid.png', tmp_path / 'weights.pth'
+    with pytest.raises(ValueError, match=r'two\.py: expected the test images of .*one\.py, got others'):
+        draw_predictions(first, weights, out, num=2, others=[(second, weights)])
+    with pytest.raises(ValueError, match='titles: expected 2, one for each model, got 1'):
+        draw_predictions(first, weights, out, others=[(second, weights)], titles=['A'])
