@@ -1,13 +1,7 @@
-"""BoxInst, fine-tuned from MMDetection's COCO weights with the data and schedule of `configs/ir/mask_rcnn.py`."""
+"""BoxInst with the original's similarity of colours in LAB space, which needs scikit-image."""
 
-_base_ = [
-    '../_base_/models/boxinst_r50_fpn_lab.py',
-    '../_base_/datasets/ir_instance.py',
-    '../_base_/schedules/ir_100e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './boxinst_r50_fpn.py'
 
-load_from = (
-    'https://download.openmmlab.com/mmdetection/v3.0/boxinst/boxinst_r50_fpn_ms-90k_coco/'
-    'boxinst_r50_fpn_ms-90k_coco_20221228_163052-6add751a.pth'
+model = dict(
+    data_preprocessor=dict(type='BoxInstDataPreprocessor', pairwise_color_thresh=0.3, bottom_pixels_removed=0)
 )

@@ -1,5 +1,6 @@
 from .backbones import GreyStemResNet
 from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
+from .boxinst import InfraredBoxInstDataPreprocessor
 from .condinst import AuxiliarySemanticHead, CondInstSemanticMaskHead
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
@@ -18,6 +19,7 @@ __all__ = [
     'FocalEIoULoss',
     'FocalSIoULoss',
     'GreyStemResNet',
+    'InfraredBoxInstDataPreprocessor',
     'InstanceContextEncoder',
     'MBCEDiceLovaszLoss',
     'PluginFPN',

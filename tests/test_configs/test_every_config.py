@@ -6,22 +6,21 @@ import mmdet_ir
 
 import pytest
 import torch
-from building import CONFIGS, ROOT, build, nested, tiny_batch
+from building import CONFIGS, PARTS, PLAIN, ROOT, SMALL_BACKBONE, STAGES, build, nested, tiny_batch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-
-PARTS = {'bnsa': 'BNSA', 'focalsiou': 'FocalSIoULoss', 'mbcedicels': 'MBCEDiceLovasz'}
-# A part changes neither the way through an empty batch nor the post-processing, so one config a model is enough.
-PLAIN = [name for name in CONFIGS if not set(PARTS) & set(Path(name).stem.split('_'))]
 
 
 @pytest.fixture(scope='module')
 def model(request: pytest.FixtureRequest) -> torch.nn.Module:
     MessageHub.get_current_instance().update_info('iter', 100)  # some losses warm up with it, as the runner keeps it
-    if Config.fromfile(ROOT / request.param).model.data_preprocessor.type == 'BoxInstDataPreprocessor':
+    model = Config.fromfile(ROOT / request.param).model
+    if model.data_preprocessor.type == 'BoxInstDataPreprocessor':
         pytest.importorskip('skimage')
-    return build(request.param)
+    # The paper's size is built once for each model; a part on top of it is tried on a smaller backbone.
+    is_variant = request.param not in PLAIN and model.get('neck', {}).get('in_channels') == STAGES
+    return build(request.param, **(SMALL_BACKBONE if is_variant else {}))
 
 
 @pytest.fixture(scope='module', params=CONFIGS)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from building import CONFIGS, ROOT, build, tiny_batch
+from building import CONFIGS, PARTS, ROOT, build, tiny_batch
 from mmengine.config import Config
 
 MASK_RCNN = [name for name in CONFIGS if Path(name).stem.startswith('mask_rcnn')]
-PARTS = {'bnsa', 'focalsiou', 'mbcedicels'}
 
 
 @pytest.mark.parametrize('name', MASK_RCNN)
@@ -21,11 +20,11 @@ def test_the_parts_sit_where_the_paper_has_them(name: str) -> None:
         'focalsiou': box_head.loss_bbox.type == 'FocalSIoULoss' and box_head.reg_decoded_bbox,
         'mbcedicels': head.mask_head.loss_mask.type == 'MBCEDiceLovaszLoss',
     }
-    assert {part for part, is_in in found.items() if is_in} == PARTS & set(Path(name).stem.split('_'))
+    assert {part for part, is_in in found.items() if is_in} == set(PARTS) & set(Path(name).stem.split('_'))
 
 
 def test_all_eight_combinations_exist() -> None:
-    combinations = {frozenset(PARTS & set(Path(n).stem.split('_'))) for n in MASK_RCNN if n.startswith('ir/')}
+    combinations = {frozenset(set(PARTS) & set(Path(n).stem.split('_'))) for n in MASK_RCNN if n.startswith('ir/')}
     assert len(combinations) == 8
 
 
