@@ -100,13 +100,13 @@ def read_pictures(
         progress: Label of a progress bar; none without it.
 
     Returns:
-        For each entry what was found; None where there is no such file, or where ``page`` asks for one of a stack
-        that is not listed.
+        For each entry what was found; None where there is no such file.
     """
     jobs = [
         (Path(folder, image[key]), image.get('page')) if stays_inside(image.get(key)) else None for image in images
     ]
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     quiet = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it repeats what is reported
     try:

@@ -1,0 +1,40 @@
+#!/usr/bin/env python
+"""Writes a page with images of a data set as the model sees them, and statistics of all splits: one HTML file."""
+
+import argparse
+import sys
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.launch import load_config
+from mmdet_ir.visualization.browse import SPLITS, browse
+
+from mmengine.config import DictAction
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/data/browse.py configs/ir/mask_rcnn.py --split val --out page.html',
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', required=True, metavar='HTML', help='page to write')
+    parser.add_argument('--split', choices=SPLITS, default='train', help='whose images to show (default: %(default)s)')
+    parser.add_argument('--count', type=int, default=24, help='how many images, chosen to show all classes (default: '
+                        '%(default)s)')  # fmt: skip
+    parser.add_argument('--contrast-images', type=int, default=300, metavar='N', help='images of each split that are '
+                        'read for the contrasts (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of the config')  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args.config, args.cfg_options)
+    indices = browse(config, args.out, args.split, args.count, args.contrast_images, progress=sys.stderr.isatty())
+    print(f'{args.out}: {args.split} images {" ".join(map(str, indices))}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
