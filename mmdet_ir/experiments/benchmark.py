@@ -1,8 +1,10 @@
 """Times of models and of mask losses, measured in turns in one run."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import nn
 from torchvision.ops import box_convert, clip_boxes_to_image
@@ -68,24 +71,31 @@ def make_proposals(batch: dict, count: int, seed: int) -> list[InstanceData]:
 
 
 class Subject:
-    """A two-stage detector with its optimizer, ready to be timed.
+    """A detector with its optimizer, ready to be timed.
 
-    Its RPN proposes as always, but the RoI head gets given proposals. What a RoI costs depends on its size, and the
-    untrained RPNs of two models propose different sizes.
+    The RPN of a two-stage detector proposes as always, but the RoI head gets given proposals. What a RoI costs depends
+    on its size, and the untrained RPNs of two models propose different sizes.
 
     Args:
         config: Config file; weights are random.
         device: Where it runs.
-        proposals: For each image of the batch, see :func:`make_proposals`.
+        proposals: For each image of the batch, see :func:`make_proposals`; single-stage detectors need none.
+        score_thr: Lowest score of a detection, see :meth:`keep_detections`; default is the config's.
     """
 
-    def __init__(self, config: str, device: str, proposals: list[InstanceData]) -> None:
+    def __init__(
+        self, config: str, device: str, proposals: list[InstanceData], score_thr: float | None = None
+    ) -> None:
         cfg = Config.fromfile(config)
         cfg.model.backbone.init_cfg = None  # times do not depend on weights, and no download is needed
         torch.manual_seed(0)
         self.model = MODELS.build(cfg.model).to(device)
         self.model.init_weights()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
+        if score_thr is not None:
+            self._set_score_threshold(score_thr)
+        if not hasattr(self.model, 'rpn_head'):
+            return
         propose = self.model.rpn_head.predict_by_feat
 
         def propose_as_given(cls_scores: list, *args, **kwargs) -> list[InstanceData]:
@@ -96,17 +106,56 @@ class Subject:
 
     def step(self, batch: dict) -> None:
         self.model.train()
-        data = self.model.data_preprocessor({k: list(v) for k, v in batch.items()}, training=True)
+        MessageHub.get_current_instance().update_info('iter', 0)  # what a Runner does; BoxInst's loss asks for it
+        data = self.model.data_preprocessor(deepcopy(batch), training=True)  # which changes targets in place
         loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
     @torch.inference_mode()
-    def inference(self, batch: dict) -> None:
+    def inference(self, batch: dict) -> torch.Tensor:
+        """Detects in the first image of the batch; returns the scores ``[N]``."""
         self.model.eval()
-        one = {k: list(v)[:1] for k, v in batch.items()}
-        self.model(**self.model.data_preprocessor(one, training=False), mode='predict')
+        one = deepcopy({k: list(v)[:1] for k, v in batch.items()})
+        (sample,) = self.model(**self.model.data_preprocessor(one, training=False), mode='predict')
+        return sample.pred_instances.scores
+
+    def keep_detections(self, batch: dict, count: int = 100) -> float:
+        """Raises the score threshold as far as ``count`` detections of the first image remain.
+
+        How many candidates an untrained model has to sort, suppress and turn into masks depends on how its scores
+        were initialised: none to thousands. A trained one has about as many as it shows.
+
+        Returns:
+            The threshold, 0 if there never are as many detections.
+        """
+        low, high = 0.0, 1.0
+        self._set_score_threshold(low, count)
+        scores = self.inference(batch)
+        if len(scores) < count:
+            return low
+        # Scores may be lowered after the threshold, never raised, so at least `count` candidates are above this.
+        low = float(scores.min()) * (1 - 1e-6)
+        for factor in (1 + 1e-4, *[None] * 12):
+            middle = low * factor if factor else math.sqrt(low * high)
+            self._set_score_threshold(middle, count)
+            if len(self.inference(batch)) >= count:
+                low = middle
+            elif factor:  # nothing lowers them
+                break
+            else:
+                high = middle
+        self._set_score_threshold(low, count)
+        return low
+
+    def _set_score_threshold(self, value: float, count: int = 100) -> None:
+        for module in self.model.modules():
+            test_cfg = getattr(module, 'test_cfg', None)
+            if test_cfg is not None and 'score_thr' in test_cfg:
+                test_cfg.update(score_thr=value, max_per_img=count)
+                if 'filter_thr' in test_cfg:  # SOLOv2's second threshold, after its NMS has lowered the scores
+                    test_cfg.filter_thr = 0.0
 
 
 def interleaved(actions: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, float]:

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
-from mmdet_ir.experiments.benchmark import LoopMaskLoss, interleaved, make_batch, make_proposals
+from mmdet_ir.experiments.benchmark import LoopMaskLoss, Subject, interleaved, make_batch, make_proposals
 from mmdet_ir.experiments.box_loss_balance import gradient_norm, positive_rois
 from mmdet_ir.models import MBCEDiceLovaszLoss
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+
+REPO = Path(__file__).parents[2]
 
 
 def test_the_loop_that_is_timed_computes_the_same_loss() -> None:
@@ -70,3 +73,38 @@ def test_rois_overlap_their_targets(tmp_path: Path) -> None:
         overlap = max(0, min(x2, a2) - max(x1, a1)) * max(0, min(y2, b2) - max(y1, b1))
         assert overlap / ((x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - overlap) >= 0.499
     assert {tuple(t) for t in targets.tolist()} == {(10.0, 20.0, 40.0, 32.0), (100.0, 50.0, 108.0, 66.0)}
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn_real', 'solov2_real', 'sparseinst_real'])
+def test_the_threshold_is_the_highest_that_leaves_the_detections(name: str) -> None:
+    """Also where NMS lowers the scores (SOLOv2), and where there are never so many detections (SparseInst has 50)."""
+    init_default_scope('mmdet')
+    batch = make_batch((160, 128), images=2, seed=3)
+    subject = Subject(str(REPO / 'configs' / 'quickstart' / f'{name}.py'), 'cpu', make_proposals(batch, 60, seed=0))
+    count, expected = (80, 50) if name == 'sparseinst_real' else (30, 30)
+    threshold = subject.keep_detections(batch, count)
+    scores = subject.inference(batch)
+    assert len(scores) == expected
+    if expected < count:
+        assert threshold == 0
+    else:
+        for module in subject.model.modules():
+            if 'score_thr' in (getattr(module, 'test_cfg', None) or {}):
+                assert module.test_cfg.score_thr == threshold
+                module.test_cfg.score_thr = threshold * 1.01
+        assert 0 < len(subject.inference(batch)) < count
+
+
+def test_a_training_step_leaves_the_batch_as_it_was() -> None:
+    """Others train on the same one; BoxInst's data preprocessor replaces the masks in place."""
+    init_default_scope('mmdet')
+    batch = make_batch((150, 128), images=1, seed=3)  # padded to 160
+    subject = Subject(str(REPO / 'configs' / 'quickstart' / 'boxinst_real.py'), 'cpu', [])
+    (sample,) = batch['data_samples']
+    before = sample.gt_instances.masks.masks.copy()
+    weights = subject.model.backbone.conv1.weight.detach().clone()
+    subject.step(batch)
+    assert not torch.equal(subject.model.backbone.conv1.weight, weights)
+    assert sample.gt_instances.masks.masks.shape == (len(before), 128, 150)
+    assert (sample.gt_instances.masks.masks == before).all()
+    assert batch['inputs'][0].shape == (3, 128, 150)

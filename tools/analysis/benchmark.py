@@ -1,39 +1,50 @@
 #!/usr/bin/env python
-"""Times the full method against stock Mask R-CNN, and the mask loss against its rivals, in one run.
+"""Times the full method against stock Mask R-CNN, or any models, and the mask loss against its rivals, in one run.
 
-The models take turns, so that whatever else the machine does meets both alike; medians and their ratios are printed.
+The models take turns, so that whatever else the machine does meets all alike; medians and their ratios are printed.
 Peak memory comes from one more process for each model and mode (resident memory, or the GPU allocator's peak).
+Weights are random. So that all have the same to do, RoI heads get 1000 given proposals an image, and each model's
+score threshold is such that it shows 100 detections.
 """
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 
 from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.experiments.benchmark import Subject, interleaved, make_batch, make_proposals, time_mask_losses
+from mmdet_ir.experiments.complexity import TABLE4
 from mmdet_ir.fileio import write_text
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 MODES = ('step', 'inference')
 PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps
 
 
-def peak_memory(config: str, mode: str, args: argparse.Namespace) -> float:
-    """MiB that two rounds of ``mode`` need at their peak, in a process of their own."""
-    command = [sys.executable, __file__, config, '--memory-of', mode, '--size', *map(str, args.size)]
+def ask_child(config: str, question: str, args: argparse.Namespace, *more: str) -> float:
+    """What :func:`answer` prints, in a process of its own."""
+    command = [sys.executable, __file__, config, '--ask', question, '--size', *map(str, args.size), *more]
     command += ['--batch', str(args.batch), '--device', args.device, '--threads', str(args.threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    command += ['--seed', str(args.seed)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
-def report_peak(args: argparse.Namespace) -> None:
+def answer(args: argparse.Namespace) -> None:
+    """Prints the score threshold for 100 detections, or the MiB that two rounds of a mode need at their peak."""
     batch = make_batch(args.size, args.batch, args.seed)
-    subject = Subject(args.configs[0], args.device, make_proposals(batch, PROPOSALS, args.seed))
+    proposals = make_proposals(batch, PROPOSALS, args.seed)
+    subject = Subject(args.configs[0], args.device, proposals, args.score_thr)
+    if args.ask == 'threshold':
+        print(subject.keep_detections(batch))
+        return
     for _ in range(2):
-        getattr(subject, args.memory_of)(batch)
+        getattr(subject, args.ask)(batch)
     if args.device.startswith('cuda'):
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
@@ -43,7 +54,7 @@ def report_peak(args: argparse.Namespace) -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='example: python tools/analysis/benchmark.py --repeats 9 --out work_dirs/benchmark.json',
+        epilog='example: python tools/analysis/benchmark.py --table4 --repeats 9 --out work_dirs/benchmark.json',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     full = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
@@ -53,6 +64,7 @@ def parse_args() -> argparse.Namespace:
         default=['configs/ir/mask_rcnn.py', full],
         help='models to compare; ratios refer to the first (default: %(default)s)',
     )
+    parser.add_argument('--table4', action='store_true', help="the seven models of the paper's Table 4")
     parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'))
     parser.add_argument('--batch', type=int, default=2, help='images of a training step; inference takes one')
     parser.add_argument('--repeats', type=int, default=7, help='timed rounds (default: %(default)s)')
@@ -61,26 +73,35 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', help='write the numbers as JSON too')
-    parser.add_argument('--memory-of', choices=MODES, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    parser.add_argument('--ask', choices=('threshold', *MODES), help=argparse.SUPPRESS)
+    parser.add_argument('--score-thr', type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.table4:
+        args.configs = list(TABLE4.values())
+    return args
 
 
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
-    if args.memory_of:
-        report_peak(args)
+    MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
+    if args.ask:
+        answer(args)
         return
     print(f'device {args.device}, {args.threads} threads, torch {torch.__version__}, {args.size[0]}x{args.size[1]}')
     result: dict[str, dict[str, float]] = {}
-    # First, since a child process starts with its parent's peak of resident memory.
+    # Other processes, and first: a child process starts with its parent's peak of resident memory.
+    thresholds = {name: ask_child(name, 'threshold', args) for name in args.configs}
     for mode in MODES:
-        result[f'{mode} peak memory [MiB]'] = {name: peak_memory(name, mode, args) for name in args.configs}
+        memory = {name: ask_child(name, mode, args, '--score-thr', str(thresholds[name])) for name in args.configs}
+        result[f'{mode} peak memory [MiB]'] = memory
     batch = make_batch(args.size, args.batch, args.seed)
     proposals = make_proposals(batch, PROPOSALS, args.seed)
-    subjects = {config: Subject(config, args.device, proposals) for config in args.configs}
-    for mode in MODES:
+    subjects = {name: Subject(name, args.device, proposals, thresholds[name]) for name in args.configs}
+    result['detections of inference'] = {name: len(s.inference(batch)) for name, s in subjects.items()}
+    # Inference first: training steps would change what it detects.
+    for mode in reversed(MODES):
         actions = {name: lambda s=s, m=mode: getattr(s, m)(batch) for name, s in subjects.items()}
         result[f'{mode} [s]'] = interleaved(actions, args.repeats, args.device)
     for classes in (4, 80):
@@ -90,9 +111,9 @@ def main() -> None:
         print(title)
         first = next(iter(values.values()))
         for name, value in values.items():
-            print(f'  {name:56} {value:10.4g}   ratio to first {value / first:7.3f}')
+            print(f'  {name:56} {value:10.4g}   ratio to first {value / first if first else math.nan:7.3f}')
     if args.out:
-        settings = {**vars(args), 'torch': torch.__version__}
+        settings = {**vars(args), 'torch': torch.__version__, 'score_thresholds': thresholds}
         write_text(args.out, json.dumps({'settings': settings, 'medians': result}, indent=1))
 
 

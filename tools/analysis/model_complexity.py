@@ -1,0 +1,46 @@
+#!/usr/bin/env python
+"""Parameters and multiply-adds of models, beside the parameters that the paper's Table 4 states.
+
+The paper counted 80 classes, and not the parameters of the backbone's batch normalisation; "as trained" is the model
+of the config with all of its parameters. Multiply-adds are those of convolutions and matrix products for one image
+with 100 detections (two-stage: 1000 proposals); twice as many floating-point operations.
+"""
+
+import argparse
+import json
+
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.experiments.complexity import TABLE4, complexity_row, render_complexity
+from mmdet_ir.fileio import write_text
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='example: python tools/analysis/model_complexity.py --markdown --out work_dirs/complexity.json',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('configs', nargs='*', default=list(TABLE4.values()), help='default: the models of Table 4')
+    parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'))
+    parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
+    parser.add_argument('--out', help='write exact numbers as JSON too')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope('mmdet')
+    MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
+    rows = [complexity_row(config, tuple(args.size)) for config in args.configs]
+    print(render_complexity(rows, args.markdown))
+    if args.out:
+        settings = {'size': list(args.size), 'torch': torch.__version__}
+        write_text(args.out, json.dumps({'settings': settings, 'rows': rows}, indent=1))
+
+
+if __name__ == '__main__':
+    run_tool(main)
