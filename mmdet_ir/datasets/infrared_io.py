@@ -64,7 +64,7 @@ def read_infrared(
         image = _read_rjpeg(content, path) if wanted else cv2.imdecode(_as_array(content, path), _FLAGS)
     if image is None:
         raise _damaged(path)
-    return _as_plain_type(image, path)
+    return as_plain_type(image, path)
 
 
 def eight_bit_content(image: np.ndarray) -> str | None:
@@ -184,14 +184,22 @@ def _read_rjpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f'cannot read the thermal data of R-JPEG {path}: {error}') from error
 
 
-def _as_plain_type(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """uint8, uint16 or float32 without loss."""
+def as_plain_type(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """Turns an array of numbers into what ``read_infrared`` returns, without loss.
+
+    Args:
+        image: ``[H, W]``, ``[H, W, 1]`` or ``[H, W, 3]``.
+        path: For the messages.
+
+    Raises:
+        ValueError: As ``read_infrared`` does, for what is no image or not finite.
+    """
     if image.size == 0:
         raise ValueError(f'image {path}: expected pixels, got an array of shape {image.shape}')
     if image.dtype.kind not in 'uif':
         raise ValueError(f'image {path}: expected integers or floating-point numbers, got {image.dtype}')
     if image.dtype == np.uint8:
-        return image if image.ndim == 2 or image.shape[2] == 3 else to_single_channel(image, path)
+        return image if image.ndim == 3 and image.shape[2] == 3 else to_single_channel(image, path)
     image = to_single_channel(image, path)
     if image.dtype.kind == 'f':
         with np.errstate(over='ignore'):

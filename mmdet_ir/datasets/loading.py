@@ -74,15 +74,30 @@ class LoadIRImageFromFile(BaseTransform):
             raise ValueError(
                 f'image {path}: expected height and width {expected} as in the annotation file, got {shape}'
             )
-        if image.dtype != np.uint8:
-            self._check_depth(image, path)
-        if self.channels == 1:
-            image = to_single_channel(image, path)
-        elif image.ndim == 2:
-            image = repeat_channels(image, self.channels)
-        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img'] = self.prepare(image, path)
         results['img_shape'] = results['ori_shape'] = shape
         return results
+
+    def prepare(self, image: np.ndarray, name: str) -> np.ndarray:
+        """What ``transform`` does with an image that has been read; for arrays that come from elsewhere.
+
+        Args:
+            image: As ``read_infrared`` or ``as_plain_type`` returns it.
+            name: For the messages.
+
+        Returns:
+            ``[H, W, 3]`` or, for ``channels=1``, ``[H, W]``.
+
+        Raises:
+            ValueError: As ``transform`` does, but for the size.
+        """
+        if image.dtype != np.uint8:
+            self._check_depth(image, name)
+        if self.channels == 1:
+            image = to_single_channel(image, name)
+        elif image.ndim == 2:
+            image = repeat_channels(image, self.channels)
+        return image.astype(np.float32) if self.to_float32 else image
 
     def _check_depth(self, image: np.ndarray, path: str) -> None:
         if not self.raw:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets import LoadIRImageFromFile
 from mmdet_ir.datasets.coco_files import class_categories
-from mmdet_ir.datasets.infrared_io import eight_bit_content, read_infrared, to_single_channel
+from mmdet_ir.datasets.infrared_io import as_plain_type, eight_bit_content, read_infrared, to_single_channel
 
 import cv2
 import numpy as np
@@ -240,6 +240,21 @@ def test_colours_are_no_intensities(tmp_path: Path, counts: np.ndarray) -> None:
         load(tmp_path / 'deep.png', raw=True)
     with pytest.raises(ValueError, match=r'expected shape .*got \(2, 2, 4\)'):
         to_single_channel(np.zeros((2, 2, 4)), 'x')
+
+
+def test_arrays_from_elsewhere_are_treated_as_files(tmp_path: Path, counts: np.ndarray) -> None:
+    for array in (counts, counts.astype(np.int64), counts / 7, (counts >> 6).astype(np.uint8)):
+        path = save(tmp_path / 'a.npy', array)
+        for channels in (1, 3):
+            loader = LoadIRImageFromFile(channels=channels, raw=True)
+            expected = loader.transform({'img_path': str(path)})['img']
+            got = loader.prepare(as_plain_type(array, 'camera'), 'camera')
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+    with pytest.raises(ValueError, match='image camera: expected 8 bits, got 16-bit counts'):
+        LoadIRImageFromFile().prepare(counts, 'camera')
+    with pytest.raises(ValueError, match='image camera: expected shape'):
+        as_plain_type(np.zeros((2, 3, 4, 5), np.uint8), 'camera')
 
 
 @pytest.mark.parametrize('wrong', [{'channels': 4}, {'disguised': 'maybe'}, {'rjpeg': 'kelvin'}])
