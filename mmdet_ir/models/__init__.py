@@ -3,7 +3,7 @@ from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
 from .boxinst import InfraredBoxInstDataPreprocessor
 from .condinst import AuxiliarySemanticHead, CondInstSemanticMaskHead
 from .layers import BNSA, SqueezeAttention
-from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszLoss
+from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszInstanceLoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
 from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
 
@@ -21,6 +21,7 @@ __all__ = [
     'GreyStemResNet',
     'InfraredBoxInstDataPreprocessor',
     'InstanceContextEncoder',
+    'MBCEDiceLovaszInstanceLoss',
     'MBCEDiceLovaszLoss',
     'PluginFPN',
     'SparseInst',

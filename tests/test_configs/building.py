@@ -1,6 +1,8 @@
 """Configs, their models with random weights, and a batch that is small and has the awkward cases in it."""
 
+import functools
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (registers what the configs name)
@@ -41,6 +43,12 @@ def nested(value: object) -> Iterator[dict]:
             yield from nested(item)
 
 
+@functools.cache
+def read(name: str) -> Config:
+    """A config that nobody changes."""
+    return Config.fromfile(ROOT / name)
+
+
 def build(name: str, **overrides) -> torch.nn.Module:
     """Model of a config with random weights; ``overrides`` are merged into the config first.
 
@@ -49,7 +57,7 @@ def build(name: str, **overrides) -> torch.nn.Module:
     initialisation, since mmengine's takes seconds.
     """
     init_default_scope('mmdet')
-    cfg = Config.fromfile(ROOT / name)
+    cfg = deepcopy(read(name))
     cfg.merge_from_dict(overrides)
     cfg.model.backbone.init_cfg = None
     for entry in nested(cfg.model.test_cfg):

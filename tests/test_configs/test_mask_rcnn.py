@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from building import CONFIGS, PARTS, ROOT, build, tiny_batch
-from mmengine.config import Config
+from building import CONFIGS, PARTS, build, read, tiny_batch
 
 MASK_RCNN = [name for name in CONFIGS if Path(name).stem.startswith('mask_rcnn')]
 
 
 @pytest.mark.parametrize('name', MASK_RCNN)
 def test_the_parts_sit_where_the_paper_has_them(name: str) -> None:
-    cfg = Config.fromfile(ROOT / name)
+    cfg = read(name)
     head = cfg.model.roi_head
     box_head = head.bbox_head
     found = {

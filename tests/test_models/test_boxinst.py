@@ -64,7 +64,7 @@ def test_gain_offset_and_polarity_do_not_matter(gain: float, offset: float) -> N
 
 
 def test_a_plain_target_is_told_from_its_surroundings_whatever_its_contrast() -> None:
-    """Half the region is at 1, half at 0: s = 0.5. Across the edge the similarity is exp(-2) = 0.14, within it is 1."""
+    """Half the region is at 1, half at 0: s = 0.5. Across the edge similarity is exp(-2) = 0.14, inside it is 1."""
     intensity = torch.zeros(8, 8)
     intensity[:, 4:] = 0.001
     edges = pairwise_edges(

@@ -10,6 +10,7 @@ through two dozen small operations.
 
 import numpy as np
 import torch
+from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -105,7 +106,7 @@ def mask_lovasz_loss(probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _CompoundMaskLoss(torch.autograd.Function):
-    """Weighted sum of the parts, averaged over the RoIs (Eq. 18)."""
+    """Weighted sum of the parts for each RoI (Eq. 18)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, target: Tensor, weights: tuple[float, float, float]) -> Tensor:
@@ -120,21 +121,22 @@ class _CompoundMaskLoss(torch.autograd.Function):
         if bce_weight:
             value, grad = mask_bce_loss(logits, probs, target)
             loss, grad_logits = loss + bce_weight * value, grad_logits + bce_weight * grad
-        ctx.save_for_backward(grad_logits / len(logits))
-        return loss.mean()
+        ctx.save_for_backward(grad_logits)
+        return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (grad_logits,) = ctx.saved_tensors
-        return grad_logits * grad_output, None, None
+        return grad_logits * grad_output[:, None], None, None
 
 
 @MODELS.register_module()
 class MBCEDiceLovaszLoss(nn.Module):
     """``bce_weight * L_MBCE + dice_weight * L_Dice + lovasz_weight * L_LS`` (Eq. 18).
 
-    Use it as ``loss_mask`` of ``FCNMaskHead``. A part with weight 0 is not computed, so the rows of Table 3 are
+    Use it as ``loss_mask`` of ``FCNMaskHead``; for heads that call a Dice loss there is
+    :class:`MBCEDiceLovaszInstanceLoss`. A part with weight 0 is not computed, so the rows of Table 3 are
     ``(1, 0, 0)``, ``(1, 1, 0)`` and ``(1, 1, 0.1)``.
 
     Args:
@@ -188,4 +190,47 @@ class MBCEDiceLovaszLoss(nn.Module):
         logits = to_full_precision(pred.flatten(0, 1).index_select(0, rows)).flatten(1)
         target = target.flatten(1).to(logits)
         weights = (self.bce_weight, self.dice_weight, self.lovasz_weight)
-        return self.loss_weight * _CompoundMaskLoss.apply(logits, target, weights)
+        return self.loss_weight * _CompoundMaskLoss.apply(logits, target, weights).mean()
+
+
+@MODELS.register_module()
+class MBCEDiceLovaszInstanceLoss(MBCEDiceLovaszLoss):
+    """The same loss for heads that call their ``loss_mask`` as MMDetection calls ``DiceLoss``.
+
+    These are the heads of CondInst, SOLOv2 and RTMDet-Ins. Their masks span the image instead of a RoI, so the
+    cross-entropy, a mean over the image's pixels, is small for small targets, while the Dice and Lovasz parts are as
+    large as in a RoI.
+    """
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        reduction_override: str | None = None,
+        avg_factor: float | None = None,
+    ) -> Tensor:
+        """Computes the loss in float32 or better, whatever the autocast state.
+
+        Args:
+            pred: Mask logits, shape ``[N, ...]``; N may be 0.
+            target: Masks of the same shape, bool or values in [0, 1].
+            weight: Weight of each instance, shape ``[N]``.
+            reduction_override: ``'none'``, ``'mean'`` (default) or ``'sum'``.
+            avg_factor: Divisor of the sum instead of N, with ``'mean'`` only.
+
+        Returns:
+            A scalar, or ``[N]`` with ``'none'``; without instances a zero that is connected to ``pred``.
+
+        Raises:
+            ValueError: If the shapes differ.
+        """
+        if pred.shape != target.shape:
+            raise ValueError(f'expected pred and target of one shape, got {[*pred.shape]} and {[*target.shape]}')
+        reduction = reduction_override or 'mean'
+        if not pred.size(0):
+            return pred.flatten(1).sum(1) if reduction == 'none' else pred.sum()
+        logits = to_full_precision(pred.flatten(1))
+        weights = (self.bce_weight, self.dice_weight, self.lovasz_weight)
+        loss = _CompoundMaskLoss.apply(logits, target.flatten(1).to(logits), weights)
+        return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
