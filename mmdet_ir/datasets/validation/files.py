@@ -125,7 +125,7 @@ def read_picture(path: Path, page: int | None = None) -> Picture:
         return Picture('image-too-large', f'{path}: {pixels} pixels')
     try:
         image = read_infrared(path, page=page)
-    except (ValueError, cv2.error) as error:
+    except (ValueError, OSError, cv2.error) as error:
         text = str(error)
         fault = 'image-not-finite' if 'NaN' in text else 'image-unreadable'
         return Picture(fault, text)
