@@ -52,16 +52,10 @@ def read_infrared(
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'image not found: {path}') from error
-    suffix = Path(path).suffix.lower()
-    if suffix == '.npy':
-        image = _read_npy(content, path, page)
-    elif suffix in _TIFF:
-        image = _read_tiff(content, path, page)
-    else:
-        if page:
-            raise ValueError(f'image {path}: expected a TIFF or .npy stack for page {page}, got a single image')
-        wanted = rjpeg == 'celsius' and suffix in ('.jpg', '.jpeg')
-        image = _read_rjpeg(content, path) if wanted else cv2.imdecode(_as_array(content, path), _FLAGS)
+    try:
+        image = _decode(content, path, page, rjpeg)
+    except cv2.error as error:  # else OpenCV returns None for what it cannot decode
+        raise ValueError(f'cannot read image {path}: more pixels than OpenCV decodes, or damaged') from error
     if image is None:
         raise _damaged(path)
     return as_plain_type(image, path)
@@ -116,6 +110,19 @@ def to_single_channel(image: np.ndarray, name: str | os.PathLike) -> np.ndarray:
 def repeat_channels(image: np.ndarray, channels: int) -> np.ndarray:
     """``[H, W]`` to ``[H, W, 3]`` with equal channels for ``channels=3``; unchanged for ``channels=1``."""
     return image if channels == 1 else cv2.merge([image] * channels)
+
+
+def _decode(content: bytes, path: str | os.PathLike, page: int | None, rjpeg: str) -> np.ndarray | None:
+    suffix = Path(path).suffix.lower()
+    if suffix == '.npy':
+        return _read_npy(content, path, page)
+    if suffix in _TIFF:
+        return _read_tiff(content, path, page)
+    if page:
+        raise ValueError(f'image {path}: expected a TIFF or .npy stack for page {page}, got a single image')
+    if rjpeg == 'celsius' and suffix in ('.jpg', '.jpeg'):
+        return _read_rjpeg(content, path)
+    return cv2.imdecode(_as_array(content, path), _FLAGS)
 
 
 def _as_array(content: bytes, path: str | os.PathLike) -> np.ndarray:

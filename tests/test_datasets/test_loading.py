@@ -143,6 +143,9 @@ def npy(array: np.ndarray) -> bytes:
 WHOLE = npy(np.zeros(SHAPE, np.uint16))
 PNG = cv2.imencode('.png', np.arange(768, dtype=np.uint16).reshape(SHAPE) * 9)[1].tobytes()
 TIFF = cv2.imencode('.tiff', np.arange(768, dtype=np.uint16).reshape(SHAPE) * 9)[1].tobytes()
+# Width and height of the header are 40,000; OpenCV raises an error of its own beyond 2^30 pixels.
+HUGE = PNG[:16] + struct.pack('>II', 40_000, 40_000) + PNG[24:29]
+HUGE += struct.pack('>I', zlib.crc32(HUGE[12:29])) + PNG[33:]
 NAN = np.array([[1, np.nan], [np.inf, 2]], np.float32)
 
 
@@ -153,6 +156,7 @@ NAN = np.array([[1, np.nan], [np.inf, 2]], np.float32)
         ('a.tiff', b'', 'cannot read image .*a.tiff: the file is empty'),
         ('a.png', b'no picture', 'cannot read image .*a.png: damaged'),
         ('a.png', PNG[: len(PNG) // 2], 'cannot read image .*a.png: damaged'),
+        ('a.png', HUGE, 'cannot read image .*a.png: more pixels than'),
         ('a.tiff', TIFF[: len(TIFF) // 2], 'cannot read image .*a.tiff: damaged'),
         ('a.npy', b'', 'cannot read image .*a.npy: not a whole .npy file'),
         ('a.npy', WHOLE[:-10], 'cannot read image .*a.npy: not a whole .npy file'),
