@@ -122,7 +122,7 @@ class Subject:
         return sample.pred_instances.scores
 
     def keep_detections(self, batch: dict, count: int = 100) -> float:
-        """Raises the score threshold as far as ``count`` detections of the first image remain.
+        """Raises the score threshold as far as ``count`` detections of the first image remain, to within a hundredth.
 
         How many candidates an untrained model has to sort, suppress and turn into masks depends on how its scores
         were initialised: none to thousands. A trained one has about as many as it shows.
@@ -137,17 +137,17 @@ class Subject:
             return low
         # Scores may be lowered after the threshold, never raised, so at least `count` candidates are above this.
         low = float(scores.min()) * (1 - 1e-6)
-        for factor in (1 + 1e-4, *[None] * 12):
-            middle = low * factor if factor else math.sqrt(low * high)
-            self._set_score_threshold(middle, count)
-            if len(self.inference(batch)) >= count:
-                low = middle
-            elif factor:  # nothing lowers them
-                break
-            else:
-                high = middle
+        if not self._shows(count, low * 1.0001, batch):
+            high = low  # nothing lowers them: this is it
+        while high > low * 1.01:
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self._shows(count, middle, batch) else (low, middle)
         self._set_score_threshold(low, count)
         return low
+
+    def _shows(self, count: int, threshold: float, batch: dict) -> bool:
+        self._set_score_threshold(threshold, count)
+        return len(self.inference(batch)) >= count
 
     def _set_score_threshold(self, value: float, count: int = 100) -> None:
         for module in self.model.modules():
