@@ -101,9 +101,9 @@ def derive_masks(
 
     Raises:
         FileNotFoundError: If the annotation file, an image, config or checkpoint is missing.
-        FileExistsError: If ``out`` exists and may not be replaced.
-        ValueError: For a method without what it needs, an unsound COCO file, boxes outside their image, images of
-            another size than the file says, and classes that the model does not have. The message names the entries.
+        ValueError: If ``out`` exists and may not be replaced; for a method without what it needs, an unsound COCO
+            file, boxes outside their image, images of another size than the file says, and classes that the model
+            does not have. The message names the entries.
     """
     annotations, images, out = Path(annotations), Path(images), Path(out)
     if method not in METHODS:
@@ -117,7 +117,7 @@ def derive_masks(
     if out.resolve() == annotations.resolve():
         raise ValueError(f'{out} is the input; expected another file for the output')
     if out.exists() and not overwrite:
-        raise FileExistsError(f'output {out} exists; choose another, or pass --overwrite to replace it')
+        raise ValueError(f'output {out} exists; choose another, or pass --overwrite to replace it')
     classes = {category['id']: category['name'] for category in coco['categories']}
     objects = {image['id']: [] for image in coco['images']}
     for entry in coco['annotations']:
@@ -187,8 +187,7 @@ def _needs_mask(entry: dict, replace: bool) -> bool:
 
 def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_key: str) -> None:
     """What would otherwise end a long run in its middle."""
-    refuse(path, f'images lack the field "{image_key}", "height" or "width"; image ids',
-           [i['id'] for i in images if not {image_key, 'height', 'width'} <= i.keys()])  # fmt: skip
+    refuse(path, f'images lack the field "{image_key}"; image ids', [i['id'] for i in images if image_key not in i])
     missing = [str(folder / i[image_key]) for i in images if not (folder / i[image_key]).is_file()]
     if missing:
         raise FileNotFoundError(f'{path}: {len(missing)} of {len(images)} images not found, the first: {missing[0]}')

@@ -83,7 +83,7 @@ class MasksInBoxes:
         sizes = [level.shape[-2:] for level in deltas]
         grids = head.prior_generator.grid_priors(sizes, dtype=boxes.dtype, device=boxes.device, with_stride=True)
         locations = torch.cat(grids)  # [P, 4]: x, y, stride, stride in pixels of the input
-        predicted = head.bbox_coder.decode(locations[:, :2], _by_location(deltas))
+        predicted = head.bbox_coder.decode(locations[:, :2], _by_location(deltas), max_shape=sample.img_shape)
         wanted = boxes * boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
         ious, chosen = bbox_overlaps(wanted, predicted).max(dim=1)
         params, masks = _by_location(params), []
