@@ -13,6 +13,7 @@ from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_
 from ..datasets.converters.derived_masks import (
     LOOSE,
     TIGHT,
+    BoxFit,
     DerivedMask,
     box_corners,
     derive_ellipse_mask,
@@ -131,41 +132,31 @@ def derive_masks(
         used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if _needs_mask(a, replace)}
         refuse(annotations, f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
                sorted(used - set(predictor.classes)))  # fmt: skip
-    counts = DerivedCounts()
+    maker = _Maker(method, predictor, min_iou, DerivedCounts())
     for entry in coco['annotations']:
         if not _needs_mask(entry, replace):
-            (counts.ignored if entry.get('iscrowd') else counts.kept)[classes[entry['category_id']]] += 1
+            tally = maker.counts.ignored if entry.get('iscrowd') else maker.counts.kept
+            tally[classes[entry['category_id']]] += 1
     made = {}
     for image in tqdm(todo, desc=f'masks ({method})', unit='image'):
-        path = images / image[image_key]
-        grey = grey_levels(read_infrared(path, page=image.get('page')))
-        if grey.shape != (image['height'], image['width']):
-            raise ValueError(f'{annotations}: image {image["id"]}: expected height and width '
-                             f'{(image["height"], image["width"])}, got {grey.shape} in {path}')  # fmt: skip
         everything = objects[image['id']]
-        occupied = occupied_pixels([clip_box(a['bbox'], *grey.shape[::-1]) for a in everything], grey.shape)
         wanted = [a for a in everything if _needs_mask(a, replace)]
         names = [classes[a['category_id']] for a in wanted]
-        predicted = [None] * len(wanted)
-        if predictor is not None:
-            predicted = _predict(predictor, {**image, 'img_path': str(path)}, wanted, names, min_iou, counts)
-        for entry, name, mask in zip(wanted, names, predicted, strict=True):
-            derived = mask or _from_image(
-                method, grey, entry['bbox'], occupied, LOOSE if name in LOOSE_BOXES else TIGHT
-            )
-            counts.methods[name, derived.method] += 1
+        masks = maker.masks({**image, 'img_path': str(images / image[image_key])}, everything, wanted, names)
+        for entry, name, mask in zip(wanted, names, masks, strict=True):
+            maker.counts.methods[name, mask.method] += 1
             made[id(entry)] = {
-                'segmentation': derived.polygons,
-                'area': derived.area,
+                'segmentation': mask.polygons,
+                'area': mask.area,
                 'mask_source': 'derived',
-                'mask_method': derived.method,
+                'mask_method': mask.method,
             }
     coco['annotations'] = [{**entry, **made.get(id(entry), {})} for entry in coco['annotations']]
     if made:
         note = 'some or all derived from boxes, not annotated: see mask_source and mask_method of each annotation'
         coco['info'] = {**coco.get('info', {}), 'masks': note}
     write_coco(coco, out)
-    return counts
+    return maker.counts
 
 
 def pixels_in_box(box: list[float], image_size: tuple[int, int]) -> np.ndarray:
@@ -196,38 +187,58 @@ def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_ke
     refuse(path, 'boxes lie outside their images (tools/data/validate.py tells more); annotation ids', outside)
 
 
-def _from_image(method: str, grey: np.ndarray, bbox: list[float], occupied: np.ndarray, fit) -> DerivedMask:
-    x, y, w, h = box = clip_box(bbox, *grey.shape[::-1])
-    corners = box_corners(x + w / 2, y + h / 2, w, h)
-    mask = None
-    if method in ('threshold', 'model'):
-        mask = derive_threshold_mask(grey, corners, box, occupied, fit)
-    elif method == 'ellipse':
-        mask = derive_ellipse_mask(corners, box, grey.shape)
-    return mask or _from_pixels(pixels_in_box(box, grey.shape), 'box')
+@dataclass
+class _Maker:
+    """Makes the masks of an image; the arguments are those of ``derive_masks``."""
+
+    method: str
+    predictor: MasksInBoxes | None
+    min_iou: float
+    counts: DerivedCounts
+
+    def masks(self, image: dict, everything: list[dict], wanted: list[dict], names: list[str]) -> list[DerivedMask]:
+        """Masks of the annotations ``wanted`` of the classes ``names``, in an image that has ``everything``."""
+        grey = grey_levels(read_infrared(image['img_path'], page=image.get('page')))
+        size = image['height'], image['width']
+        if grey.shape != size:
+            raise ValueError(f'{image["img_path"]}: image {image["id"]}: expected height and width {size} as in the '
+                             f'annotation file, got {grey.shape}')  # fmt: skip
+        occupied = occupied_pixels([clip_box(a['bbox'], *size[::-1]) for a in everything], size)
+        boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
+        predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)
+        return [
+            mask or self._from_image(grey, box, occupied, LOOSE if name in LOOSE_BOXES else TIGHT)
+            for mask, box, name in zip(predicted, boxes, names, strict=True)
+        ]
+
+    def _predict(self, image: dict, boxes: list[list[float]], names: list[str]) -> list[DerivedMask | None]:
+        """The model's masks cut to the boxes; None where it has none for a box."""
+        start = {key: image[key] for key in ('img_path', 'height', 'width', 'page') if key in image}
+        corners = np.array(boxes)
+        corners[:, 2:] += corners[:, :2]
+        labels = np.array([self.predictor.classes.index(name) for name in names])
+        masks, ious = self.predictor({**start, 'img_id': image['id']}, corners, labels)
+        derived = []
+        for mask, iou, box in zip(masks, ious, boxes, strict=True):
+            cut = mask & pixels_in_box(box, mask.shape)
+            found = iou >= self.min_iou and cut.any()
+            if not found:
+                unmatched = f'without a prediction of IoU >= {self.min_iou:g}'
+                self.counts.fallbacks['with an empty mask' if iou >= self.min_iou else unmatched] += 1
+            derived.append(_from_pixels(cut, 'model') if found else None)
+        return derived
+
+    def _from_image(self, grey: np.ndarray, box: list[float], occupied: np.ndarray, fit: BoxFit) -> DerivedMask:
+        x, y, w, h = box
+        corners = box_corners(x + w / 2, y + h / 2, w, h)
+        mask = None
+        if self.method in ('threshold', 'model'):
+            mask = derive_threshold_mask(grey, corners, box, occupied, fit)
+        elif self.method == 'ellipse':
+            mask = derive_ellipse_mask(corners, box, grey.shape)
+        return mask or _from_pixels(pixels_in_box(box, grey.shape), 'box')
 
 
 def _from_pixels(mask: np.ndarray, method: str) -> DerivedMask:
     polygons = outline_polygons(mask)
     return DerivedMask(polygons, polygons_area(polygons, mask.shape), method)
-
-
-def _predict(
-    predictor: MasksInBoxes, image: dict, wanted: list[dict], names: list[str], min_iou: float, counts: DerivedCounts
-) -> list[DerivedMask | None]:
-    """The model's masks cut to the boxes; None where it has none for a box."""
-    size = image['height'], image['width']
-    boxes = [clip_box(entry['bbox'], *size[::-1]) for entry in wanted]
-    corners = np.array(boxes) + [0, 0, 1, 1] * np.tile(np.array(boxes)[:, :2], 2)
-    start = {key: image[key] for key in ('img_path', 'height', 'width', 'page') if key in image}
-    labels = np.array([predictor.classes.index(name) for name in names])
-    masks, ious = predictor({**start, 'img_id': image['id']}, corners, labels)
-    derived = []
-    for mask, iou, box in zip(masks, ious, boxes, strict=True):
-        cut = mask & pixels_in_box(box, size)
-        if iou < min_iou:
-            counts.fallbacks[f'without a prediction of IoU >= {min_iou:g}'] += 1
-        elif not cut.any():
-            counts.fallbacks['with an empty mask'] += 1
-        derived.append(_from_pixels(cut, 'model') if iou >= min_iou and cut.any() else None)
-    return derived

@@ -153,7 +153,11 @@ def test_pixels_in_box(box) -> None:
     ('change', 'error', 'message'),
     [
         (lambda c: c['images'][0].update(file_name='b.png'), FileNotFoundError, '1 of 1 images not found, .*b.png'),
-        (lambda c: c['images'][0].update(width=95), ValueError, r'image 5: expected .*\(64, 95\), got \(64, 96\)'),
+        (
+            lambda c: c['images'][0].update(width=95),
+            ValueError,
+            r'a.png: image 5: expected .*\(64, 95\) .*, got \(64, 96\)',
+        ),
         (lambda c: c['images'][0].pop('height'), ValueError, '(?s)boxes.json.* id 5 .*lacks height'),
         (lambda c: c['annotations'][1].update(bbox=[96, 3, 5, 5]), ValueError, 'outside.*12'),
         (lambda c: c['annotations'][0].update(bbox=[9, 9, 0, 5]), ValueError, '(?s)boxes.json.*11'),
