@@ -5,7 +5,7 @@ import os
 import numpy as np
 import torch
 from mmdet.apis import init_detector
-from mmdet.models.dense_heads import CondInstBboxHead
+from mmdet.models.dense_heads import CondInstMaskHead
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmdet.structures.mask import mask2bbox
@@ -69,7 +69,7 @@ class MasksInBoxes:
         inputs, sample = data['inputs'], data['data_samples'][0]
         boxes = torch.as_tensor(boxes, dtype=torch.float32, device=inputs.device).reshape(-1, 4)
         labels = torch.as_tensor(labels, device=inputs.device)
-        by_location = isinstance(getattr(self.model, 'bbox_head', None), CondInstBboxHead)
+        by_location = isinstance(getattr(self.model, 'mask_head', None), CondInstMaskHead)
         choose = self._from_locations if by_location else self._from_detections
         masks, ious = choose(inputs, sample, boxes, labels)
         return masks, ious.cpu().numpy()

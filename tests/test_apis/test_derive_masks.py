@@ -255,7 +255,7 @@ def test_detections_are_matched_by_class_and_iou(boxless) -> None:
     np.testing.assert_array_equal(result, [masks[2], masks[0], np.zeros_like(masks[0])])
 
 
-CONFIG = """
+BOXINST = """
 _base_ = 'REPO/configs/_base_/models/boxinst_small.py'
 model = dict(
     backbone=dict(base_channels=8, stem_channels=8),
@@ -265,6 +265,8 @@ model = dict(
     mask_head=dict(mask_feature_head=dict(
         in_channels=32, feat_channels=8, mask_stride=8, num_stacked_convs=1), mask_out_stride=4),
     test_cfg=dict(nms_pre=-1, min_bbox_size=-1, score_thr=-1.0, nms=dict(iou_threshold=2.0), max_per_img=-1))
+"""
+DATA = """
 pipeline = [
     dict(type='LoadIRImageFromFile'), dict(type='Resize', scale_factor=1.5, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -274,21 +276,33 @@ test_dataloader = dict(dataset=dict(
 """
 
 
-@pytest.fixture(scope='module')
-def boxinst(tmp_path_factory) -> tuple[str, str]:
-    """Config and checkpoint of a tiny BoxInst with random weights, so scaled that boxes and masks vary."""
-    folder = tmp_path_factory.mktemp('boxinst')
-    (folder / 'tiny.py').write_text(CONFIG.replace('REPO', str(REPO)))
+def write_model(folder: Path, config: str, varied: tuple[str, ...]) -> tuple[str, str]:
+    """Config and checkpoint of random weights, those of the layers ``varied`` so large that their output varies."""
+    (folder / 'tiny.py').write_text((config + DATA).replace('REPO', str(REPO)))
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(folder / 'tiny.py').model)
     with torch.no_grad():
-        for part in (model.bbox_head.conv_reg, model.bbox_head.controller):
-            part.weight.normal_(0, 0.2)
+        for name in varied:
+            model.get_submodule(name).weight.normal_(0, 0.2)
         model.bbox_head.conv_reg.bias.fill_(1.5)
     meta = {'dataset_meta': {'classes': ('human', 'car')}}
     torch.save({'state_dict': model.state_dict(), 'meta': meta}, folder / 'tiny.pth')
     return str(folder / 'tiny.py'), str(folder / 'tiny.pth')
+
+
+@pytest.fixture(scope='module')
+def boxinst(tmp_path_factory) -> tuple[str, str]:
+    return write_model(tmp_path_factory.mktemp('boxinst'), BOXINST, ('bbox_head.conv_reg', 'bbox_head.controller'))
+
+
+def overlaps(box: list[float], others: list[list[float]]) -> list[float]:
+    """IoU of xyxy boxes."""
+    out = []
+    for x1, y1, x2, y2 in others:
+        shared = max(min(x2, box[2]) - max(x1, box[0]), 0) * max(min(y2, box[3]) - max(y1, box[1]), 0)
+        out.append(shared / ((x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared))
+    return out
 
 
 def test_boxinst_gives_the_mask_of_the_location_whose_box_is_nearest(data, boxinst) -> None:
@@ -301,12 +315,31 @@ def test_boxinst_gives_the_mask_of_the_location_whose_box_is_nearest(data, boxin
     assert len(everything) > 600  # 315 locations of the padded 96x160 pixels, for each of two classes
     assert masks.shape == (3, HEIGHT, WIDTH) and all(0 < mask.mean() < 0.9 for mask in masks[:2])
     for box, mask, value in zip(boxes, masks, ious, strict=True):
-        overlaps = []
-        for x1, y1, x2, y2 in everything.bboxes.tolist():
-            shared = max(min(x2, box[2]) - max(x1, box[0]), 0) * max(min(y2, box[3]) - max(y1, box[1]), 0)
-            overlaps.append(shared / ((x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared))
-        assert value == pytest.approx(max(overlaps), abs=1e-4)
-        np.testing.assert_array_equal(mask, everything.masks[int(np.argmax(overlaps))].numpy())
+        expected = overlaps(box, everything.bboxes.tolist())
+        assert value == pytest.approx(max(expected), abs=1e-4)
+        np.testing.assert_array_equal(mask, everything.masks[int(np.argmax(expected))].numpy())
+
+
+BLENDMASK = """
+_base_ = 'REPO/configs/_base_/models/blendmask_small.py'
+model = dict(bbox_head=dict(num_classes=2), test_cfg=dict(score_thr=0.0, max_per_img=40))
+"""
+
+
+def test_blendmask_gives_the_mask_of_the_nearest_detection_of_the_class(data, tmp_path) -> None:
+    """BlendMask's heads derive from CondInst's, but its masks are those of detections."""
+    predictor = MasksInBoxes(*write_model(tmp_path, BLENDMASK, ('bbox_head.conv_reg',)), device='cpu')
+    path = str(data.images / 'a.png')
+    found = inference_detector(predictor.model, path).pred_instances
+    labels = np.array([0, 1, 0])
+    boxes = np.array([[17, 18, 31, 42], [58, 18, 82, 32], [0, 0, 90, 60]], float)
+    masks, ious = predictor({'img_path': path, 'img_id': 5}, boxes, labels)
+    assert {0, 1} <= set(found.labels.tolist()) and sum(ious > 0.05) >= 2 and masks.any()
+    for box, label, mask, value in zip(boxes, labels, masks, ious, strict=True):
+        expected = overlaps(box, found.bboxes.tolist()) * (found.labels.numpy() == label)
+        assert value == pytest.approx(max(expected), abs=1e-4)
+        chosen = found.masks[int(np.argmax(expected))].numpy() if value else np.zeros((HEIGHT, WIDTH), bool)
+        np.testing.assert_array_equal(mask, chosen)
 
 
 def test_many_boxes_are_taken_in_parts(data, boxinst, monkeypatch) -> None:
