@@ -29,7 +29,7 @@ model = dict(
     ),
     mask_head=dict(
         mask_out_stride=2,
-        topk_masks_per_img=16,
+        topk_masks_per_img=6,  # at least one of each target
         warmup_iters=200,  # of the pairwise loss: a tenth of the schedule, as in the original
         mask_feature_head=dict(in_channels=channels, feat_channels=32, mask_stride=4, num_stacked_convs=2),
     ),

@@ -1,6 +1,7 @@
 """An RTMDet-Ins for two CPU cores and small targets: half-width ResNet-18 to stride 16, 48-channel neck and heads.
 
-Neck, heads and losses are those of `rtmdet-ins_tiny.py`, on strides 4, 8 and 16 instead of 8, 16 and 32.
+Neck, heads and losses are those of `rtmdet-ins_tiny.py`, on strides 4, 8 and 16 instead of 8, 16 and 32;
+masks are compared at stride 2 instead of 4.
 """
 
 _base_ = './rtmdet-ins_tiny.py'
@@ -25,6 +26,7 @@ model = dict(
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=1,
+        mask_loss_stride=2,
         norm_cfg=dict(type='BN'),
         anchor_generator=dict(strides=[4, 8, 16]),
     ),
