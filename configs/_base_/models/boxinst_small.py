@@ -1,7 +1,7 @@
 """A BoxInst for two CPU cores and small targets: half-width ResNet-18, 64-channel FPN from stride 4, lean heads.
 
 Structure and losses are those of `boxinst_r50_fpn.py`; masks are learned at stride 2 instead of 4, so
-neighbouring pixels are 4 pixels apart instead of 8.
+neighbours are 4 pixels apart instead of 8. The dynamic convolutions have 8 channels instead of 16, as CondInst's do.
 """
 
 _base_ = './boxinst_r50_fpn.py'
@@ -21,6 +21,7 @@ model = dict(
     ),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, start_level=0, num_outs=4),
     bbox_head=dict(
+        num_params=169,
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=1,
@@ -28,9 +29,12 @@ model = dict(
         regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
     ),
     mask_head=dict(
+        feat_channels=8,
         mask_out_stride=2,
         topk_masks_per_img=6,  # at least one of each target
         warmup_iters=200,  # of the pairwise loss: a tenth of the schedule, as in the original
-        mask_feature_head=dict(in_channels=channels, feat_channels=32, mask_stride=4, num_stacked_convs=2),
+        mask_feature_head=dict(
+            in_channels=channels, feat_channels=32, out_channels=8, mask_stride=4, num_stacked_convs=2
+        ),
     ),
 )
