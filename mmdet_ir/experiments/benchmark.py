@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -170,6 +171,22 @@ def interleaved(actions: dict[str, Callable[[], None]], repeats: int, device: st
             if round_:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def render_models(result: dict[str, dict[str, float]], names: list[str]) -> str:
+    """Markdown table with a line for each model and, in brackets, the ratio to the first.
+
+    Args:
+        result: What was measured -> model -> value; measurements of anything but the models are left out.
+        names: The models.
+    """
+    titles = [title for title, values in result.items() if list(values) == names]
+    lines = [['model', *titles], ['---', *['---:'] * len(titles)]]
+    for name in names:
+        pairs = [(result[title][name], result[title][names[0]]) for title in titles]
+        cells = [f'{value:.4g} ({value / first:.2f})' if first else f'{value:.4g}' for value, first in pairs]
+        lines.append([Path(name).stem, *cells])
+    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
 
 
 class LoopMaskLoss(nn.Module):

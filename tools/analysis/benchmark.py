@@ -15,7 +15,14 @@ import subprocess
 import sys
 
 from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.benchmark import Subject, interleaved, make_batch, make_proposals, time_mask_losses
+from mmdet_ir.experiments.benchmark import (
+    Subject,
+    interleaved,
+    make_batch,
+    make_proposals,
+    render_models,
+    time_mask_losses,
+)
 from mmdet_ir.experiments.complexity import TABLE4
 from mmdet_ir.fileio import write_text
 
@@ -72,6 +79,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--markdown', action='store_true', help='print one Markdown table of the models at the end')
     parser.add_argument('--out', help='write the numbers as JSON too')
     parser.add_argument('--ask', choices=('threshold', *MODES), help=argparse.SUPPRESS)
     parser.add_argument('--score-thr', type=float, help=argparse.SUPPRESS)
@@ -112,6 +120,8 @@ def main() -> None:
         first = next(iter(values.values()))
         for name, value in values.items():
             print(f'  {name:56} {value:10.4g}   ratio to first {value / first if first else math.nan:7.3f}')
+    if args.markdown:
+        print(render_models(result, args.configs))
     if args.out:
         settings = {**vars(args), 'torch': torch.__version__, 'score_thresholds': thresholds}
         write_text(args.out, json.dumps({'settings': settings, 'medians': result}, indent=1))
