@@ -25,8 +25,9 @@ class MasksInBoxes:
 
     Which prediction belongs to a box is decided by the IoU of its box with the given one:
 
-    - CondInst and BoxInst make a mask from any location of their feature maps. All locations are candidates, whatever
-      their score and before non-maximum suppression; only the chosen ones' masks are computed.
+    - CondInst and BoxInst make a mask from any location of their feature maps. Candidates are those that the box would
+      have trained, near its centre, whatever their score and before non-maximum suppression; only the chosen ones'
+      masks are computed.
     - Of any other model the detections of the box's class are the candidates, as ``model.test_cfg`` lets them through.
       Where a model has masks only (SOLOv2), their boxes count.
 
@@ -85,7 +86,9 @@ class MasksInBoxes:
         locations = torch.cat(grids)  # [P, 4]: x, y, stride, stride in pixels of the input
         predicted = head.bbox_coder.decode(locations[:, :2], _by_location(deltas), max_shape=sample.img_shape)
         wanted = boxes * boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
-        ious, chosen = bbox_overlaps(wanted, predicted).max(dim=1)
+        overlaps = bbox_overlaps(wanted, predicted)
+        overlaps[~_near_centre(wanted, locations, head.center_sample_radius)] = -1
+        ious, chosen = overlaps.max(dim=1)
         params, masks = _by_location(params), []
         for part, part_boxes in zip(chosen.split(MASKS_AT_ONCE), wanted.split(MASKS_AT_ONCE), strict=True):
             dynamic = InstanceData(param_preds=params[part], points=locations[part, :2], strides=locations[part, 2])
@@ -112,6 +115,21 @@ class MasksInBoxes:
         there = ious > 0
         masks[there.cpu().numpy()] = found_masks[chosen[there].to(found_masks.device)].cpu().numpy()
         return masks, ious
+
+
+def _near_centre(boxes: Tensor, locations: Tensor, radius: float) -> Tensor:
+    """Which locations lie within ``radius`` strides of the boxes' centres in x and y, as FCOS samples its targets.
+
+    Args:
+        boxes: ``[N, 4]`` xyxy.
+        locations: ``[P, 4]``: x, y, stride, stride.
+        radius: At least 0.5, so that each box has a location on every level that it lies in.
+
+    Returns:
+        ``[N, P]`` bool.
+    """
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return ((locations[:, :2] - centres).abs() <= radius * locations[:, 2:]).all(dim=-1)
 
 
 def _by_location(levels: list[Tensor]) -> Tensor:
