@@ -10,6 +10,10 @@ _base_ = [
     '../_base_/small_runtime.py',
 ]
 
+model = dict(  # the original's dynamic convolutions of 16 channels, and more masks a step than boxinst_real.py has
+    bbox_head=dict(num_params=593),
+    mask_head=dict(feat_channels=16, topk_masks_per_img=16, mask_feature_head=dict(out_channels=16)),
+)
 max_epochs = 3
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=0.0015))

@@ -348,6 +348,17 @@ def test_blendmask_gives_the_mask_of_the_nearest_detection_of_the_class(data, tm
         np.testing.assert_array_equal(mask, chosen)
 
 
+def test_a_checkpoint_of_another_model_is_refused(boxinst, tmp_path) -> None:
+    """MMDetection would leave the rest at random and go on."""
+    config, checkpoint = boxinst
+    content = torch.load(checkpoint)
+    content['state_dict']['mask_head.mask_feature_head.conv_pred.bias'] = torch.zeros(9)
+    del content['state_dict']['bbox_head.controller.bias']
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='other.pth does not fit .*tiny.py: 2 parameters .*bbox_head.controller.bias'):
+        MasksInBoxes(config, str(tmp_path / 'other.pth'), device='cpu')
+
+
 def test_many_boxes_are_taken_in_parts(data, boxinst, monkeypatch) -> None:
     predictor = MasksInBoxes(*boxinst, device='cpu')
     corners = np.random.default_rng(1).uniform(0, 40, (7, 2))
