@@ -10,6 +10,7 @@ from building import CONFIGS, PARTS, PLAIN, SMALL_BACKBONE, STAGES, build, neste
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
+from mmengine.optim import build_optim_wrapper
 
 
 @pytest.fixture(scope='module')
@@ -41,6 +42,13 @@ def test_every_trainable_parameter_gets_a_finite_gradient(model: torch.nn.Module
     missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     broken = [n for n, p in model.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
     assert not missing and not broken
+
+
+@pytest.mark.parametrize('model', PLAIN, indirect=True)
+def test_the_optimizer_holds_every_parameter_once(request: pytest.FixtureRequest, model: torch.nn.Module) -> None:
+    cfg = read(request.node.callspec.params['model']).optim_wrapper
+    held = [id(p) for g in build_optim_wrapper(model, cfg).param_groups for p in g['params'] if p.requires_grad]
+    assert sorted(held) == sorted({id(p) for p in model.parameters() if p.requires_grad})
 
 
 @pytest.mark.parametrize('model', PLAIN, indirect=True)
