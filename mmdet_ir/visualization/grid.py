@@ -15,12 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
+from mmdet.structures.mask import mask2bbox
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
+
+from .picture import as_picture
 
 _DPI = 100
 _GAP, _HEADER, _FOOTER = 10, 34, 46  # pixels
@@ -198,29 +201,10 @@ def _decode(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     return np.asarray(mask_utils.decode(rle), dtype=bool)
 
 
-def _as_picture(inputs: torch.Tensor, meta: dict) -> np.ndarray:
-    """What the model sees, as uint8 RGB of the original size.
-
-    Args:
-        inputs: Shape (3, h, w), BGR, as the test pipeline packs it: tone-mapped, resized, maybe padded.
-        meta: Meta data of the sample: ``ori_shape`` and ``scale_factor``.
-    """
-    height, width = meta['ori_shape'][:2]
-    scale_w, scale_h = meta.get('scale_factor', (1, 1))
-    image = inputs.permute(1, 2, 0).float().numpy()[: round(height * scale_h), : round(width * scale_w)]
-    if inputs.dtype != torch.uint8:
-        low, high = image.min(), image.max()
-        image = 255 * (image - low) / max(high - low, np.finfo(np.float32).tiny)
-    image = cv2.resize(np.ascontiguousarray(image[..., ::-1]), (width, height), interpolation=cv2.INTER_AREA)
-    return image.round().clip(0, 255).astype(np.uint8)
-
-
 def _add_boxes(prediction: InstanceData) -> InstanceData:
     """Puts boxes around the masks where a model predicts none (SOLOv2 leaves them all at zero)."""
-    for box, mask in zip(prediction.bboxes, prediction.masks, strict=True):
-        if not box.any() and mask.any():
-            (rows,), (columns,) = np.nonzero(mask.any(1)), np.nonzero(mask.any(0))
-            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    without = ~prediction.bboxes.any(dim=1)
+    prediction.bboxes[without] = mask2bbox(prediction.masks[without]).to(prediction.bboxes)
     return prediction
 
 
@@ -233,11 +217,11 @@ def _predict(
     for index in tqdm(indices, desc=Path(config.filename).stem):
         data = dataset[index]
         with torch.no_grad():
-            prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu().numpy()
+            prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu()
         if 'masks' not in prediction:
             raise ValueError(f'{config.filename}: expected a model that predicts masks, got boxes only')
-        predictions.append(_add_boxes(prediction))
-        images.append(_as_picture(data['inputs'], data['data_samples'].metainfo))
+        predictions.append(_add_boxes(prediction).numpy())
+        images.append(as_picture(data['inputs'], data['data_samples'].metainfo))
     return predictions, images
 
 

@@ -31,7 +31,7 @@ def test_it_ends_when_the_targets_were_met_twice(toy_config: Path, tmp_path: Pat
     values = json.loads(next(tmp_path.glob('*/metrics_val_2.json')).read_text())
     assert values['metrics']['segm']['all']['targets'] == 6
     assert values['metrics']['segm']['all']['mAP50'] == seen[-1]['segm_mAP50']
-    assert 'backbone.conv1.weight' in torch.load(tmp_path / 'last.pth', weights_only=False)['state_dict']
+    assert 'backbone.conv1.weight' in torch.load(tmp_path / 'last.pth', weights_only=True)['state_dict']
 
 
 def test_the_curve_tells_whether_the_targets_were_met() -> None:

@@ -2,7 +2,8 @@ import json
 
 from mmdet_ir.datasets.ir_dataset import IRDataset
 from mmdet_ir.visualization import GridRow, draw_grid, draw_predictions, select_images
-from mmdet_ir.visualization.grid import _add_boxes, _as_picture, ground_truth_of
+from mmdet_ir.visualization.grid import _add_boxes, ground_truth_of
+from mmdet_ir.visualization.picture import as_picture
 
 import cv2
 import numpy as np
@@ -91,7 +92,7 @@ def test_masks_without_boxes_get_one():
     masks = np.zeros((3, HEIGHT, WIDTH), dtype=bool)
     masks[0, 5:9, 20:31] = masks[0, 7, 40] = masks[1, 3, 4] = True
     boxes = np.array([[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]], dtype=np.float32)
-    added = _add_boxes(InstanceData(bboxes=boxes, masks=masks))
+    added = _add_boxes(InstanceData(bboxes=torch.from_numpy(boxes), masks=torch.from_numpy(masks)))
     np.testing.assert_array_equal(added.bboxes, [[20, 5, 41, 9], [1, 2, 3, 4], [0, 0, 0, 0]])
 
 
@@ -162,8 +163,8 @@ def test_picture_undoes_resizing_padding_and_channel_order():
     packed[: HEIGHT * 2, : WIDTH * 2] = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     meta = {'ori_shape': (HEIGHT, WIDTH), 'scale_factor': (2.0, 2.0)}
     inputs = torch.from_numpy(packed).permute(2, 0, 1)
-    np.testing.assert_array_equal(_as_picture(inputs, meta), image[..., ::-1])
-    stretched = _as_picture(inputs.float() / 1000, meta)  # floats fill 0..255
+    np.testing.assert_array_equal(as_picture(inputs, meta), image[..., ::-1])
+    stretched = as_picture(inputs.float() / 1000, meta)  # floats fill 0..255
     np.testing.assert_array_equal(stretched[0, 0], [0, 128, 255])
 
 

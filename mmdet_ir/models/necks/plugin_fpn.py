@@ -8,6 +8,29 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 
+def build_stage_plugins(
+    plugin: dict | None, stages: Sequence[int], in_channels: Sequence[int], read: Sequence[int]
+) -> nn.ModuleDict:
+    """Builds one plugin layer for each of the chosen stages.
+
+    Args:
+        plugin: Config of a registered mmcv plugin layer; ``None`` for no plugins.
+        stages: Indices into ``in_channels``.
+        in_channels: Channels of each stage.
+        read: The stages that may have a plugin.
+
+    Returns:
+        The layers by stage number, which is text since ``ModuleDict`` wants it so.
+
+    Raises:
+        ValueError: If a stage is not in ``read``, or comes twice.
+    """
+    stages = list(stages) if plugin is not None else []
+    if len(set(stages)) != len(stages) or not set(stages) <= set(read):
+        raise ValueError(f'expected distinct plugin_stages within {list(read)}, got {stages}')
+    return nn.ModuleDict({str(i): build_plugin_layer(plugin, in_channels=in_channels[i])[1] for i in stages})
+
+
 @MODELS.register_module()
 class PluginFPN(FPN):
     """MMDetection's FPN whose chosen inputs pass a plugin layer first.
@@ -30,14 +53,8 @@ class PluginFPN(FPN):
 
     def __init__(self, *args, plugin: dict | None = None, plugin_stages: Sequence[int] = (1, 2), **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        stages = list(plugin_stages) if plugin is not None else []
         read = range(self.start_level, self.backbone_end_level)
-        if len(set(stages)) != len(stages) or not set(stages) <= set(read):
-            raise ValueError(f'expected distinct plugin_stages within {list(read)}, got {stages}')
-        # ModuleDict wants strings as keys.
-        self.plugins = nn.ModuleDict(
-            {str(i): build_plugin_layer(plugin, in_channels=self.in_channels[i])[1] for i in stages}
-        )
+        self.plugins = build_stage_plugins(plugin, plugin_stages, self.in_channels, read)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Runs the plugins, then the FPN.

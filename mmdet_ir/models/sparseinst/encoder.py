@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule, build_plugin_layer
+from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule, caffe2_xavier_init
 from torch import Tensor, nn
+
+from ..necks.plugin_fpn import build_stage_plugins
 
 
 class PyramidPooling(nn.Module):
@@ -67,14 +69,8 @@ class InstanceContextEncoder(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        stages = list(plugin_stages) if plugin is not None else []
         inputs = range(len(in_channels))
-        if len(set(stages)) != len(stages) or not set(stages) <= set(inputs):
-            raise ValueError(f'expected distinct plugin_stages within {list(inputs)}, got {stages}')
-        # ModuleDict wants strings as keys.
-        self.plugins = nn.ModuleDict(
-            {str(i): build_plugin_layer(plugin, in_channels=in_channels[i])[1] for i in stages}
-        )
+        self.plugins = build_stage_plugins(plugin, plugin_stages, in_channels, inputs)
         plain = {'norm_cfg': norm_cfg, 'act_cfg': None}
         self.laterals = nn.ModuleList(ConvModule(c, out_channels, 1, **plain) for c in in_channels)
         self.outputs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, padding=1, **plain) for _ in inputs)
