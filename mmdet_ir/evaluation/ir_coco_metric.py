@@ -3,35 +3,24 @@
 import contextlib
 import io
 import json
-import math
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.fileio import load
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
+from ..datasets.coco_files import refuse
 from ..fileio import write_text
+from .coco_eval import BACKENDS, accumulate, check_backend
+from .mask_data import mask_data
+from .measures import MeasureSettings, check_extra, extra_measures, standard_rows
+from .measures_table import measure_tables, plain
+from .rows import COLUMNS, Rows, area_rows, format_value, without_nan
 
-# Columns of the paper's tables -> names that MMDetection's users know from its CocoMetric.
-COLUMNS = {
-    'mAP': 'mAP',
-    'Recall': 'Recall',
-    'mAP50': 'mAP_50',
-    'mAP75': 'mAP_75',
-    'mAPs': 'mAP_s',
-    'mAPm': 'mAP_m',
-    'mAPl': 'mAP_l',
-}
-_ALL, _SMALL, _MEDIUM, _LARGE = range(4)  # COCOeval's area ranges, bounds 32^2 and 96^2 pixels
-_TOP1, _TOP10, _TOP100 = range(3)  # COCOeval's numbers of detections per image
-_IOU50, _IOU75 = 0, 5  # indices into the IoU thresholds 0.50:0.05:0.95
 _HEADINGS = {'segm': 'masks', 'bbox': 'boxes'}
 
 
@@ -41,12 +30,14 @@ class IRCocoMetric(CocoMetric):
 
     Differs from MMDetection's ``CocoMetric``: values are not rounded; recall (COCO's AR over IoU .50:.95, 100
     detections per image) is part of the result; a model that detects nothing scores 0 instead of returning no
-    value; only the images that were tested count, so a subset of a data set can be scored; and the values are saved
-    as JSON.
+    value; only the images that were tested count, so a subset of a data set can be scored; COCO's matching is done by
+    a library that is many times faster than pycocotools; and the values are saved as JSON.
 
     Returned keys, as fractions (NaN where the data set holds no such target): ``{segm,bbox}_{mAP, Recall, mAP_50,
     mAP_75, mAP_s, mAP_m, mAP_l}`` and ``{segm,bbox}_mAP/<class>``. The JSON file holds every column for every
     class, plus COCO's other recalls; a value that does not exist is ``null`` there and ``-`` in the printed table.
+    ``extra`` measures come as ``segm_boundary_mAP``, ``segm_size_8-12_mAP``, ``segm_scenario_night_mAP`` and so on,
+    and as ``extra`` in the file, in the layout of ``mmdet_ir.evaluation.measure``.
 
     Args:
         ann_file: COCO annotation file of the data set under test.
@@ -58,10 +49,16 @@ class IRCocoMetric(CocoMetric):
         backend_args: Arguments of mmengine's file backend for ``ann_file``.
         collect_device: ``'cpu'`` or ``'gpu'``, where results of several processes are collected.
         prefix: First part of the returned keys. Defaults to ``'coco'``.
+        backend: ``'faster-coco-eval'`` or ``'pycocotools'``. The numbers are the same.
+        extra: Further measures of the masks: any of ``'boundary'``, ``'size'``, ``'contrast'``, and fields of the
+            images in ``ann_file`` whose values are scored apart, such as ``'scenario'`` and ``'source'``.
+        image_root: Folder that the file names in ``ann_file`` are relative to; for ``'contrast'``.
+        extra_settings: Fields of ``MeasureSettings`` other than the backend.
 
     Raises:
-        ValueError: If ``metric`` is unknown, or, on evaluation, if the categories of ``ann_file`` are not those of
-            the data set or if masks are to be scored but the model predicts none.
+        ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, or, on evaluation, if the categories of
+            ``ann_file`` are not those of the data set, annotations lack what is to be scored, or masks are to be
+            scored but the model predicts none.
     """
 
     def __init__(
@@ -74,12 +71,19 @@ class IRCocoMetric(CocoMetric):
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        backend: str = BACKENDS[0],
+        extra: Sequence[str] = (),
+        image_root: str | None = None,
+        extra_settings: dict | None = None,
     ) -> None:
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if not metrics or not set(metrics) <= set(_HEADINGS):
             raise ValueError(f"metric: expected 'bbox', 'segm' or both, got {metric!r}")
         if format_only and outfile_prefix is None:
             raise ValueError('format_only: expected outfile_prefix to say where the detections go, got None')
+        check_backend(backend)
+        if extra and 'segm' not in metrics:
+            raise ValueError(f"extra: expected metric 'segm', as extra measures are of masks, got {metric!r}")
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             super().__init__(
                 ann_file=ann_file,
@@ -92,6 +96,10 @@ class IRCocoMetric(CocoMetric):
             )
         self.ann_file = ann_file
         self.out_json = out_json
+        self.extra = extra
+        self.image_root = image_root
+        self.settings = MeasureSettings(backend=backend, **(extra_settings or {}))
+        check_extra(self.extra, self._coco_api.dataset['images'], image_root, backend, str(ann_file))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected detections; called on the main process only.
@@ -115,14 +123,32 @@ class IRCocoMetric(CocoMetric):
             files = self.results2json(predictions, prefix)
             if self.format_only:
                 return {}
-            tables = {metric: self._score(load(files[metric]), metric) for metric in self.metrics}
+            detections = {metric: load(files[metric]) for metric in self.metrics}
 
-        MMLogger.get_current_instance().info('\n' + render(tables))
-        self._save(tables)
+        classes = dict(zip(self.dataset_meta['classes'], self.cat_ids, strict=True))
+        masks = None
+        if 'segm' in self.metrics:
+            where = (str(self.ann_file), 'detections')
+            masks = mask_data(self._coco_api.dataset, detections['segm'], classes, self.img_ids, where)
+        tables = {
+            metric: standard_rows(masks, 'segm', self.settings)
+            if metric == 'segm'
+            else self._score_boxes(detections['bbox'], classes)
+            for metric in self.metrics
+        }
+        extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
+        logger = MMLogger.get_current_instance()
+        logger.info('\n' + render(tables))
+        for title, lines in measure_tables(extra):
+            logger.info(f'{title}\n{plain(lines)}')
+        self._save(tables, extra)
         flat = {}
         for metric, rows in tables.items():
             flat |= {f'{metric}_{key}': rows['all'][column] for column, key in COLUMNS.items()}
             flat |= {f'{metric}_mAP/{name}': row['mAP'] for name, row in rows.items() if name != 'all'}
+        for name, content in extra.items():
+            groups = {'': content} if name == 'boundary' else {f'_{label}': rows for label, rows in content.items()}
+            flat |= {f'segm_{name}{label}_mAP': rows['all']['mAP'] for label, rows in groups.items()}
         return flat
 
     def _category_ids(self) -> list[int]:
@@ -134,38 +160,18 @@ class IRCocoMetric(CocoMetric):
             raise ValueError(f"{self.ann_file}: 'categories': expected {classes} in this order, got {names}")
         return ids
 
-    def _score(self, detections: list[dict], metric: str) -> dict[str, dict[str, float]]:
-        """Rows of the table (``all``, then each class) for one kind of detection."""
-        if metric == 'segm':  # with a box present, COCO takes the object's size from it instead of from the mask
-            for detection in detections:
-                del detection['bbox']
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(self._coco_api, self._load_detections(detections), metric)
-            evaluation.params.imgIds = self.img_ids
-            evaluation.params.catIds = self.cat_ids
-            evaluation.evaluate()
-            evaluation.accumulate()
-        precision, recall = evaluation.eval['precision'], evaluation.eval['recall']
+    def _score_boxes(self, detections: list[dict], classes: dict[str, int]) -> Rows:
+        """Rows of the table (``all``, then each class) for boxes."""
+        targets = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=self.img_ids, cat_ids=self.cat_ids))
+        refuse(self.ann_file, 'annotations lack "area"; annotation ids',
+               [target['id'] for target in targets if 'area' not in target])  # fmt: skip
+        images = self._coco_api.load_imgs(self.img_ids)
+        precision, recall = accumulate(
+            images, targets, detections, sorted(self.cat_ids), 'bbox', backend=self.settings.backend
+        )
+        return area_rows(precision, recall, targets, classes)
 
-        annotations = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=self.img_ids, cat_ids=self.cat_ids))
-        targets = Counter(ann['category_id'] for ann in annotations if not ann.get('iscrowd', 0))
-        rows = {'all': {'targets': targets.total(), **_columns(precision, recall)}}
-        for k, (name, cat_id) in enumerate(zip(self.dataset_meta['classes'], self.cat_ids, strict=True)):
-            one_class = slice(k, k + 1)
-            columns = _columns(precision[:, :, one_class], recall[:, one_class])
-            rows[name] = {'targets': targets[cat_id], **columns}
-        return rows
-
-    def _load_detections(self, detections: list[dict]) -> COCO:
-        if detections:
-            return self._coco_api.loadRes(detections)
-        nothing = COCO()  # loadRes fails on an empty list
-        nothing.dataset = {key: self._coco_api.dataset[key] for key in ('images', 'categories')}
-        nothing.dataset['annotations'] = []
-        nothing.createIndex()
-        return nothing
-
-    def _save(self, tables: dict[str, dict[str, dict[str, float]]]) -> None:
+    def _save(self, tables: dict[str, Rows], extra: dict[str, dict]) -> None:
         hub = MessageHub.get_current_instance()
         stage = hub.get_info('loop_stage')
         iteration = hub.get_info('iter') + 1 if stage == 'val' and 'iter' in hub.runtime_info else None
@@ -180,48 +186,15 @@ class IRCocoMetric(CocoMetric):
             'ann_file': str(self.ann_file),
             'images': len(self.img_ids),
             'iteration': iteration,
-            'metrics': {
-                metric: {
-                    name: {key: None if math.isnan(value) else value for key, value in row.items()}
-                    for name, row in rows.items()
-                }
-                for metric, rows in tables.items()
-            },
+            'metrics': without_nan(tables),
         }
+        if extra:
+            content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
         MMLogger.get_current_instance().info(f'unrounded metrics: {path}')
 
 
-def _columns(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    """The paper's columns and COCO's other recalls, from ``COCOeval.eval``.
-
-    Args:
-        precision: Shape (IoU thresholds, recall levels, classes, areas, numbers of detections); -1 where a class
-            has no target.
-        recall: Shape (IoU thresholds, classes, areas, numbers of detections); -1 where a class has no target.
-    """
-    return {
-        'mAP': _mean(precision[..., _ALL, _TOP100]),
-        'Recall': _mean(recall[..., _ALL, _TOP100]),
-        'mAP50': _mean(precision[_IOU50, ..., _ALL, _TOP100]),
-        'mAP75': _mean(precision[_IOU75, ..., _ALL, _TOP100]),
-        'mAPs': _mean(precision[..., _SMALL, _TOP100]),
-        'mAPm': _mean(precision[..., _MEDIUM, _TOP100]),
-        'mAPl': _mean(precision[..., _LARGE, _TOP100]),
-        'AR@1': _mean(recall[..., _ALL, _TOP1]),
-        'AR@10': _mean(recall[..., _ALL, _TOP10]),
-        'ARs': _mean(recall[..., _SMALL, _TOP100]),
-        'ARm': _mean(recall[..., _MEDIUM, _TOP100]),
-        'ARl': _mean(recall[..., _LARGE, _TOP100]),
-    }
-
-
-def _mean(values: np.ndarray) -> float:
-    values = values[values > -1]
-    return float(values.mean()) if values.size else math.nan
-
-
-def render(tables: dict[str, dict[str, dict[str, float]]]) -> str:
+def render(tables: dict[str, Rows]) -> str:
     """Text table as in the paper: mAPs in percent, recall as a fraction, ``-`` where there is no target.
 
     Args:
@@ -235,10 +208,3 @@ def render(tables: dict[str, dict[str, dict[str, float]]]) -> str:
     table = AsciiTable(lines)
     table.justify_columns = dict.fromkeys(range(1, len(COLUMNS) + 2), 'right')
     return table.table
-
-
-def format_value(column: str, value: float | None) -> str:
-    """One cell as the paper prints it: recall as a fraction, all else in percent, three decimals."""
-    if value is None or math.isnan(value):
-        return '-'
-    return f'{value:.3f}' if column == 'Recall' else f'{100 * value:.3f}'

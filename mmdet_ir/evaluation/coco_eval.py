@@ -1,0 +1,104 @@
+"""COCO's matching of detections with targets, by a fast library or by the original one."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import faster_coco_eval
+import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
+from pycocotools import mask as mask_utils
+
+BACKENDS = ('faster-coco-eval', 'pycocotools')
+BOUNDARY_RATIO = 0.02  # of the image diagonal: the value of Cheng et al.
+
+
+def accumulate(
+    images: Sequence[dict],
+    targets: Sequence[dict],
+    detections: Sequence[dict],
+    category_ids: Sequence[int],
+    kind: str,
+    *,
+    backend: str = BACKENDS[0],
+    ranges: Sequence[tuple[float, float]] | None = None,
+    boundary_ratio: float = BOUNDARY_RATIO,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of detections at COCO's IoU thresholds, recall levels and numbers of detections.
+
+    The entries that come in are not changed. Targets get new ids, since an id of 0 means "no match" in COCO's
+    evaluation.
+
+    Args:
+        images: COCO image entries; only their targets and detections count.
+        targets: COCO annotations. With ``'segm'`` and ``'boundary'`` polygons or RLE; ``area`` is what ``ranges``
+            refers to, pixels unless the caller puts another quantity there.
+        detections: COCO results: ``image_id``, ``category_id``, ``score`` and ``bbox`` (x, y, w, h in pixels) or
+            ``segmentation`` (compressed RLE). ``area`` is taken as given, else it is that of the box or mask.
+        category_ids: Ascending.
+        kind: ``'bbox'``, ``'segm'`` (IoU of masks) or ``'boundary'``: the smaller one of the IoUs of the masks and of
+            the masks' inner margins (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
+            Evaluation", CVPR 2021). Ignored regions keep the IoU of the masks, as in the authors' code.
+        backend: One of ``BACKENDS``. They give the same numbers.
+        ranges: Lowest and highest ``area`` that counts, both included; targets outside are ignored, and so are
+            detections outside that match no target. Defaults to COCO's: all, small, medium, large.
+        boundary_ratio: Width of the margin as a fraction of the image diagonal; rounded, at least one pixel.
+
+    Returns:
+        Precision, shape (10 IoU thresholds, 101 recall levels, categories, ranges, 3 numbers of detections), and
+        recall, the same without recall levels; -1 where there is no target.
+
+    Raises:
+        ValueError: If ``backend`` is unknown or has no such ``kind``.
+    """
+    check_backend(backend, kind)
+    ids = {image['id'] for image in images}
+    rle = kind != 'bbox'
+    truth = [
+        {'iscrowd': 0, **target, 'id': i}
+        for i, target in enumerate((t for t in targets if t['image_id'] in ids), start=1)
+    ]
+    found = [
+        {'area': _area(detection, rle), **detection, 'id': i, 'iscrowd': 0}
+        for i, detection in enumerate((d for d in detections if d['image_id'] in ids), start=1)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        if backend == 'pycocotools':
+            coco = pycocotools.coco.COCO
+            evaluation = pycocotools.cocoeval.COCOeval(iouType=kind)
+        else:
+            coco = faster_coco_eval.COCO
+            evaluation = faster_coco_eval.COCOeval_faster(iouType=kind, boundary_dilation_ratio=boundary_ratio)
+        categories = [{'id': i} for i in category_ids]
+        evaluation.cocoGt = _indexed(coco, images, truth, categories)
+        evaluation.cocoDt = _indexed(coco, images, found, categories)
+        evaluation.params.imgIds = sorted(ids)
+        evaluation.params.catIds = list(category_ids)
+        if ranges is not None:
+            evaluation.params.areaRng = [list(bounds) for bounds in ranges]
+            evaluation.params.areaRngLbl = [str(i) for i in range(len(ranges))]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return np.asarray(evaluation.eval['precision']), np.asarray(evaluation.eval['recall'])
+
+
+def check_backend(backend: str, kind: str = 'segm') -> None:
+    """Raises ``ValueError`` if ``backend`` is none of ``BACKENDS`` or does not know ``kind``."""
+    if backend not in BACKENDS:
+        raise ValueError(f'backend: expected one of {BACKENDS}, got {backend!r}')
+    if backend == 'pycocotools' and kind == 'boundary':
+        raise ValueError("boundary: expected backend='faster-coco-eval', as pycocotools has no boundary IoU")
+
+
+def _area(detection: dict, rle: bool) -> float:
+    if rle:
+        return float(mask_utils.area(detection['segmentation']))
+    return detection['bbox'][2] * detection['bbox'][3]
+
+
+def _indexed(coco: type, images: Sequence[dict], annotations: list[dict], categories: list[dict]):
+    index = coco()
+    index.dataset = {'images': list(images), 'annotations': annotations, 'categories': categories}
+    index.createIndex()
+    return index

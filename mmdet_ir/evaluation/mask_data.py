@@ -1,0 +1,119 @@
+"""Annotations and detections with their masks as RLE, checked, ready to be scored."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pycocotools import mask as mask_utils
+
+from ..datasets.coco_files import refuse
+from .mask_agreement import to_rle
+
+
+@dataclass(frozen=True)
+class MaskData:
+    """What is scored. Entries are copies; those of the files are not changed.
+
+    Attributes:
+        images: COCO image entries.
+        targets: COCO annotations of these images, ``segmentation`` as compressed RLE.
+        detections: COCO results in these images, ``segmentation`` as compressed RLE, ``area`` that of the mask in
+            pixels.
+        classes: Category id by class name, in the order in which they are reported.
+    """
+
+    images: list[dict]
+    targets: list[dict]
+    detections: list[dict]
+    classes: dict[str, int]
+
+    def of_images(self, chosen: Sequence[dict]) -> 'MaskData':
+        """The part in some of the images."""
+        ids = {image['id'] for image in chosen}
+        return replace(
+            self,
+            images=list(chosen),
+            targets=[target for target in self.targets if target['image_id'] in ids],
+            detections=[detection for detection in self.detections if detection['image_id'] in ids],
+        )
+
+
+def mask_data(
+    coco: dict,
+    detections: Sequence[dict],
+    classes: dict[str, int],
+    image_ids: Sequence[int] | None = None,
+    where: tuple[str, str] = ('annotations', 'detections'),
+) -> MaskData:
+    """Check and prepare annotations and detections.
+
+    Args:
+        coco: Content of a COCO file.
+        detections: COCO results with compressed RLE masks.
+        classes: Category id by class name, in the order in which they are reported. Others do not count.
+        image_ids: Images to score. Defaults to all.
+        where: Where annotations and detections come from, for the messages.
+
+    Raises:
+        ValueError: If an annotation has no mask or no area, or a detection is of an unknown image or category, or its
+            mask is missing or has another size than its image. The message names file and entries.
+    """
+    known = {image['id']: image for image in coco['images']}
+    sizes = {i: (image['height'], image['width']) for i, image in known.items()}
+    wanted = known.keys() if image_ids is None else set(image_ids)
+    refuse(where[0], 'images to score are unknown; image ids', [i for i in wanted if i not in known])
+    counted = set(classes.values())
+    targets = [a for a in coco['annotations'] if a['image_id'] in wanted and a['category_id'] in counted]
+    refuse(where[0], 'annotations have no mask, so masks cannot be scored; annotation ids',
+           [a['id'] for a in targets if not a.get('segmentation')])  # fmt: skip
+    refuse(where[0], 'annotations lack "area"; annotation ids', [a['id'] for a in targets if 'area' not in a])
+    _check_detections(detections, sizes, {category['id'] for category in coco['categories']}, where[1])
+    found = [d for d in detections if d['image_id'] in wanted and d['category_id'] in counted]
+    areas = mask_utils.area([d['segmentation'] for d in found]).tolist() if found else []
+    return MaskData(
+        images=[image for i, image in known.items() if i in wanted],
+        targets=[{**a, 'segmentation': to_rle(a, sizes[a['image_id']])} for a in targets],
+        detections=[{**d, 'area': area} for d, area in zip(found, areas, strict=True)],
+        classes=dict(classes),
+    )
+
+
+def _check_detections(detections: Sequence[dict], sizes: dict, categories: set, where: str) -> None:
+    """Raises ``ValueError`` for entries that are no COCO results with masks of their image's size."""
+    required = {'image_id', 'category_id', 'score', 'segmentation'}
+    refuse(where, f'entries lack one of {", ".join(sorted(required))}; entries',
+           [i for i, d in enumerate(detections) if not (isinstance(d, dict) and required <= d.keys())])  # fmt: skip
+    refuse(where, 'detections are of unknown images; image ids',
+           sorted({d['image_id'] for d in detections if d['image_id'] not in sizes}))  # fmt: skip
+    refuse(where, 'detections are of unknown categories; category ids',
+           sorted({d['category_id'] for d in detections if d['category_id'] not in categories}))  # fmt: skip
+    refuse(where, "masks are no compressed RLE of their image's height and width; entries",
+           [i for i, d in enumerate(detections) if not _is_rle(d['segmentation'], sizes[d['image_id']])])  # fmt: skip
+
+
+def _is_rle(segmentation: object, size: tuple[int, int]) -> bool:
+    return (
+        isinstance(segmentation, dict)
+        and isinstance(segmentation.get('counts'), str | bytes)
+        and tuple(segmentation.get('size', ())) == size
+    )
+
+
+def read_detections(path: str | os.PathLike) -> list[dict]:
+    """Read a file of COCO results, such as ``<outfile_prefix>.segm.json``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON or not a list.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'detections not found: {path}')
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
+    if not isinstance(content, list):
+        raise ValueError(f'{path}: expected a list of COCO results, got a {type(content).__name__}')
+    return content
