@@ -71,7 +71,8 @@ def mask_data(
     refuse(where[0], 'annotations lack "area"; annotation ids', [a['id'] for a in targets if 'area' not in a])
     _check_detections(detections, sizes, {category['id'] for category in coco['categories']}, where[1])
     found = [d for d in detections if d['image_id'] in wanted and d['category_id'] in counted]
-    areas = mask_utils.area([d['segmentation'] for d in found]).tolist() if found else []
+    # one by one: pycocotools.mask.area fails on a list of more than 255 masks
+    areas = [float(mask_utils.area(d['segmentation'])) for d in found]
     return MaskData(
         images=[image for i, image in known.items() if i in wanted],
         targets=[{**a, 'segmentation': to_rle(a, sizes[a['image_id']])} for a in targets],
