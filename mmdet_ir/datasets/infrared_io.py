@@ -49,6 +49,10 @@ def read_infrared(
     if page is not None and (not isinstance(page, int | np.integer) or page < 0):
         raise ValueError(f'image {path}: expected a page number from 0 on, got {page!r}')
     try:
+        if page is not None and backend_args is None and Path(path).is_file():
+            image = _read_local_page(path, page)
+            if image is not None:
+                return as_plain_type(image, path)
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'image not found: {path}') from error
@@ -59,6 +63,27 @@ def read_infrared(
     if image is None:
         raise _damaged(path)
     return as_plain_type(image, path)
+
+
+def count_pages(path: str | os.PathLike) -> int:
+    """Number of images in a local file: the pages of a TIFF, the length of an ``.npy`` stack, else 1.
+
+    Only the headers are read, so a count does not say that the images can be.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file has no readable header.
+    """
+    suffix = Path(path).suffix.lower()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'image not found: {path}')
+    if suffix == '.npy':
+        shape = _map_npy(path).shape
+        return shape[0] if len(shape) == 3 and shape[2] != 1 else 1
+    pages = cv2.imcount(str(path), _FLAGS) if suffix in _TIFF else 1
+    if not pages:
+        raise _damaged(path)
+    return pages
 
 
 def eight_bit_content(image: np.ndarray) -> str | None:
@@ -123,6 +148,28 @@ def _decode(content: bytes, path: str | os.PathLike, page: int | None, rjpeg: st
     if rjpeg == 'celsius' and suffix in ('.jpg', '.jpeg'):
         return _read_rjpeg(content, path)
     return cv2.imdecode(_as_array(content, path), _FLAGS)
+
+
+def _map_npy(path: str | os.PathLike) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f'cannot read image {path}: not a whole .npy file of numbers ({error})') from error
+
+
+def _read_local_page(path: str | os.PathLike, page: int) -> np.ndarray | None:
+    """A page of a stack without the rest of the file in memory; None for what has to be read as a whole, or fails."""
+    suffix = Path(path).suffix.lower()
+    if suffix == '.npy':
+        stack = _map_npy(path)
+        return np.array(stack[page]) if stack.ndim == 3 and stack.shape[2] != 1 and page < len(stack) else None
+    if suffix in _TIFF:
+        try:
+            readable, pages = cv2.imreadmulti(str(path), int(page), 1, flags=_FLAGS)
+        except cv2.error:  # the reader of whole files says what is wrong
+            return None
+        return pages[0] if readable and len(pages) == 1 else None
+    return None
 
 
 def _as_array(content: bytes, path: str | os.PathLike) -> np.ndarray:

@@ -63,8 +63,13 @@ def parse_args() -> argparse.Namespace:
         default=drone_ir.EMPTY_EVERY,
         help='of the taken frames without a drone keep every k-th (default: %(default)s)',
     )
-    drone.add_argument('--train-ratio', type=float, default=0.8, help='share of the clips (default: %(default)s)')
-    drone.add_argument('--seed', type=int, default=0, help='which clips are for training (default: %(default)s)')
+    drone.add_argument(
+        '--train-ratio',
+        type=float,
+        default=0.8,
+        help='share of the clips; clips of one scene stay together (default: %(default)s)',
+    )
+    drone.add_argument('--seed', type=int, default=0, help='which scenes are for training (default: %(default)s)')
     for name, text in (('flir-v1', 'FLIR ADAS v1.3, thermal: SRC holds train/, val/ and video/'),
                        ('flir-v2', 'FLIR ADAS v2, thermal: SRC holds images_thermal_train/ and so on')):  # fmt: skip
         flir = formats.add_parser(name, parents=[labels], help=text)

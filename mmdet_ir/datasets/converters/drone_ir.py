@@ -1,6 +1,7 @@
 """Infrared clips of Drone-detection-dataset (Svanstroem et al., Data in Brief 2021; CC0) to COCO with derived masks.
 
-Neighbouring frames are near-duplicates, so every k-th frame is taken and the split is by clip.
+Neighbouring frames are near-duplicates, so every k-th frame is taken. Clips are pieces of a few recordings of one
+view each, so the split is by scene: clips that look alike stay together.
 """
 
 import hashlib
@@ -11,9 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import scipy.io
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from ..coco_files import SPLITS, output_folder, write_coco
+from ..validation.near_duplicates import thumbnail
 from .boxes_to_coco import CocoBuilder
 from .derived_masks import box_corners
 from .report import ConversionReport
@@ -21,6 +24,7 @@ from .report import ConversionReport
 LABEL = 'DRONE'
 STRIDE = 30  # frames, one second: the clips have 30 frames a second
 EMPTY_EVERY = 5
+SAME_SCENE = 0.95  # correlation of two thumbnails; the release shows the same three views from 0.90 to 0.97
 
 
 def convert_drone_ir(
@@ -41,8 +45,8 @@ def convert_drone_ir(
         out: Folder to write: ``annotations/{train,val}.json`` and ``images/`` (8-bit grey PNG).
         stride: Take every ``stride``-th frame.
         empty_every: Of the taken frames without a drone, keep every ``empty_every``-th of a clip.
-        train_ratio: Share of the clips for training.
-        seed: Which clips those are. The choice does not depend on ``stride`` or on clips that cannot be read.
+        train_ratio: Share of the clips for training, as nearly as whole scenes allow.
+        seed: Which scenes those are. The choice does not depend on ``stride``.
         overwrite: Whether to replace a data set that is in ``out``.
 
     Returns:
@@ -51,7 +55,7 @@ def convert_drone_ir(
     Raises:
         FileNotFoundError: If there are no clips.
         ImportError: If ``mcos-decoder`` is not installed.
-        ValueError: If an argument is out of range, or if a split would be empty.
+        ValueError: If an argument is out of range, or if all clips show one scene, so that there is no fair split.
     """
     if stride < 1 or empty_every < 1 or not 0 < train_ratio < 1:
         raise ValueError(f'expected stride >= 1, empty_every >= 1 and train_ratio between 0 and 1, got {stride}, '
@@ -62,18 +66,20 @@ def convert_drone_ir(
     clips = sorted({p.name.removesuffix(s) for s in suffixes for p in video_folder.glob(f'IR_DRONE_*{s}')})
     if len(clips) < 2:
         raise FileNotFoundError(f'expected at least 2 clips IR_DRONE_*.mp4 in {video_folder}, got {len(clips)}')
-    train_clips = choose_clips(clips, train_ratio, seed)
     report = ConversionReport()
     builder = CocoBuilder(
-        'Drone-detection-dataset, infrared drone clips, split by clip',
+        'Drone-detection-dataset, infrared drone clips, split by scene',
         'CC0 1.0',
         'https://creativecommons.org/publicdomain/zero/1.0/',
         report,
     )
     with output_folder(out, overwrite) as folder:
+        thumbnails: dict[str, np.ndarray] = {}
+        written: list[tuple[str, int, np.ndarray]] = []
         for clip in tqdm(clips, desc='drone-ir', unit='clip'):
             try:
-                frames = read_clip(video_folder / f'{clip}.mp4', video_folder / f'{clip}_LABELS.mat', stride)
+                video, labels = video_folder / f'{clip}.mp4', video_folder / f'{clip}_LABELS.mat'
+                frames, thumbnails[clip] = read_clip(video, labels, stride)
             except (OSError, ValueError) as error:
                 report.skipped.append(str(error))
                 continue
@@ -83,31 +89,75 @@ def convert_drone_ir(
                     empty += 1
                     if empty % empty_every != 1 % empty_every:
                         continue
-                name = f'{clip}_{index:05d}.png'
-                if not cv2.imwrite(str(folder / 'images' / name), image):
-                    raise OSError(f'cannot write {folder / "images" / name}')
-                split = 'train' if clip in train_clips else 'val'
-                builder.add_image(split, name, image, [_to_object(box) for box in boxes], clip=clip, frame=index)
+                path = folder / 'images' / f'{clip}_{index:05d}.png'
+                if not cv2.imwrite(str(path), image):
+                    raise OSError(f'cannot write {path}')
+                written.append((clip, index, boxes))
+        scenes = find_scenes(thumbnails)
+        train_scenes = choose_scenes(scenes, train_ratio, seed)
+        if train_scenes is None:
+            raise ValueError(
+                f'{video_folder}: the {len(scenes)} readable clips show one scene, which cannot be split fairly; '
+                f'{len(report.skipped)} clips skipped: {"; ".join(report.skipped[:3])}'
+            )
+        for clip, index, boxes in written:
+            name = f'{clip}_{index:05d}.png'
+            image = cv2.imread(str(folder / 'images' / name), cv2.IMREAD_GRAYSCALE)
+            fields = {'clip': clip, 'frame': index, 'scene': scenes[clip]}
+            split = 'train' if scenes[clip] in train_scenes else 'val'
+            builder.add_image(split, name, image, [_to_object(box) for box in boxes], **fields)
         for split in SPLITS:
-            if not report.images[split]:
-                raise ValueError(f'{video_folder}: no usable frame for {split}; {len(report.skipped)} clips skipped: '
-                                 f'{"; ".join(report.skipped[:3])}')  # fmt: skip
             builder.coco[split]['info'] |= {'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
             write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
     return report
 
 
-def choose_clips(clips: list[str], ratio: float, seed: int) -> set[str]:
-    """Draw ``ratio`` of the clips, at least one and not all, by a hash of seed and name."""
-    ranked = sorted(clips, key=lambda clip: hashlib.sha256(f'{seed}/{clip}'.encode()).digest())
-    return set(ranked[: min(max(round(ratio * len(clips)), 1), len(clips) - 1)])
+def find_scenes(thumbnails: dict[str, np.ndarray]) -> dict[str, str]:
+    """Groups clips that show the same view: single linkage over the most similar frames of two clips.
 
-
-def read_clip(video: Path, labels: Path, stride: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Every ``stride``-th frame of a clip.
+    Args:
+        thumbnails: Of each clip ``[N, 32, 32]``, zero mean and unit deviation each.
 
     Returns:
-        Frame number from 0, ``[H, W]`` 8-bit image, ``[N, 4]`` boxes (xywh in pixels, from 0) of each.
+        For each clip the first clip of its scene.
+    """
+    clips = sorted(thumbnails)
+    if not clips:
+        return {}
+    frames = np.concatenate([thumbnails[clip].reshape(-1, thumbnails[clip][0].size) for clip in clips])
+    clip_of = np.repeat(np.arange(len(clips)), [len(thumbnails[clip]) for clip in clips])
+    frames = frames.astype(np.float32)
+    i, j = np.nonzero(frames @ frames.T / frames.shape[1] >= SAME_SCENE)
+    alike = np.zeros((len(clips), len(clips)), bool)
+    alike[clip_of[i], clip_of[j]] = True
+    _, label = connected_components(alike, directed=False)
+    return {clip: clips[int(np.flatnonzero(label == k)[0])] for clip, k in zip(clips, label, strict=True)}
+
+
+def choose_scenes(scenes: dict[str, str], ratio: float, seed: int) -> set[str] | None:
+    """Draws scenes with about ``ratio`` of the clips, by a hash of seed and name; ``None`` if there is only one scene.
+
+    Scenes are visited in the order of their hashes, and one goes to validation if that brings the number of
+    validation clips nearer to its goal. At least one scene is on either side.
+    """
+    sizes = {scene: list(scenes.values()).count(scene) for scene in set(scenes.values())}
+    if len(sizes) < 2:
+        return None
+    ranked = sorted(sizes, key=lambda scene: hashlib.sha256(f'{seed}/{scene}'.encode()).digest())
+    goal, val = (1 - ratio) * len(scenes), set()
+    for scene in ranked:
+        held = sum(sizes[s] for s in val)
+        if abs(held + sizes[scene] - goal) < abs(held - goal) and len(val) < len(sizes) - 1:
+            val.add(scene)
+    return set(sizes) - (val or {min(ranked, key=sizes.__getitem__)})
+
+
+def read_clip(video: Path, labels: Path, stride: int) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], np.ndarray]:
+    """Every ``stride``-th frame of a clip, and what the clip looks like.
+
+    Returns:
+        Frame number from 0, ``[H, W]`` 8-bit image, ``[N, 4]`` boxes (xywh in pixels, from 0) of each; thumbnails
+        ``[M, 32, 32]``, one a second.
 
     Raises:
         FileNotFoundError: If one of the files is missing.
@@ -118,20 +168,24 @@ def read_clip(video: Path, labels: Path, stride: int) -> list[tuple[int, np.ndar
             raise FileNotFoundError(f'{path}: no such file')
     boxes = read_boxes(labels)
     capture = cv2.VideoCapture(str(video))
-    frames, count = [], 0
+    frames, thumbnails, count = [], [], 0
     try:
         while capture.grab():
-            if count % stride == 0:
+            if count % stride == 0 or count % STRIDE == 0:
                 decoded, frame = capture.retrieve()
                 if not decoded:
                     raise ValueError(f'{video}: cannot decode frame {count}')
-                frames.append((count, cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)))
+                grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+                if count % stride == 0:
+                    frames.append((count, grey))
+                if count % STRIDE == 0:
+                    thumbnails.append(thumbnail(grey))
             count += 1
     finally:
         capture.release()
     if count != len(boxes):
         raise ValueError(f'{video}: {count} readable frames, but {len(boxes)} labelled ones in {labels.name}')
-    return [(index, image, boxes[index]) for index, image in frames]
+    return [(index, image, boxes[index]) for index, image in frames], np.stack(thumbnails)
 
 
 def read_boxes(path: Path, label: str = LABEL) -> list[np.ndarray]:
