@@ -1,7 +1,7 @@
 """Picture grids: one row per image; input, ground truth and the predictions of one or more models side by side."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
+from .figure_file import save_figure
 from .picture import as_picture
 
 _DPI = 100
@@ -97,11 +98,7 @@ def draw_grid(
 
     handles = [Patch(color=color, label=name) for name, color in zip(classes, colors, strict=True)]
     figure.legend(handles=handles, loc='lower center', ncols=len(classes), frameon=False, fontsize=12)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    figure.savefig(temporary, dpi=_DPI)
-    os.replace(temporary, path)
+    save_figure(figure, path)
 
 
 def _draw_panel(
@@ -114,17 +111,10 @@ def _draw_panel(
 ) -> None:
     """One picture, drawn in pixels of the enlarged image; ``size`` is its width and height."""
     scale = size[0] / image.shape[1]
-    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    if canvas.ndim == 2:
-        canvas = cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB)
+    canvas = enlarge(image, size)
     if instances is not None:
         order = np.argsort([-np.count_nonzero(mask) for mask in instances.masks], kind='stable')  # small ones on top
-        for i in order:
-            color = 255 * colors[instances.labels[i]]
-            enlarged = cv2.resize(instances.masks[i].astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
-            canvas[enlarged] = 0.6 * canvas[enlarged] + 0.4 * color
-            contours, _ = cv2.findContours(enlarged.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(canvas, contours, -1, color.tolist(), 1, cv2.LINE_AA)
+        paint_masks(canvas, instances.masks[order], colors[instances.labels[order]])
         for i in order:
             color = colors[instances.labels[i]]
             x1, y1, x2, y2 = instances.bboxes[i] * scale
@@ -148,6 +138,29 @@ def _draw_panel(
     axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0), anchor='NW')
 
 
+def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture (H, W) or (H, W, 3), uint8, as RGB of another ``size`` (width, height)."""
+    smaller = size[0] < image.shape[1]
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return cv2.cvtColor(canvas, cv2.COLOR_GRAY2RGB) if canvas.ndim == 2 else canvas
+
+
+def paint_masks(canvas: np.ndarray, masks: np.ndarray, colors: np.ndarray) -> None:
+    """Paint masks over an enlarged picture, later ones on top.
+
+    Args:
+        canvas: uint8, shape (H', W', 3), RGB; changed in place.
+        masks: bool, shape (N, H, W), in pixels of the image.
+        colors: Shape (N, 3), in 0..1.
+    """
+    size = canvas.shape[1::-1]
+    for mask, color in zip(masks, 255 * colors, strict=True):
+        enlarged = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+        canvas[enlarged] = 0.6 * canvas[enlarged] + 0.4 * color
+        contours, _ = cv2.findContours(enlarged.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, contours, -1, color.tolist(), 1, cv2.LINE_AA)
+
+
 def select_images(dataset: BaseDataset, num: int) -> list[int]:
     """Indices of images that between them show every class often, the same ones each time.
 
@@ -161,8 +174,13 @@ def select_images(dataset: BaseDataset, num: int) -> list[int]:
         {instance['bbox_label'] for instance in dataset.get_data_info(i)['instances'] if not instance['ignore_flag']}
         for i in range(len(dataset))
     ]
-    candidates = np.random.default_rng(0).permutation(len(dataset)).tolist()  # neighbours in a clip look alike
-    shown = dict.fromkeys(range(len(dataset.metainfo['classes'])), 0)
+    return select_by_labels(labels, num)
+
+
+def select_by_labels(labels: Sequence[set[int]], num: int) -> list[int]:
+    """As ``select_images``, from the labels that each image shows."""
+    candidates = np.random.default_rng(0).permutation(len(labels)).tolist()  # neighbours in a clip look alike
+    shown = dict.fromkeys(set().union(*labels), 0)
     chosen = []
     for _ in range(min(num, len(candidates))):
         best = max(candidates, key=lambda i: sum((1 + shown[label]) ** -2 for label in labels[i]))
@@ -208,21 +226,49 @@ def _add_boxes(prediction: InstanceData) -> InstanceData:
     return prediction
 
 
-def _predict(
+def predict(
     config: Config, checkpoint: str | os.PathLike, dataset: BaseDataset, indices: Sequence[int], device: str
-) -> tuple[list[InstanceData], list[np.ndarray]]:
+) -> Iterator[tuple[InstanceData, np.ndarray]]:
     """Predictions of a trained model for images of a data set, in numpy, and the images as it saw them."""
     model = init_detector(config, str(checkpoint), device=device)
-    predictions, images = [], []
     for index in tqdm(indices, desc=Path(config.filename).stem):
         data = dataset[index]
         with torch.no_grad():
             prediction = model.test_step(pseudo_collate([data]))[0].pred_instances.cpu()
         if 'masks' not in prediction:
             raise ValueError(f'{config.filename}: expected a model that predicts masks, got boxes only')
-        predictions.append(_add_boxes(prediction).numpy())
-        images.append(as_picture(data['inputs'], data['data_samples'].metainfo))
-    return predictions, images
+        yield _add_boxes(prediction).numpy(), as_picture(data['inputs'], data['data_samples'].metainfo)
+
+
+def open_models(
+    models: Sequence[tuple[str | os.PathLike, str | os.PathLike]],
+    titles: Sequence[str] | None,
+    cfg_options: dict | None,
+) -> tuple[list[str], list[Config], list[BaseDataset]]:
+    """Titles, configs and test sets of models.
+
+    Args:
+        models: Config and weights of each.
+        titles: ``None`` for ``prediction`` where there is one model, else for the names of the configs.
+        cfg_options: Settings that replace the configs'.
+
+    Raises:
+        ValueError: If the test sets do not hold the same images, or the number of titles is not that of the models.
+    """
+    if titles is None:
+        titles = [Path(name).stem for name, _ in models] if len(models) > 1 else ['prediction']
+    if len(titles) != len(models):
+        raise ValueError(f'titles: expected {len(models)}, one for each model, got {len(titles)}')
+    configs = [Config.fromfile(name) for name, _ in models]
+    for loaded in configs:
+        loaded.merge_from_dict(cfg_options or {})
+    init_default_scope(configs[0].get('default_scope', 'mmdet'))
+    datasets = [DATASETS.build(loaded.test_dataloader.dataset) for loaded in configs]
+    first, *others = [[data.get_data_info(i)['img_path'] for i in range(len(data))] for data in datasets]
+    for loaded, paths in zip(configs[1:], others, strict=True):
+        if paths != first:
+            raise ValueError(f'{loaded.filename}: expected the test images of {configs[0].filename}, got others')
+    return list(titles), configs, datasets
 
 
 def draw_predictions(
@@ -261,31 +307,21 @@ def draw_predictions(
             hold the same images, or the number of titles is not that of the models.
     """
     models = [(config, checkpoint), *others]
-    if titles is None:
-        titles = [Path(name).stem for name, _ in models] if others else ['prediction']
-    if len(titles) != len(models):
-        raise ValueError(f'titles: expected {len(models)}, one for each model, got {len(titles)}')
+    titles, configs, datasets = open_models(models, titles, cfg_options)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    configs = [Config.fromfile(name) for name, _ in models]
-    for loaded in configs:
-        loaded.merge_from_dict(cfg_options or {})
-    init_default_scope(configs[0].get('default_scope', 'mmdet'))
-    dataset, *further = [DATASETS.build(loaded.test_dataloader.dataset) for loaded in configs]
+    dataset = datasets[0]
     indices = select_images(dataset, num) if indices is None else list(indices)
     if wrong := [i for i in indices if not 0 <= i < len(dataset)]:
         raise ValueError(f'indices: expected numbers in 0..{len(dataset) - 1}, got {wrong}')
-    paths = [dataset.get_data_info(i)['img_path'] for i in indices]
-    for loaded, other in zip(configs[1:], further, strict=True):
-        if len(other) != len(dataset) or [other.get_data_info(i)['img_path'] for i in indices] != paths:
-            raise ValueError(f'{loaded.filename}: expected the test images of {config}, got others')
     results = [
-        _predict(loaded, weights, own, indices, device)
-        for loaded, (_, weights), own in zip(configs, models, [dataset, *further], strict=True)
+        zip(*predict(loaded, weights, own, indices, device), strict=True)
+        for loaded, (_, weights), own in zip(configs, models, datasets, strict=True)
     ]
     predictions, (images, *_) = zip(*results, strict=True)  # images as the first model saw them
+    names = [Path(dataset.get_data_info(i)['img_path']).name for i in indices]
     rows = [
-        GridRow(image, ground_truth_of(dataset, index), predicted, Path(path).name)
-        for image, index, path, predicted in zip(images, indices, paths, zip(*predictions, strict=True), strict=True)
+        GridRow(image, ground_truth_of(dataset, index), predicted, name)
+        for image, index, name, predicted in zip(images, indices, names, zip(*predictions, strict=True), strict=True)
     ]
     meta = dataset.metainfo
     draw_grid(rows, out, meta['classes'], meta['palette'], score_thr, panel_width, titles)
