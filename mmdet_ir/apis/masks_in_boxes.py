@@ -12,12 +12,12 @@ from mmdet.structures.mask import mask2bbox
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.model import BaseModel
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .launch import load_config, require_checkpoint
+from .weights import load_fitting_weights
 
 MASKS_AT_ONCE = 64  # full-size masks of an image that are held together
 
@@ -51,7 +51,8 @@ class MasksInBoxes:
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.model = init_detector(cfg, require_checkpoint(str(checkpoint)), device=device)
         self.name = str(config)
-        _check_weights(self.model, str(config), str(checkpoint))
+        weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+        load_fitting_weights(self.model, weights, str(config), str(checkpoint))
         self.classes = tuple(self.model.dataset_meta['classes'])
         self.pipeline = Compose([t for t in get_test_pipeline_cfg(cfg) if t['type'] != 'LoadAnnotations'])
 
@@ -118,16 +119,6 @@ class MasksInBoxes:
         there = ious > 0
         masks[there.cpu().numpy()] = found_masks[chosen[there].to(found_masks.device)].cpu().numpy()
         return masks, ious
-
-
-def _check_weights(model: BaseModel, config: str, checkpoint: str) -> None:
-    """Refuse a checkpoint of another model, which MMDetection loads as far as it fits, with a warning."""
-    weights = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    shapes = {name: value.shape for name, value in weights.get('state_dict', weights).items()}
-    wrong = [name for name, value in model.state_dict().items() if shapes.get(name) != value.shape]
-    if wrong:
-        raise ValueError(f'{checkpoint} does not fit {config}: {len(wrong)} parameters are missing or of another '
-                         f'shape, the first: {wrong[0]}')  # fmt: skip
 
 
 def _near_centre(boxes: Tensor, locations: Tensor, radius: float) -> Tensor:

@@ -1,0 +1,78 @@
+#!/usr/bin/env python
+"""Runs a trained model on images, folders, stacks and videos; writes pictures, a video, COCO JSON and CSV."""
+
+import argparse
+import sys
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.inference_run import REPORT, infer
+
+from mmengine.config import DictAction
+
+EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
+  python tools/infer.py MODEL image.png --out found                    # one image
+  python tools/infer.py MODEL images/ more/*.tiff --out found          # folders, with what is below them, and files
+  python tools/infer.py MODEL clip.mp4 --out found --score 0.5         # found/videos/clip.mp4
+  python tools/infer.py MODEL frames/ --fps 30 --out found             # a folder of frames becomes one video
+  python tools/infer.py MODEL 'frames/frame_%05d.png' --fps 30 --out found
+  python tools/infer.py MODEL images/ --out found --score 0.3 human=0.5 car=0.4 --batch-size 8 --device cuda:1
+
+found/ then holds overlays/*.png, videos/*.mp4, detections.json (COCO), detections.csv (one row for each instance, with
+the mean and maximum of the values in its mask) and report.json, which lists what could not be read. See
+docs/inference.md.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, stack, video, folder, quoted glob, or '
+                        'pattern such as frame_%%05d.png')  # fmt: skip
+    parser.add_argument('--out', required=True, metavar='FOLDER', help='output folder, new or empty')
+    parser.add_argument('--score', nargs='+', default=['0.3'], metavar='SCORE', help='lowest score, for all classes '
+                        'and as CLASS=SCORE for single ones (default: 0.3)')  # fmt: skip
+    parser.add_argument('--batch-size', type=int, default=1, help='frames of one size that are predicted together '
+                        '(default: %(default)s)')  # fmt: skip
+    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
+    parser.add_argument('--fps', type=float, help='make one video of the images of each folder, glob, pattern or '
+                        'stack; also the rate of other videos (default: their own)')  # fmt: skip
+    parser.add_argument('--scale', type=int, help='enlarge drawings by this whole number (default: up to 960 pixels)')
+    parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
+    parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of the config, as in model.test_cfg.rcnn.max_per_img=300')  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    report = infer(
+        args.config,
+        args.checkpoint,
+        args.inputs,
+        args.out,
+        batch_size=args.batch_size,
+        device=args.device,
+        scores=args.score,
+        fps=args.fps,
+        scale=args.scale,
+        pictures=not args.no_pictures,
+        overwrite=args.overwrite,
+        cfg_options=args.cfg_options,
+    )
+    found = ', '.join(f'{number} {name}' for name, number in report['instances'].items())
+    print(f'{args.out}: {report["frames"]} frames in {report["seconds"]} s on {report["device"]}: {found}')
+    if report['skipped']:
+        first = report['skipped'][0]
+        print(f'skipped: {len(report["skipped"])}, the first: {first["reason"]} (all: {args.out}/{REPORT})')
+    if not report['complete']:
+        print('interrupted: the files hold what was done until then')
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    run_tool(main)
