@@ -37,7 +37,7 @@ def run_tool(monkeypatch, *arguments) -> int:
 
 # date, part of the release, objects: class, (cx, cy, w, h, theta)
 IMAGES = [
-    ('20210118', 'train', [('Person', (50, 40, 12, 24, 0.0)), ('Car', (150.5, 90, 60, 30, 0.4))]),
+    ('20210116', 'train', [('Person', (50, 40, 12, 24, 0.0)), ('Car', (150.5, 90, 60, 30, 0.4))]),
     ('20210114', 'train', [('Bicycle', (80, 60, 30, 10, 2.8)), ('OtherVehicle', (150, 90, 50, 24, 0.2))]),
     ('20210114', 'val', [('DontCare', (100, 70, 40, 20, 0.0)), ('Person', (30, 30, 10, 20, 0.0))]),
     ('20210121', 'test', [('Car', (195, 140, 30, 20, 0.0))]),  # reaches beyond the corner of the image
@@ -102,9 +102,9 @@ def test_hit_uav_small_release(hit_uav, tmp_path):
     parts = load(tmp_path / 'out')
     assert {s: sorted(i['date'] for i in c['images']) for s, c in parts.items()} == {
         'train': ['20210114', '20210114', '20210115'],
-        'val': ['20210118', '20210121'],
+        'val': ['20210116', '20210121'],
     }
-    first = next(i for i in parts['val']['images'] if i['date'] == '20210118')
+    first = next(i for i in parts['val']['images'] if i['date'] == '20210116')
     assert (first['altitude'], first['perspective'], first['scenario'], first['source_split']) == (
         60,
         50,
@@ -165,10 +165,10 @@ def test_hit_uav_val_dates(hit_uav, tmp_path):
     assert [i['date'] for i in parts['val']['images']] == ['20210115']
     assert parts['val']['annotations'] == []
     assert parts['val']['info']['val_dates'] == ['20210115']
-    with pytest.raises(ValueError, match='dates 20200101; dates found: 20210114, 20210115, 20210118, 20210121'):
+    with pytest.raises(ValueError, match='dates 20200101; dates found: 20210114, 20210115, 20210116, 20210121'):
         convert_hit_uav(hit_uav, tmp_path / 'none', val_dates=('20210115', '20200101'))
     with pytest.raises(ValueError, match='no date is left for training'):
-        convert_hit_uav(hit_uav, tmp_path / 'none', val_dates=('20210114', '20210115', '20210118', '20210121'))
+        convert_hit_uav(hit_uav, tmp_path / 'none', val_dates=('20210114', '20210115', '20210116', '20210121'))
 
 
 def test_hit_uav_skips_unreadable_images_and_names_them(hit_uav, tmp_path, monkeypatch, capsys):
@@ -185,7 +185,7 @@ def test_hit_uav_skips_unreadable_images_and_names_them(hit_uav, tmp_path, monke
     assert f'skipped 2 files:\n  {missing}: no such file' in capsys.readouterr().out
     shutil.rmtree(folder)
     with pytest.raises(SystemExit, match=r'error: .*no readable image for val; first of 2 problems: .*no such file'):
-        run_tool(monkeypatch, *arguments[:4], '--val-dates', '20210118')
+        run_tool(monkeypatch, *arguments[:4], '--val-dates', '20210116')
 
 
 def test_hit_uav_errors_name_file_and_entry(hit_uav, tmp_path):
@@ -445,7 +445,7 @@ def test_real_hit_uav(real_data_root, tmp_path):
         )
     assert not report.skipped and not report.dropped and not report.notes
     dates = {split: {image['date'] for image in coco['images']} for split, coco in parts.items()}
-    assert dates['val'] == {'20210118', '20210121'} and not dates['val'] & dates['train']
+    assert dates['val'] == {'20210116', '20210121'} and not dates['val'] & dates['train']
 
     methods = check_masks(tmp_path / 'out')
     assert {method for name, method in methods if name == 'car'} == {'oriented_box'}
