@@ -1,0 +1,223 @@
+"""The inferencer against the test loop, and what it refuses."""
+
+import json
+import os
+import pickle
+from copy import deepcopy
+from pathlib import Path
+
+from mmdet_ir.apis import launch
+from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.weights import load_fitting_weights
+from mmdet_ir.compat.checkpoint import CheckpointError
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+REPO = Path(__file__).parents[2]
+HEIGHT, WIDTH = 60, 88  # the pipeline enlarges to 96x64
+CLASSES = ('human', 'car', 'bicycle', 'uav')
+CONFIG = """
+_base_ = '{repo}/configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic16.py'
+test_pipeline = [
+    _base_.load, _base_.tone_mapping, dict(type='Resize', scale=(96, 64), keep_ratio=True),
+    *_base_.test_pipeline[3:]]
+test_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False,
+    dataset=dict(data_root='{root}/', image_key='file_name', ann_file='val.json', pipeline=test_pipeline))
+test_evaluator = dict(ann_file='{root}/val.json')
+model = dict(test_cfg=dict(rpn=dict(nms_pre=50, max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=4)))
+"""
+
+
+def counts(seed: int) -> np.ndarray:
+    """14-bit noise with a hot rectangle."""
+    image = np.random.default_rng(seed).normal(7000, 40, (HEIGHT, WIDTH))
+    image[20:32, 10 + 8 * seed : 30 + 8 * seed] += 900
+    return image.round().astype(np.uint16)
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test set of three images, a config, and a checkpoint of its model with random weights."""
+    root = tmp_path_factory.mktemp('inferencer')
+    (root / 'images').mkdir()
+    images, objects = [], []
+    for i in range(3):
+        cv2.imwrite(str(root / 'images' / f'{i}.png'), counts(i))
+        images.append({'id': i + 1, 'file_name': f'{i}.png', 'width': WIDTH, 'height': HEIGHT})
+        x = 10 + 8 * i
+        objects.append(
+            {'id': i + 1, 'image_id': i + 1, 'category_id': 2, 'bbox': [x, 20, 20, 12], 'area': 240, 'iscrowd': 0,
+             'segmentation': [[x, 20, x + 20, 20, x + 20, 32, x, 32]]}
+        )  # fmt: skip
+    categories = [{'id': i, 'name': name} for i, name in enumerate(CLASSES, start=1)]
+    (root / 'val.json').write_text(json.dumps({'images': images, 'annotations': objects, 'categories': categories}))
+    (root / 'config.py').write_text(CONFIG.format(repo=REPO, root=root))
+    init_default_scope('mmdet')
+    torch.manual_seed(1)
+    model = MODELS.build(Config.fromfile(root / 'config.py').model)
+    meta = {'dataset_meta': {'classes': CLASSES}}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, root / 'weights.pth')
+    return root
+
+
+@pytest.fixture(scope='module')
+def inferencer(root: Path) -> IRInferencer:
+    return IRInferencer(root / 'config.py', root / 'weights.pth', 'cpu', show_progress=False)
+
+
+def test_detections_are_those_of_the_test_loop_to_the_last_bit(root: Path, inferencer: IRInferencer) -> None:
+    out = root / 'tested.pkl'
+    launch.test(str(root / 'config.py'), str(root / 'weights.pth'), work_dir=str(root / 'work'), out=str(out))
+    expected = [sample['pred_instances'] for sample in pickle.loads(out.read_bytes())]
+    paths = [str(root / 'images' / f'{i}.png') for i in range(3)]
+    arrays = [counts(i) for i in range(3)]
+    assert all(len(instances['scores']) == 4 for instances in expected)
+    for inputs in (paths, arrays):
+        found = inferencer(inputs, batch_size=2)['predictions']
+        for got, wanted in zip(found, expected, strict=True):
+            for key in ('bboxes', 'scores', 'labels'):
+                np.testing.assert_array_equal(np.float32(got[key]), np.float32(wanted[key]))
+            assert [mask['counts'] for mask in got['masks']] == [mask['counts'].decode() for mask in wanted['masks']]
+    # the steps that the command line uses, in the same batch
+    batch = [inferencer.prepare(inferencer.read(path), path) for path in paths[:2]]
+    for got, wanted in zip(inferencer.predict(batch), expected[:2], strict=True):
+        np.testing.assert_array_equal(got.scores.numpy(), wanted['scores'].numpy())
+        assert got.masks.shape == (4, HEIGHT, WIDTH)
+
+
+def test_pictures_are_what_the_model_saw(root: Path, inferencer: IRInferencer) -> None:
+    """Counts around 7000 would be near black, or white, if the file were read again as 8 bits."""
+    result = inferencer(
+        [str(root / 'images' / '0.png')], return_vis=True, draw_pred=False, out_dir=str(root / 'drawn')
+    )
+    picture = result['visualization'][0]
+    assert picture.shape == (10 * HEIGHT, 10 * WIDTH, 3)  # 960 // 88
+    assert picture[250:270, 150:250].mean() > picture[450:, :].mean() + 60
+    np.testing.assert_array_equal(cv2.imread(str(root / 'drawn' / 'vis' / '0.png'))[..., ::-1], picture)
+
+
+def test_grey_arrays_of_every_form_are_equal(inferencer: IRInferencer) -> None:
+    grey = (counts(1) // 32).astype(np.uint8)
+    reference = inferencer.prepare(grey, 'a')['inputs']
+    assert reference.float().std() > 5
+    for same in (grey[..., None], np.repeat(grey[..., None], 3, axis=2), grey.astype(np.float64)):
+        difference = inferencer.prepare(same, 'a')['inputs'].int() - reference.int()
+        assert difference.abs().max() <= 1  # percentiles of floats are interpolated
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [
+        (np.full((8, 8), np.nan), '64 of 64 values are NaN'),
+        (np.zeros((8, 8, 2), np.uint8), 'expected shape'),
+        (np.array([['a']]), 'expected integers'),
+        (np.arange(64, dtype=np.uint16).reshape(8, 8), '8-bit content in a 16-bit file'),
+        (np.random.default_rng(0).integers(0, 9, (8, 8, 3)).astype(np.uint8), 'got colours'),
+    ],
+)
+def test_arrays_pass_the_checks_of_files(inferencer: IRInferencer, image: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=f'image mine: .*{message}'):
+        inferencer.prepare(image, 'mine')
+
+
+def test_units(inferencer: IRInferencer) -> None:
+    part = np.array([[7500, 7000]], np.uint16)
+    assert inferencer.measured(part)[1] == 'counts'
+    values, unit = inferencer.measured(np.array([[[10, 20, 60]]], np.uint8))
+    assert (values.tolist(), unit) == ([[30]], 'grey')
+    celsius = np.array([[21.5]], np.float32)
+    assert inferencer.measured(celsius, 'a.jpg') == (celsius, 'stored')
+    mapping = inferencer.pipeline.transforms[0]
+    mapping.settings['kelvin_per_count'] = 0.04
+    inferencer.pipeline.loader.rjpeg = 'celsius'
+    try:
+        values, unit = inferencer.measured(part)
+        np.testing.assert_allclose(values, [[26.85, 6.85]])  # 0.04 K * 7500 - 273.15 K
+        assert unit == 'celsius'
+        assert inferencer.measured(celsius, 'a.jpg')[1] == 'celsius'
+        assert inferencer.measured(celsius, 'a.npy')[1] == 'stored'
+    finally:
+        del mapping.settings['kelvin_per_count']
+        inferencer.pipeline.loader.rjpeg = 'picture'
+
+
+def test_a_checkpoint_without_its_classes_takes_those_of_the_config(root: Path) -> None:
+    """MMDetection would take COCO's, and call a human a person and a car a bicycle."""
+    torch.save(torch.load(root / 'weights.pth')['state_dict'], root / 'bare.pth')
+    bare = IRInferencer(root / 'config.py', root / 'bare.pth', 'cpu')
+    assert bare.classes == CLASSES
+    assert bare.colors[0] == (230, 60, 70)
+
+
+def test_wrong_arguments(root: Path) -> None:
+    config, weights = root / 'config.py', root / 'weights.pth'
+    with pytest.raises(ValueError, match="device: expected a name such as cpu or cuda:1, got 'gpu'"):
+        IRInferencer(config, weights, 'gpu')
+    with pytest.raises(ValueError, match='GPUs or cpu'):
+        IRInferencer(config, weights, 'cuda:99')
+    with pytest.raises(FileNotFoundError, match='checkpoint not found'):
+        IRInferencer(config, root / 'none.pth')
+    with pytest.raises(ValueError, match=r'config.py: expected a test pipeline that begins with LoadIRImageFromFile'):
+        IRInferencer(config, weights, 'cpu', cfg_options={'test_dataloader.dataset.pipeline': [{'type': 'Normalize'}]})
+
+
+class Payload:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f'touch {self.target}',)
+
+
+def test_code_in_a_checkpoint_does_not_run(root: Path, tmp_path: Path) -> None:
+    content = torch.load(root / 'weights.pth')
+    torch.save({**content, 'meta': Payload(tmp_path / 'ran')}, tmp_path / 'bad.pth')
+    with pytest.raises(CheckpointError, match='bad.pth: refused'):
+        IRInferencer(root / 'config.py', tmp_path / 'bad.pth', 'cpu')
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_checkpoint_of_another_config_is_refused(root: Path, tmp_path: Path) -> None:
+    content = torch.load(root / 'weights.pth')
+    del content['state_dict']['roi_head.mask_head.conv_logits.bias']
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(
+        ValueError, match=r'other.pth does not fit .*config.py: 1 .*roi_head.mask_head.conv_logits.bias'
+    ):
+        IRInferencer(root / 'config.py', tmp_path / 'other.pth', 'cpu')
+
+
+def network(semantic: bool) -> nn.Module:
+    head = nn.ModuleDict({'conv': nn.Conv2d(1, 2, 1), **({'semantic_head': nn.Linear(3, 1)} if semantic else {})})
+    return nn.ModuleDict({'backbone': nn.BatchNorm2d(3), 'mask_head': head})
+
+
+@pytest.mark.parametrize(('in_model', 'in_file'), [(True, False), (False, True), (True, True)])
+def test_the_semantic_head_may_come_and_go(in_model: bool, in_file: bool) -> None:
+    model, source = network(in_model), network(in_file)
+    nn.init.constant_(source['mask_head']['conv'].weight, 7)
+    load_fitting_weights(model, {'state_dict': {f'module.{k}': v for k, v in source.state_dict().items()}}, 'c', 'w')
+    assert (model['mask_head']['conv'].weight == 7).all()
+
+
+def test_all_that_does_not_fit_is_named() -> None:
+    weights = deepcopy(network(False).state_dict())
+    del weights['backbone.weight']
+    weights['mask_head.conv.bias'] = torch.zeros(5)
+    weights['neck.plugin.weight'] = torch.zeros(1)
+    expected = (
+        'w.pth does not fit c.py: 2 parameters are missing or of another shape: backbone.weight, mask_head.conv.bias; '
+        '1 parameters of the checkpoint are not in the model: neck.plugin.weight'
+    )
+    with pytest.raises(ValueError, match=expected):
+        load_fitting_weights(network(False), weights, 'c.py', 'w.pth')
+    with pytest.raises(ValueError, match=r'w.pth: expected the weights of a model'):
+        load_fitting_weights(network(False), {'meta': {}}, 'c.py', 'w.pth')
