@@ -189,9 +189,7 @@ def test_a_checkpoint_of_another_config_is_refused(root: Path, tmp_path: Path) -
     content = torch.load(root / 'weights.pth')
     del content['state_dict']['roi_head.mask_head.conv_logits.bias']
     torch.save(content, tmp_path / 'other.pth')
-    with pytest.raises(
-        ValueError, match=r'other.pth does not fit .*config.py: 1 .*roi_head.mask_head.conv_logits.bias'
-    ):
+    with pytest.raises(ValueError, match='other.pth does not fit .*config.py: 1 .*mask_head.conv_logits.bias'):
         IRInferencer(root / 'config.py', tmp_path / 'other.pth', 'cpu')
 
 
