@@ -277,8 +277,10 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 @contextmanager
 def _opencv_is_quiet() -> Iterator[None]:
     """Broken files are reported by name; OpenCV's own lines would only tear up the progress bar."""
-    level = cv2.setLogLevel(0)
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        log.setLogLevel(level)
