@@ -20,7 +20,7 @@ _DPI = 100
 _GAP, _LEFT, _TOP, _LINE = 8, 34, 40, 22  # pixels; a line of the legend
 _OUTSET = 3  # pixels between a target and its box, so that a small target stays visible
 _MARGIN = 12  # pixels of the image around what a zoomed picture has to show
-_FONT, _CHARACTER = 8, 6.0  # points, and width in pixels
+_FONT, _CHARACTER, _LABEL = 8, 6.0, 16  # points; width of a character and height of a label in pixels
 _HALO = [effects.withStroke(linewidth=3, foreground='black', alpha=0.5)]
 
 
@@ -178,6 +178,7 @@ class _Panel:
         classes: Sequence[str],
     ) -> None:
         self.axes, self.window, self.size, self.colors, self.classes = axes, window, size, colors, classes
+        self.labels: list[tuple[float, float, float]] = []  # left, top and width of those that are drawn
         left, top, right, bottom = window
         self.scale = size[0] / (right - left)
         self.canvas = enlarge(image[top:bottom, left:right], size)
@@ -225,13 +226,22 @@ class _Panel:
         x2, y2 = np.minimum([x2, y2], np.array(self.size) - 1)
         self.axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, **style))
         if text:
-            above = y1 > 16
-            self.axes.text(
-                max(min(x1, self.size[0] - _CHARACTER * len(text) - 4), 2),
-                y1 - 3 if above else y2 + 4,
-                text,
-                color='white',
-                fontsize=_FONT,
-                va='bottom' if above else 'top',
-                bbox={'facecolor': '#c00000', 'alpha': 0.85, 'pad': 1, 'linewidth': 0},
-            )
+            left, top = self._place(x1, y1, x2, y2, _CHARACTER * len(text) + 4)
+            background = {'facecolor': '#c00000', 'alpha': 0.85, 'pad': 1, 'linewidth': 0}
+            self.axes.text(left + 2, top + 2, text, color='white', fontsize=_FONT, va='top', bbox=background)
+
+    def _place(self, x1: float, y1: float, x2: float, y2: float, width: float) -> tuple[float, float]:
+        """Left and top of a label at a box: above, below, right or left of it, where no other label is."""
+        inside = np.clip((x1, x2 - width), 0, self.size[0] - width)
+        places = [(inside[0], y1 - _LABEL), (inside[0], y2 + 2), (x2 + 2, y1), (x1 - width - 2, y1),
+                  (inside[1], y1 - _LABEL), (inside[1], y2 + 2)]  # fmt: skip
+        free = [
+            (left, top)
+            for left, top in places
+            if left >= 0 and top >= 0 and left + width <= self.size[0] and top + _LABEL <= self.size[1]
+            and all(left + width <= other or other + other_width <= left or abs(top - other_top) >= _LABEL
+                    for other, other_top, other_width in self.labels)
+        ]  # fmt: skip
+        left, top = free[0] if free else (inside[0], float(np.clip(y1 - _LABEL, 0, self.size[1] - _LABEL)))
+        self.labels.append((left, top, width))
+        return left, top

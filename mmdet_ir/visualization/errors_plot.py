@@ -29,12 +29,12 @@ _NAMES = {'50': 'IoU .50', '75': 'IoU .75', '50-95': 'mean of IoU .50:.95'}
 _NUMBERED = 3  # with more models than this, numbers on bars run into each other
 
 
-def _panels(number: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    columns = min(_COLUMNS, number)
+def _panels(number: int, width: float, height: float, **shared: bool) -> tuple[Figure, np.ndarray]:
+    columns = 3 if number in (5, 6) else min(_COLUMNS, number)
     rows = -(-number // columns)
     figure = Figure(figsize=(width * columns, height * rows + 0.6), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for unused in axes[number:]:
         unused.set_axis_off()
     return figure, axes
@@ -74,7 +74,7 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
     """
     rows = list(dict.fromkeys(row for breakdown in breakdowns.values() for row in breakdown.rows))
     with rc_context(_STYLE):
-        figure, axes = _panels(len(rows), 3.3, 2.3)
+        figure, axes = _panels(len(rows), 3.3, 2.3, sharey=True)
         width = 0.8 / len(breakdowns)
         for panel, row in zip(axes, rows, strict=False):
             for i, breakdown in enumerate(breakdowns.values()):
@@ -86,6 +86,7 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
                     panel.bar_label(bars, counts, fontsize=6, padding=1, color='#555555')
             panel.set_xticks(range(len(KINDS)), KINDS)
             panel.set_ylabel(f'ΔAP{100 * iou_thr:.0f}, points')
+            panel.yaxis.set_tick_params(labelleft=True)
             number = next(iter(breakdowns.values())).targets[row]
             panel.set_title(f'{row} ({number} targets)', fontsize=9)
             panel.grid(axis='x', visible=False)
