@@ -62,11 +62,6 @@ class Frame:
     index: int | None = None
     page: int | None = None
 
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return str(self.path) if self.index is None else f'{self.path}, frame {self.index}'
-
 
 @dataclass(frozen=True)
 class Skipped:
@@ -99,8 +94,9 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
             seen.update(file.resolve() for file in new)
             if new:
                 is_video = sequence or new[0].suffix.lower() in VIDEO_SUFFIXES
-                unique = _unique(name, new[0].suffix, names)
-                sources.append(Source(unique, new, is_video or (fps is not None and _may_be_stack(new[0])), fps))
+                sources.append(
+                    Source(_unique(name, names), new, is_video or (fps is not None and _may_be_stack(new[0])), fps)
+                )
     return sources
 
 
@@ -259,12 +255,12 @@ def _numbered(path: Path) -> list[Path]:
     return [file for _, file in sorted(files)]
 
 
-def _unique(name: str, suffix: str, names: set[str]) -> str:
-    """``name``, or where it is taken ``name.png``, ``name.png_2``, ...; upper and lower case count as equal."""
+def _unique(name: str, names: set[str]) -> str:
+    """``name``, or where it is taken ``name_2``, ``name_3``, ...; upper and lower case count as equal."""
     candidate, number = name, 1
     while candidate.lower() in names:
-        candidate = f'{name}{suffix}' if number == 1 else f'{name}{suffix}_{number}'
         number += 1
+        candidate = f'{name}_{number}'
     names.add(candidate.lower())
     return candidate
 

@@ -179,7 +179,6 @@ def _image_entry(frame: Frame, image_id: int) -> dict:
     if source.video:
         name = f'{source.name}/{frame.path.name}'
         return {**entry, 'file_name': name, 'video': source.name, 'frame': frame.index}
-    # A name that was made unique may hold the ending already.
     return {**entry, 'file_name': source.name + suffix}
 
 

@@ -244,11 +244,10 @@ def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> Non
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise ValueError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace files of '
                          f'the same names')  # fmt: skip
-    inputs = {file.resolve() for source in sources for file in source.files}
-    for source in sources:
-        for output in (out / _video_name(source), out / _overlay_name(source, None)):
-            if output.resolve() in inputs:
-                raise ValueError(f'output {output} would replace an input; choose another output folder')
+    folders = [(out / name).resolve() for name in ('overlays', 'videos')]
+    for file in (file for source in sources for file in source.files):
+        if any(file.resolve().is_relative_to(folder) for folder in folders):
+            raise ValueError(f'output: {out} holds the input {file}, which could be replaced; choose another folder')
 
 
 @contextmanager

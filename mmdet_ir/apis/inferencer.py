@@ -27,8 +27,6 @@ from ..visualization.picture import as_picture
 from .launch import load_config, require_checkpoint
 from .weights import load_fitting_weights
 
-UNITS = ('grey', 'counts', 'celsius', 'stored')  # stored: floating-point values, in the unit of the file
-
 
 class IRInferencer(DetInferencer):
     """MMDetection's ``DetInferencer`` with the test pipeline of the config as it is, tone mapping included.
@@ -142,9 +140,9 @@ class IRInferencer(DetInferencer):
             name: Of the file.
 
         Returns:
-            Values in the shape of the image without its colours, and their unit, one of ``UNITS``: grey levels of
-            8 bits; counts; degrees Celsius from R-JPEG under ``rjpeg='celsius'``, or from counts if the tone mapping
-            has ``kelvin_per_count``; else what the file stores.
+            Values in the shape of the image without its colours, and their unit: ``'grey'`` levels of 8 bits;
+            ``'counts'``; ``'celsius'`` from R-JPEG under ``rjpeg='celsius'``, or from counts if the tone mapping has
+            ``kelvin_per_count``; ``'stored'`` for other floating-point values, in the unit of the file.
         """
         if image.dtype == np.uint8:
             return grey_levels(image), 'grey'

@@ -166,7 +166,9 @@ def test_wrong_arguments(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match='checkpoint not found'):
         IRInferencer(config, root / 'none.pth')
     with pytest.raises(ValueError, match=r'config.py: expected a test pipeline that begins with LoadIRImageFromFile'):
-        IRInferencer(config, weights, 'cpu', cfg_options={'test_dataloader.dataset.pipeline': [{'type': 'Normalize'}]})
+        IRInferencer(
+            config, weights, 'cpu', cfg_options={'test_dataloader.dataset.pipeline': [{'type': 'PackDetInputs'}]}
+        )
 
 
 class Payload:
