@@ -16,6 +16,7 @@ from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..datasets.converters.images import grey_levels
@@ -208,6 +209,12 @@ class IRInferencer(DetInferencer):
             model.dataset_meta['palette'] = meta['palette']
         if self.palette != 'none':
             model.dataset_meta['palette'] = self.palette
+
+    def _init_visualizer(self, cfg: Config) -> Visualizer | None:
+        if 'visualizer' not in cfg:
+            return None
+        cfg.visualizer.vis_backends = None  # it shows pictures and logs nothing
+        return super()._init_visualizer(cfg)
 
     def _init_pipeline(self, cfg: Config) -> '_Pipeline':
         transforms = Compose(get_test_pipeline_cfg(cfg)).transforms
