@@ -77,14 +77,14 @@ def sweep_figure(
     """A panel for each score, over a setting, one page column wide.
 
     Where at least two runs differ in nothing but the seed, a filled point and a bar show their mean and standard
-    deviation, small dots the runs; a single run is an open point without a bar. Below the axis stands the number of
+    deviation, small dots the runs; a single run is an open point without a bar. Below the axis stands the number n of
     runs. Each panel has its own axis, which does not begin at 0.
 
     Args:
         points: Value of the setting to the scores of its runs, as fractions: ``metrics.segm.all`` of their records.
         xlabel: Name of the setting.
         paper_best: Value that the paper found best, marked by a line.
-        wanted: Values of the whole sweep. Those without runs stay empty and are marked ``not run``.
+        wanted: Values of the whole sweep. Those without runs stay empty and are marked so.
 
     Raises:
         ValueError: If there is no run at all, or a run lacks a score.
@@ -99,25 +99,21 @@ def sweep_figure(
     ticks = sorted([*runs, *absent])
     with rc_context(_STYLE):
         figure = Figure(figsize=(_COLUMN, 5.4), dpi=300, layout='constrained')
-        *panels, key = figure.subplots(4, 2, sharex=True).flat
-        for axes, column in zip(panels, PANELS, strict=True):
-            _panel(axes, column, runs)
-            for value in absent:
-                axes.axvline(value, color=_ABSENT, linewidth=0.6, linestyle=(0, (1, 3)), label='_not run')
-            if paper_best is not None:
-                axes.axvline(paper_best, color=_PAPER, linewidth=0.8, linestyle='--', label='_paper')
-        labels = [f'{value:g}\n' + (f'n={len(runs[value])}' if value in runs else 'not run') for value in ticks]
+        recall, key, *others = figure.subplots(4, 2, sharex=True).flat  # recall, a fraction, apart from the percents
+        for axes, column in zip([recall, *others], PANELS, strict=True):
+            _panel(axes, column, runs, absent, paper_best)
         margin = 0.08 * (ticks[-1] - ticks[0]) or 0.5
-        panels[0].set_xlim(ticks[0] - margin, ticks[-1] + margin)
-        for axes in panels[-2:]:  # the lowest of each column: below the one of the right column is the key
-            axes.set_xticks(ticks, labels)
-            axes.tick_params(labelbottom=True)
+        recall.set_xlim(ticks[0] - margin, ticks[-1] + margin)
+        for axes in others[-2:]:
+            axes.set_xticks(ticks, [f'{value:g}\nn={len(runs.get(value, ()))}' for value in ticks])
             axes.set_xlabel(xlabel)
         _key(key, runs, absent, paper_best)
         return figure
 
 
-def _panel(axes: Axes, column: str, runs: Mapping[float, Sequence[Scores]]) -> None:
+def _panel(
+    axes: Axes, column: str, runs: Mapping[float, Sequence[Scores]], absent: Sequence[float], paper_best: float | None
+) -> None:
     factor = 1 if column == 'Recall' else 100
     axes.set_title(column if factor == 1 else f'{column} (%)', loc='left')
     found = {}
@@ -130,7 +126,13 @@ def _panel(axes: Axes, column: str, runs: Mapping[float, Sequence[Scores]]) -> N
                   transform=axes.transAxes)  # fmt: skip
         axes.set_yticks([])
         return
-    axes.plot(list(found), [mean for _, _, mean, _ in found.values()], color=_MEAN, linewidth=0.8, label='_means')
+    for value in absent:
+        axes.axvline(value, color=_ABSENT, linewidth=0.6, linestyle=(0, (1, 3)), zorder=1, label='_not run')
+    if paper_best is not None:
+        axes.axvline(paper_best, color=_PAPER, linewidth=0.8, linestyle='--', zorder=1, label='_paper')
+    # The line is broken where nothing was run.
+    means = dict.fromkeys(absent, math.nan) | {value: mean for value, (_, _, mean, _) in found.items()}
+    axes.plot(sorted(means), [means[value] for value in sorted(means)], color=_MEAN, linewidth=0.8, label='_means')
     for value, (known, count, mean, spread) in found.items():
         if spread is None:
             axes.plot(value, mean, 'o', color=_MEAN, markerfacecolor='white', markersize=4, label='_single')
@@ -151,12 +153,13 @@ def _key(axes: Axes, runs: Mapping[float, Sequence[Scores]], absent: Sequence[fl
         handles.append((axes.plot([], [], '.', color=_SEED, markersize=4)[0], 'a run'))
     if min(counts) == 1:
         marker = axes.plot([], [], 'o', color=_MEAN, markerfacecolor='white', markersize=4)[0]
-        handles.append((marker, 'a single run: no spread known'))
+        handles.append((marker, 'a single run'))
     if paper is not None:
         handles.append((axes.plot([], [], '--', color=_PAPER, linewidth=0.8)[0], f"the paper's best, {paper:g}"))
     if absent:
-        handles.append((axes.plot([], [], color=_ABSENT, linewidth=0.6, linestyle=(0, (1, 3)))[0], 'not run'))
-    axes.legend(*zip(*handles, strict=True), loc='lower left', frameon=False, fontsize=6, borderaxespad=0)
+        handles.append((axes.plot([], [], color=_ABSENT, linewidth=0.6, linestyle=(0, (1, 3)))[0], 'not run (n=0)'))
+    legend = axes.legend(*zip(*handles, strict=True), loc='upper left', frameon=False, fontsize=6, borderaxespad=0)
+    legend.set_in_layout(False)  # the panels keep their width
 
 
 def read_sweep(entries: Iterable[tuple[str | os.PathLike, float]], metric: str = 'segm') -> dict[float, list[dict]]:
