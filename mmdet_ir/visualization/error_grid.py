@@ -20,7 +20,7 @@ _DPI = 100
 _GAP, _LEFT, _TOP, _LINE = 8, 34, 40, 22  # pixels; a line of the legend
 _OUTSET = 3  # pixels between a target and its box, so that a small target stays visible
 _MARGIN = 12  # pixels of the image around what a zoomed picture has to show
-_FONT, _CHARACTER, _LABEL = 8, 6.0, 16  # points; width of a character and height of a label in pixels
+_FONT, _CHARACTER, _LABEL = 8, 6.3, 16  # points; width of a character and height of a label in pixels
 _HALO = [effects.withStroke(linewidth=3, foreground='black', alpha=0.5)]
 
 
@@ -234,7 +234,7 @@ class _Panel:
         """Left and top of a label at a box: above, below, right or left of it, where no other label is."""
         inside = np.clip((x1, x2 - width), 0, self.size[0] - width)
         places = [(inside[0], y1 - _LABEL), (inside[0], y2 + 2), (x2 + 2, y1), (x1 - width - 2, y1),
-                  (inside[1], y1 - _LABEL), (inside[1], y2 + 2)]  # fmt: skip
+                  (inside[1], y1 - _LABEL), (inside[1], y2 + 2), (inside[0], y1 - 2 * _LABEL)]  # fmt: skip
         free = [
             (left, top)
             for left, top in places
