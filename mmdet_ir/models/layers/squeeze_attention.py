@@ -29,6 +29,7 @@ class SqueezeAttention(BaseModule):
         conv_cfg: Convolution layer, as in ``mmcv.cnn.ConvModule``.
         norm_cfg: Normalisation after each convolution.
         act_cfg: Activation between convolutions, and ``sigma`` of Eq. 1.
+        residual: Adds the input: ``X_attn * X_res + X_attn + X_in``. Not in the paper.
         init_cfg: Initialisation, as in ``mmengine.model.BaseModule``.
 
     Raises:
@@ -46,6 +47,7 @@ class SqueezeAttention(BaseModule):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='BN'),  # noqa: B006, C408  (mmcv's way to show a default config)
         act_cfg: dict | None = dict(type='ReLU'),  # noqa: B006, C408
+        residual: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -55,6 +57,7 @@ class SqueezeAttention(BaseModule):
             raise ValueError(f'expected an odd kernel_size, got {kernel_size}')
         self.in_channels = in_channels
         self.pool_size = pool_size
+        self.residual = residual
         self.upsample_cfg = upsample_cfg or {'mode': 'bilinear', 'align_corners': False}
         widths_and_kernels = self._branch_layout(in_channels, kernel_size)
         cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
@@ -88,4 +91,5 @@ class SqueezeAttention(BaseModule):
         # Ceil mode leaves no row or column of an odd input unread; partial windows average what they hold.
         pooled = F.avg_pool2d(x, self.pool_size, ceil_mode=True) if self.pool_size > 1 else x
         attention = F.interpolate(self.attention(pooled), size=x.shape[-2:], **self.upsample_cfg)  # Eq. 1
-        return torch.addcmul(attention, attention, self.main(x))  # Eq. 3, Eq. 2
+        out = torch.addcmul(attention, attention, self.main(x))  # Eq. 3, Eq. 2
+        return out + x if self.residual else out

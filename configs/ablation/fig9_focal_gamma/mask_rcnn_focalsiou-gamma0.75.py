@@ -1,0 +1,5 @@
+"""Fig. 9: Focal-SIoU with the exponent 0.75; its weight by the rule of docs/method.md, "Weight of the box loss"."""
+
+_base_ = '../../ir/mask_rcnn_focalsiou.py'
+
+model = dict(roi_head=dict(bbox_head=dict(loss_bbox=dict(gamma=0.75, loss_weight=11.0))))

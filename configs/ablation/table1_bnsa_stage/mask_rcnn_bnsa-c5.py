@@ -1,0 +1,5 @@
+"""Table 1: BNSA on C5 only."""
+
+_base_ = '../../ir/mask_rcnn.py'
+
+model = dict(neck=dict(type='PluginFPN', plugin=dict(type='BNSA', reduction=4), plugin_stages=(3,)))

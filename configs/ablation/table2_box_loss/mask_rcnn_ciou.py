@@ -1,0 +1,9 @@
+"""Table 2: CIoU; its weight by the rule of docs/method.md, "Weight of the box loss"."""
+
+_base_ = '../../ir/mask_rcnn.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(reg_decoded_bbox=True, loss_bbox=dict(type='FocalCIoULoss', gamma=0, loss_weight=8.0))
+    )
+)

@@ -1,0 +1,9 @@
+"""Table 2: Focal-EIoU; its weight by the rule of docs/method.md, "Weight of the box loss"."""
+
+_base_ = '../../ir/mask_rcnn.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(reg_decoded_bbox=True, loss_bbox=dict(type='FocalEIoULoss', gamma=0.5, loss_weight=8.5))
+    )
+)

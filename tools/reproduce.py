@@ -1,0 +1,145 @@
+#!/usr/bin/env python
+"""Runs every cell of the paper's tables and figures that has no record yet, and keeps the records."""
+
+import argparse
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables
+from mmdet_ir.experiments.jobs import JobError, Launcher, first_of, missing_data
+from mmdet_ir.experiments.reproduce import Plan, Reproduction
+
+EPILOG = """what happens
+  A cell is one config. It is trained by tools/train.py (or dist_train.sh, slurm_train.sh) and tested by tools/test.py,
+  and leaves one record in results/SIZE/DATA/. A cell with a record is skipped, an interrupted one goes on from its
+  last checkpoint, a failed one is reported at the end and does not stop the others. Stop it at any moment; start it
+  again with the same command. Then render the tables:
+  python tools/analysis/render_results.py results --readme README.md --docs docs/results.md
+
+sizes
+  paper  the cells as they are: R50, 640x512, 100 epochs, from COCO weights; your data in data/ir
+  cpu    the same cells on a small base, from weights learned on synthetic scenes; minutes a cell on a CPU
+
+examples
+  python tools/reproduce.py --size cpu --dry-run
+  python tools/reproduce.py --size cpu --table 1 2 3 --data real --jobs 2
+  python tools/reproduce.py --table 1 2 3 4 --seeds 0 1 2 --gpus 4             # four runs at a time, one GPU each
+  python tools/reproduce.py --table 4 --gpus 4 --gpus-per-run 2                # two runs at a time
+  python tools/reproduce.py --table 1 2 3 --slurm gpu --gpus-per-run 2 --jobs 8
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tables = [name.removeprefix('table') for name in load_tables() if name != 'fig9']
+    parser.add_argument('--table', nargs='+', default=[], metavar='T', choices=tables,
+                        help=f'tables: {", ".join(tables)} (default: all, unless --fig is given)')  # fmt: skip
+    figures = [name.removeprefix('fig') for name in load_figures()]
+    parser.add_argument(
+        '--fig', nargs='+', default=[], metavar='F', choices=figures, help=f'figures: {", ".join(figures)}'
+    )
+    parser.add_argument('--size', choices=tuple(load_sizes()), default='paper', help='default: %(default)s')
+    parser.add_argument('--data', nargs='+', default=[], help='data sets of the size (default: all)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='S', help='default: 0')
+    parser.add_argument(
+        '--seeds-for',
+        nargs='+',
+        default=[],
+        metavar='ROW',
+        help='rows that get all seeds, such as none ours; others get the first one only (default: all rows)',
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument('--gpus', type=int, metavar='N', help='fill N GPUs of this machine')
+    where.add_argument('--slurm', metavar='PARTITION', help='hand the runs to Slurm')
+    parser.add_argument('--gpus-per-run', type=int, default=1, metavar='K', help='GPUs of one run (default: 1)')
+    parser.add_argument('--jobs', type=int, metavar='N', help='runs at a time without --gpus (default: 1; Slurm: 16)')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='default: %(default)s')
+    parser.add_argument('--results', type=Path, default=Path('results'), help='folder of records (default: results)')
+    parser.add_argument('--dry-run', action='store_true', help='list the runs and their commands, and start nothing')
+    args = parser.parse_args()
+    if args.gpus is not None and (args.gpus < 1 or args.gpus % args.gpus_per_run):
+        parser.error(f'--gpus: expected a multiple of --gpus-per-run, got {args.gpus} and {args.gpus_per_run}')
+    if args.gpus is not None and args.jobs is not None:
+        parser.error('--jobs: follows from --gpus and --gpus-per-run')
+    return args
+
+
+def slots(args: argparse.Namespace) -> list[str | None]:
+    """One entry for each run at a time."""
+    if args.gpus is None:
+        return [None] * (args.jobs or (16 if args.slurm else 1))
+    k = args.gpus_per_run
+    return [','.join(map(str, range(i, i + k))) for i in range(0, args.gpus, k)]
+
+
+def list_runs(plan: Plan, launcher: Launcher) -> None:
+    for data in plan.data_sets():
+        first = first_of(data, plan.root)
+        if first is not None and not (first[0] / first[1]).is_file():
+            print(f'first: {data.first} -> {first[0] / first[1]}')
+            break
+    jobs, done = plan.jobs(), 0
+    for number, job in enumerate(jobs, start=1):
+        try:
+            state = 'recorded' if job.is_done() else 'to do'
+        except JobError as error:
+            state = f'PROBLEM: {error}'
+        missing = missing_data(job.config())
+        done += state == 'recorded'
+        print(f'\n[{number}/{len(jobs)}] {job.label}: {state}{", NO DATA: " + ", ".join(missing) if missing else ""}')
+        print(f'  cell    {job.row.config}')
+        print(f'  train   {shlex.join(job.train_command(launcher))}')
+        print(f'  test    {shlex.join(job.test_command(launcher, f"{job.work_dir}/<last checkpoint>"))}')
+        print(f'  record  {job.record}')
+    print(f'\n{len(jobs)} runs, {done} recorded, {len(jobs) - done} to do')
+
+
+def say(line: str) -> None:
+    print(f'{time.strftime("%H:%M:%S")}  {line}', flush=True)
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    args = parse_args()
+    plan = Plan(
+        size=args.size,
+        tables=[name if name in load_tables() else f'table{name}' for name in args.table],
+        figures=[f'fig{name}' for name in args.fig],
+        data=args.data,
+        seeds=args.seeds,
+        seeds_for=args.seeds_for,
+        root=args.work_dir,
+        results=args.results,
+    )
+    launcher = Launcher(args.gpus_per_run, args.slurm)
+    if args.dry_run:
+        list_runs(plan, launcher)
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        outcome = Reproduction(plan.jobs(), launcher, slots(args), say).run()
+    except KeyboardInterrupt:
+        say('stopped; the same command goes on from here')
+        sys.exit(130)
+    say(f'{len(outcome.done)} done now, {len(outcome.skipped)} were recorded, {len(outcome.no_data)} without data, '
+        f'{len(outcome.failed)} failed')  # fmt: skip
+    for label, reason in outcome.failed.items():
+        print(f'  FAILED {label}: {reason}')
+    for label, reason in outcome.no_data.items():
+        print(f'  no data {label}: {reason}')
+    if outcome.failed:
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    run_tool(main)
