@@ -178,8 +178,8 @@ class _Run:
             video = VideoFile(self.out / _video_name(source), frame_rate(source))
         try:
             for batch in self._batches(source, stop, progress):
-                self._predict(batch, results, video)
-                progress.update(len(batch))
+                for _ in self._predict(batch, results, video):
+                    progress.update()
         finally:
             path = video.close() if video is not None else None
             if path is not None:
@@ -211,7 +211,10 @@ class _Run:
         if batch:
             yield batch
 
-    def _predict(self, batch: list[tuple[Frame, dict]], results: ResultFiles, video: VideoFile | None) -> None:
+    def _predict(
+        self, batch: list[tuple[Frame, dict]], results: ResultFiles, video: VideoFile | None
+    ) -> Iterator[Frame]:
+        """Predicts a batch and yields each frame when all about it is written; empties the batch on the way."""
         found = self.inferencer.predict([data for _, data in batch])
         while batch:
             (frame, data), prediction = batch.pop(0), found.pop(0)
@@ -228,6 +231,7 @@ class _Run:
             results.add(frame, instances)
             self.counts.update(instance.label for instance in instances)
             self.done += 1
+            yield frame
 
 
 def _video_name(source: Source) -> Path:

@@ -329,7 +329,8 @@ def test_the_command_line(
                'car=1', '--device', 'cpu']  # fmt: skip
     monkeypatch.setattr(sys, 'argv', command)
     runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
-    assert 'out: 1 frames in' in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert 'out: 1 frames in' in printed.out and '100%' in printed.err and '1/1' in printed.err
     assert (tmp_path / 'out' / 'overlays' / 'a.png').is_file()
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
