@@ -251,7 +251,7 @@ def _aps(
     a missed target is no longer counted.
     """
     points = defaultdict(list)
-    left = dict(number)
+    left = Counter(number)
     for hit in hits:
         points[hit['category_id']].append((hit['score'], True))
     for mistake in mistakes:

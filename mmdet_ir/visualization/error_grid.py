@@ -20,7 +20,7 @@ _DPI = 100
 _GAP, _LEFT, _TOP, _LINE = 8, 34, 40, 22  # pixels; a line of the legend
 _OUTSET = 3  # pixels between a target and its box, so that a small target stays visible
 _MARGIN = 12  # pixels of the image around what a zoomed picture has to show
-_FONT, _CHARACTER, _LABEL = 8, 6.3, 16  # points; width of a character and height of a label in pixels
+_FONT, _CHARACTER, _LABEL = 8, 6.6, 16  # points; width of a character and height of a label in pixels
 _HALO = [effects.withStroke(linewidth=3, foreground='black', alpha=0.5)]
 
 
