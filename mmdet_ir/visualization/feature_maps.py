@@ -60,7 +60,8 @@ class Frame:
         Returns:
             Two float64 tensors ``[H, W]`` in 0..1.
         """
-        method = cv2.INTER_AREA if self.resized[0] < self.original[0] else cv2.INTER_LINEAR
+        # Linear enlargement would give a rim of the background to the targets.
+        method = cv2.INTER_AREA if self.resized[0] < self.original[0] else cv2.INTER_NEAREST_EXACT
         inside = cv2.resize(region.astype(np.float32), self.resized[::-1], interpolation=method)
         planes = torch.zeros(2, *self.padded, dtype=torch.float64)
         planes[0, : self.resized[0], : self.resized[1]] = torch.from_numpy(inside)
