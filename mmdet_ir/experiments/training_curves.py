@@ -12,6 +12,8 @@ import numpy as np
 from ..visualization.curves import Curve, plot_training_curves
 from .records import training_sessions
 
+_EXACT = ('lr', 'base_lr', 'momentum')  # known, not measured
+
 
 @dataclass
 class _Series:
@@ -81,7 +83,7 @@ def draw_training_curves(
             their mean with a band from the lowest to the highest, as far as all of them go.
         keys: As in ``loss`` or ``coco/segm_mAP``.
         out: Picture; its ending decides the format.
-        smooth: Training values are averaged over so many logged ones; validation values never.
+        smooth: Training values are averaged over so many logged ones; validation values and learning rates never.
 
     Returns:
         Number of runs of each title.
@@ -111,7 +113,7 @@ def _curve(title: str, seeds: Sequence[tuple[str, dict[str, _Series]]], key: str
     if not steps:
         raise ValueError(f'{title}: expected runs that logged {key!r} at the same steps, got none in common')
     values = np.array([[s.values[step] for step in steps] for s in series])
-    width = 1 if '/' in key else smooth
+    width = 1 if '/' in key or key in _EXACT else smooth
     return Curve(title, np.array(steps), values, moving_average(values, width), series[0].unit, width)
 
 

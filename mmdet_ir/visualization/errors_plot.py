@@ -76,6 +76,8 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
     with rc_context(_STYLE):
         figure, axes = _panels(len(rows), 3.3, 2.3, sharey=True)
         width = 0.8 / len(breakdowns)
+        most = max(np.nan_to_num(b.gains[kind][row]) for b in breakdowns.values() for kind in KINDS for row in rows)
+        axes[0].set_ylim(0, max(1, 112 * most))  # of all panels
         for panel, row in zip(axes, rows, strict=False):
             for i, breakdown in enumerate(breakdowns.values()):
                 x = np.arange(len(KINDS)) + (i - (len(breakdowns) - 1) / 2) * width
@@ -90,8 +92,6 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
             number = next(iter(breakdowns.values())).targets[row]
             panel.set_title(f'{row} ({number} targets)', fontsize=9)
             panel.grid(axis='x', visible=False)
-            panel.margins(y=0.12)
-            panel.set_ylim(0, max(1, panel.get_ylim()[1]))
         handles = [Patch(color=line_color(i), label=name) for i, name in enumerate(breakdowns)]
         figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False)
         if len(breakdowns) <= _NUMBERED:
