@@ -31,7 +31,7 @@ class IRCocoMetric(CocoMetric):
     Differs from MMDetection's ``CocoMetric``: values are not rounded; recall (COCO's AR over IoU .50:.95, 100
     detections per image) is part of the result; a model that detects nothing scores 0 instead of returning no
     value; only the images that were tested count, so a subset of a data set can be scored; COCO's matching is done by
-    a library that is many times faster than pycocotools; and the values are saved as JSON.
+    a library that is faster than pycocotools; and the values are saved as JSON.
 
     Returned keys, as fractions (NaN where the data set holds no such target): ``{segm,bbox}_{mAP, Recall, mAP_50,
     mAP_75, mAP_s, mAP_m, mAP_l}`` and ``{segm,bbox}_mAP/<class>``. The JSON file holds every column for every
