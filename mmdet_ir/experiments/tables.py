@@ -1,4 +1,4 @@
-"""Result tables in Markdown, rendered from records and from the numbers printed in the paper."""
+"""Result tables rendered from records and from the numbers printed in the paper, and the files that hold them."""
 
 import json
 import os
@@ -7,20 +7,42 @@ from pathlib import Path
 
 from mmengine.fileio import load
 
-from ..evaluation.ir_coco_metric import COLUMNS, format_value
+from ..evaluation.rows import COLUMNS, format_value
 from ..fileio import write_text
+from .cells import Table, load_sizes, load_tables
+from .paper_tables import PAPER_RESULTS, FilledTable, fill_tables, paper_gain_by_config, study_runs
+from .table_formats import render_all_markdown, render_csv, render_latex, render_study
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
-PAPER_RESULTS = Path(__file__).with_name('paper_results.yaml')
+STUDY_BEGIN, STUDY_END = '<!-- study:begin -->', '<!-- study:end -->'
+TABLES_BEGIN, TABLES_END = '<!-- tables:begin -->', '<!-- tables:end -->'
 _PAPER_TITLES = {'mask_rcnn': 'Mask R-CNN', 'ours': 'Mask R-CNN + BNSA + Focal-SIoU + MBCE-Dice-LS'}
+_RENDERERS = {'.tex': render_latex, '.csv': render_csv}
 
 
 def load_records(folder: str | os.PathLike) -> list[dict]:
-    """Records of runs in a folder (``*.json`` with ``"kind": "run"``), ordered by data, then model."""
+    """Records of runs in a folder and all below it (``*.json`` with ``"kind": "run"``), ordered by data, then model.
+
+    Returns:
+        The records, each with its path as ``file``.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a file is no JSON, or a record lacks its titles.
+    """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'{folder}: expected a folder of records, found none')
-    contents = [json.loads(path.read_text()) for path in sorted(Path(folder).glob('*.json'))]
-    records = [content for content in contents if isinstance(content, dict) and content.get('kind') == 'run']
+    records = []
+    for path in sorted(Path(folder).rglob('*.json')):
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise ValueError(f'{path}: expected JSON, got something else: {error}') from error
+        if not isinstance(content, dict) or content.get('kind') != 'run':
+            continue
+        if missing := [key for key in ('title', 'data_title') if key not in content]:
+            raise ValueError(f'{path}: expected {", ".join(map(repr, missing))} in the record of a run, got none')
+        records.append(content | {'file': path.as_posix()})
     return sorted(records, key=lambda record: (record['data_title'], record['title']))
 
 
@@ -65,28 +87,121 @@ def _source(record: dict) -> str:
     return f'measured here, `{name}`'
 
 
-def update_tables(folder: str | os.PathLike, files: Sequence[str | os.PathLike], check: bool = False) -> list[Path]:
-    """Replaces the text between the two marks in each Markdown file by the table of all records.
+def update_tables(
+    folder: str | os.PathLike,
+    files: Sequence[str | os.PathLike],
+    check: bool = False,
+    tables: Sequence[Table] | None = None,
+) -> list[Path]:
+    """Replaces the text between the marks in Markdown files such as the README by tables of the records.
+
+    Between ``<!-- results:begin -->`` and ``<!-- results:end -->`` stand the single runs, which are the records
+    without a ``size``. A file may also have ``<!-- study:begin -->`` and ``<!-- study:end -->``, for what each part
+    gains.
 
     Args:
         folder: Folder of records.
-        files: Markdown files with one ``<!-- results:begin -->`` and one ``<!-- results:end -->``.
+        files: Markdown files with one pair of the first marks and at most one of the second.
         check: Only compare; write nothing.
+        tables: Which config fills which cell (default: the project's).
 
     Returns:
         The files that were out of date.
     """
-    table = render_table([*load_records(folder), *paper_records()])
+    records = load_records(folder)
+    single = render_table([*(record for record in records if 'size' not in record), *paper_records()])
     stale = []
     for path in map(Path, files):
         text = path.read_text(encoding='utf-8')
-        if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(END) < text.index(BEGIN):
-            raise ValueError(f'{path}: expected one {BEGIN} and, after it, one {END}')
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        updated = f'{before}{BEGIN}\n{table}\n{END}{after}'
-        if updated != text:
-            stale.append(path)
-            if not check:
-                write_text(path, updated)
+        updated = replace_between(path, text, BEGIN, END, single)
+        if STUDY_BEGIN in text or STUDY_END in text:
+            tables = list(load_tables().values()) if tables is None else tables
+            filled = fill_tables(tables, study_runs(records), load_sizes())
+            study = render_study(filled, paper_gain_by_config(tables))
+            updated = replace_between(path, updated, STUDY_BEGIN, STUDY_END, study)
+        stale += _update(path, updated, check)
     return stale
+
+
+def update_docs(tables: Sequence[FilledTable], path: str | os.PathLike, check: bool = False) -> list[Path]:
+    """Replaces the text between ``<!-- tables:begin -->`` and ``<!-- tables:end -->`` by all filled tables.
+
+    Args:
+        tables: As :func:`load_filled` returns them.
+        path: Markdown file with one pair of these marks.
+        check: Only compare; write nothing.
+
+    Returns:
+        The file if it was out of date.
+    """
+    text = Path(path).read_text(encoding='utf-8')
+    return _update(
+        Path(path), replace_between(path, text, TABLES_BEGIN, TABLES_END, render_all_markdown(tables)), check
+    )
+
+
+def update_table_files(tables: Sequence[FilledTable], folder: str | os.PathLike, check: bool = False) -> list[Path]:
+    """Writes each filled table as ``TABLE_SIZE_DATA.tex`` and ``.csv``.
+
+    Args:
+        tables: As :func:`load_filled` returns them.
+        folder: Where they go; it should hold nothing else.
+        check: Only compare; write nothing.
+
+    Returns:
+        The files that were out of date or missing.
+    """
+    return [
+        path
+        for table in tables
+        for suffix, render in _RENDERERS.items()
+        for path in _update(_table_file(table, folder, suffix), render(table), check)
+    ]
+
+
+def leftover_files(tables: Sequence[FilledTable], folder: str | os.PathLike) -> list[Path]:
+    """LaTeX and CSV files of a folder that :func:`update_table_files` would not write."""
+    wanted = {_table_file(table, folder, suffix) for table in tables for suffix in _RENDERERS}
+    return [path for path in sorted(Path(folder).glob('*')) if path.suffix in _RENDERERS and path not in wanted]
+
+
+def _table_file(table: FilledTable, folder: str | os.PathLike, suffix: str) -> Path:
+    return Path(folder, f'{table.name}_{table.size}_{table.data}{suffix}')
+
+
+def load_filled(folder: str | os.PathLike, tables: Iterable[Table] | None = None) -> list[FilledTable]:
+    """All tables that have a run among the records of a folder.
+
+    Args:
+        folder: Folder of records.
+        tables: Which config fills which cell (default: the project's).
+    """
+    tables = load_tables().values() if tables is None else tables
+    return fill_tables(tables, study_runs(load_records(folder)), load_sizes())
+
+
+def replace_between(path: str | os.PathLike, text: str, begin: str, end: str, content: str) -> str:
+    """The text with ``content`` between two marks.
+
+    Args:
+        path: Where the text is from, for the message.
+        text: Text with both marks.
+        begin: First mark.
+        end: Second mark.
+        content: Replaces what is between them.
+
+    Raises:
+        ValueError: If the text has not exactly one of each mark, in this order.
+    """
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin):
+        raise ValueError(f'{path}: expected one {begin} and, after it, one {end}')
+    before, rest = text.split(begin)
+    return f'{before}{begin}\n{content}\n{end}{rest.split(end)[1]}'
+
+
+def _update(path: Path, text: str, check: bool) -> list[Path]:
+    if path.is_file() and path.read_text(encoding='utf-8') == text:
+        return []
+    if not check:
+        write_text(path, text)
+    return [path]

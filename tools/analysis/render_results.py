@@ -1,30 +1,57 @@
 #!/usr/bin/env python
-"""Puts the table of all recorded runs between <!-- results:begin --> and <!-- results:end --> of Markdown files."""
+"""Renders the records of runs: the tables in Markdown files, between their marks, and as LaTeX and CSV."""
 
 import argparse
 import sys
 
 from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments import update_tables
+from mmdet_ir.experiments.tables import leftover_files, load_filled, update_docs, update_table_files, update_tables
+
+EPILOG = """What goes where:
+  --readme  the single runs between <!-- results:begin --> and <!-- results:end -->; what each part gains between
+            <!-- study:begin --> and <!-- study:end -->, if the file has these marks
+  --docs    all tables between <!-- tables:begin --> and <!-- tables:end -->
+  --tables  each table as TABLE_SIZE_DATA.tex (needs the package booktabs) and .csv (unrounded)
+
+Exit code: 0; with --check 1 if anything is out of date; 2 for records that cannot stand in one table.
+
+examples:
+  python tools/analysis/render_results.py results --readme README.md --docs docs/results.md --tables results/tables
+  python tools/analysis/render_results.py results --readme README.md --check
+"""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/render_results.py results/ --readme README.md --check',
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('results', help='folder of records')
-    parser.add_argument('--readme', nargs='+', required=True, metavar='FILE', help='Markdown files with the two marks')
-    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 if a table is out of date')
-    return parser.parse_args()
+    parser.add_argument('results', help='folder of records, as record_run.py and reproduce.py write them')
+    parser.add_argument('--readme', nargs='+', default=[], metavar='FILE', help='Markdown files with the single runs')
+    parser.add_argument('--docs', nargs='+', default=[], metavar='FILE', help='Markdown files with all tables')
+    parser.add_argument('--tables', metavar='FOLDER', help='folder of LaTeX and CSV files')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 if anything is out of date')
+    args = parser.parse_args()
+    if not (args.readme or args.docs or args.tables):
+        parser.error('expected --readme, --docs or --tables')
+    return args
 
 
 def main() -> None:
     args = parse_args()
-    stale = update_tables(args.results, args.readme, check=args.check)
+    leftover = []
+    stale = update_tables(args.results, args.readme, args.check)
+    if args.docs or args.tables:
+        filled = load_filled(args.results)
+        for path in args.docs:
+            stale += update_docs(filled, path, args.check)
+        if args.tables:
+            stale += update_table_files(filled, args.tables, args.check)
+            leftover = leftover_files(filled, args.tables)
     for path in stale:
         print(f'{path}: ' + ('out of date; run this tool without --check' if args.check else 'updated'))
-    if args.check and stale:
+    for path in leftover:
+        print(f'{path}: belongs to no table; delete it')
+    if args.check and (stale or leftover):
         sys.exit(1)
 
 
