@@ -50,7 +50,7 @@ def plot_training_curves(curves: Mapping[str, Sequence[Curve]], path: str | os.P
 
     Args:
         curves: By key, those of the experiments, always in the same order. Several runs of one are drawn as their
-            mean, with a band from the lowest to the highest; of a single run the values as logged stay faintly visible.
+            mean, with a band from the lowest to the highest; a single run's values as logged stay faintly visible.
         path: Where the picture goes; the ending decides its format.
     """
     columns = min(3, len(curves))

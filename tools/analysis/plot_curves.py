@@ -23,8 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR[=TITLE]', help='folders of training runs')
     parser.add_argument('--keys', nargs='+', default=['loss', 'coco/segm_mAP'], metavar='KEY', help='what to draw')
     parser.add_argument('--out', required=True, help='picture to write; its ending decides the format')
-    parser.add_argument('--smooth', type=int, default=5, metavar='N',
-                        help='average training values over N logged ones (default: 5); metrics are never averaged')  # fmt: skip
+    parser.add_argument(
+        '--smooth',
+        type=int,
+        default=5,
+        metavar='N',
+        help='average training values over N logged ones (default: 5); metrics are never averaged',
+    )
     return parser.parse_args()
 
 
