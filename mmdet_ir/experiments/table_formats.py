@@ -87,7 +87,7 @@ def comparison_lines(table: FilledTable) -> Lines:
 
 def _gain_line(table: FilledTable, row: FilledRow) -> list[Number]:
     if not row.runs or not table.rows[0].runs:
-        return [Number(NOT_RUN)] * len(table.columns)
+        return [Number('no baseline' if row.runs else NOT_RUN)] * len(table.columns)
     return [_number(table.gain(row, column), signed) for column in table.columns]
 
 

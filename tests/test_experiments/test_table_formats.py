@@ -64,6 +64,11 @@ def test_a_table_beyond_the_paper_has_gains_only():
     assert 'paper' not in text
 
 
+def test_without_a_run_of_the_first_row_there_is_no_gain():
+    gains = rows(render_markdown(filled(PARTS, study()[3:5])).split('Gain over')[1])
+    assert [line[1] for line in gains[1:]] == ['no baseline', 'not run']
+
+
 def test_best_row_of_a_sweep_is_told():
     sweep = Table('fig9', 'Exponent', 'fig9_focal_gamma', (Row('0', '0', 'base.py'), Row('0.5', '0.5', 'all.py')))
     assert 'Of the paper only the best row is known: 0.5.' in render_markdown(filled(sweep))
