@@ -45,6 +45,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--fig', nargs='+', default=[], metavar='F', choices=figures, help=f'figures: {", ".join(figures)}'
     )
+    parser.add_argument(
+        '--rows', nargs='+', default=[], metavar='ROW', help='of these tables only some rows: none ours'
+    )
     parser.add_argument('--size', choices=tuple(load_sizes()), default='paper', help='default: %(default)s')
     parser.add_argument('--data', nargs='+', default=[], help='data sets of the size (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='S', help='default: 0')
@@ -115,6 +118,7 @@ def main() -> None:
         size=args.size,
         tables=[name if name in load_tables() else f'table{name}' for name in args.table],
         figures=[f'fig{name}' for name in args.fig],
+        rows=args.rows,
         data=args.data,
         seeds=args.seeds,
         seeds_for=args.seeds_for,

@@ -25,6 +25,7 @@ class Plan:
         size: ``'paper'`` or ``'cpu'``.
         tables: Names of tables; with ``figures`` empty, none means all.
         figures: Names of figures, whose cells are added.
+        rows: Names of the rows to run; none means all.
         data: Names of data sets; none means all of the size.
         seeds: One run of each cell for each.
         seeds_for: Names of rows with all ``seeds``, the others get the first one only; none means all rows.
@@ -35,6 +36,7 @@ class Plan:
     size: str
     tables: Sequence[str] = ()
     figures: Sequence[str] = ()
+    rows: Sequence[str] = ()
     data: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     seeds_for: Sequence[str] = ()
@@ -55,8 +57,16 @@ class Plan:
         return [data for name, data in known.items() if not self.data or name in self.data]
 
     def jobs(self) -> list[Job]:
-        """Every run once, though tables share cells; cells of the first seed come first."""
+        """Every run once, though tables share cells; cells of the first seed come first.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
         tables, figures = load_tables(), load_figures()
+        named = {row.name for table in tables.values() for row in table.rows}
+        for option, names in (('--rows', self.rows), ('--seeds-for', self.seeds_for)):
+            if not set(names) <= named:
+                raise ValueError(f'{option}: expected names out of {", ".join(sorted(named))}, got {", ".join(names)}')
         chosen = list(self.tables) or ([] if self.figures else list(tables))
         more = {row.config for table in tables.values() for row in table.rows if row.name in self.seeds_for}
         jobs: dict[str, Job] = {}
@@ -66,6 +76,8 @@ class Plan:
             barred -= {row.config for name, table in tables.items() if name not in data.without for row in table.rows}
             rows += [row for name in self.figures for row in figures[name] if row.config not in barred]
             for row in rows:
+                if self.rows and row.name not in self.rows:
+                    continue
                 for seed in self.seeds if not self.seeds_for or row.config in more else self.seeds[:1]:
                     job = Job(row, data, seed, self.root, self.results)
                     jobs.setdefault(job.label, job)

@@ -6,7 +6,7 @@ import mmdet_ir
 
 import pytest
 import torch
-from building import CONFIGS, PARTS, PLAIN, SMALL_BACKBONE, STAGES, build, nested, read, tiny_batch
+from building import CONFIGS, NAMED, PARTS, PLAIN, SMALL_BACKBONE, STAGES, build, nested, read, tiny_batch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
@@ -71,7 +71,8 @@ def test_inference_returns_masks_of_the_images_size(model: torch.nn.Module) -> N
         assert set(result.labels.tolist()) <= set(range(4))
 
 
-def test_the_name_says_which_parts_are_in(request: pytest.FixtureRequest, config: Config) -> None:
+@pytest.mark.parametrize('config', NAMED, indirect=True)
+def test_the_name_says_which_parts_are_in(config: Config) -> None:
     types = [str(entry.get('type')) for entry in nested(config.model.to_dict())]
     found = {part for part, prefix in PARTS.items() if any(t.startswith(prefix) for t in types)}
     assert found == set(PARTS) & set(Path(config.filename).stem.split('_'))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from building import CONFIGS, PARTS, build, read, tiny_batch
+from building import NAMED, PARTS, build, read, tiny_batch
 
-MASK_RCNN = [name for name in CONFIGS if Path(name).stem.startswith('mask_rcnn')]
+MASK_RCNN = [name for name in NAMED if Path(name).stem.startswith('mask_rcnn')]
 
 
 @pytest.mark.parametrize('name', MASK_RCNN)

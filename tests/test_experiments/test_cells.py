@@ -1,0 +1,132 @@
+"""Tables as data: every cell is there, is named as in the paper, and is the same method at every size."""
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import mmdet_ir  # noqa: F401
+from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables, rebased_config
+from mmdet_ir.experiments.tables import PAPER_RESULTS
+
+import pytest
+import yaml
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+ROOT = Path(__file__).parents[2]
+TABLES = load_tables()
+CPU = load_sizes()['cpu']
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_rows_are_the_papers():
+    paper = yaml.safe_load(PAPER_RESULTS.read_text())
+    for table in TABLES.values():
+        if table.paper is not None:
+            assert [row.name for row in table.rows] == list(paper[table.paper])
+    assert [float(row.name) for row in TABLES['fig9'].rows] == [0, 0.25, 0.5, 0.75, 1.0]
+    assert {row.name for row in load_figures()['fig10']} == set(paper['table4_models'])
+
+
+def test_every_cell_is_one_file_with_a_name_of_its_own():
+    configs = {row.config for table in TABLES.values() for row in table.rows}
+    assert all(Path(config).is_file() for config in configs)
+    of_flir = {config for config in configs if config.startswith('configs/flir/')}
+    names = [Path(config).stem for config in configs - of_flir]
+    assert len(set(names)) == len(names)
+    ablations = {path.as_posix() for path in Path('configs/ablation').glob('*/*.py')}
+    assert ablations - configs == {path.as_posix() for path in Path('configs/ablation/cpu').glob('*.py')}
+
+
+def cell(table: str, row: str) -> str:
+    return next(r.config for r in TABLES[table].rows if r.name == row)
+
+
+# What each cell must differ in from the baseline, told from the paper.
+STAGES = {'none': None, 'c2': (0,), 'c3': (1,), 'c4': (2,), 'c5': (3,), 'c3_c4': (1, 2)}
+BOX_LOSSES = {
+    'smooth_l1': ('SmoothL1Loss', None),
+    'ciou': ('FocalCIoULoss', 0),
+    'eiou': ('FocalEIoULoss', 0),
+    'siou': ('FocalSIoULoss', 0),
+    'focal_ciou': ('FocalCIoULoss', 0.5),
+    'focal_eiou': ('FocalEIoULoss', 0.5),
+    'focal_siou': ('FocalSIoULoss', 0.5),
+}
+MASK_LOSSES = {'mbce': None, 'mbce_dice': (1, 1, 0), 'mbce_dice_ls': (1, 1, 0.1)}
+
+
+@cache
+def read_cell(config: str, data: str) -> Config:
+    return Config.fromfile(config) if data == 'paper' else rebased_config(config, CPU[data].bases)
+
+
+@pytest.mark.parametrize('data', ['paper', 'real'])
+def test_cells_are_what_the_paper_compares(data):
+    def read(config: str) -> Config:
+        return read_cell(config, data)
+
+    init_default_scope('mmdet')
+    base = read('configs/ir/mask_rcnn.py')
+    for row, stages in STAGES.items():
+        model = read(cell('table1', row)).model
+        plugged = model.neck.get('plugin_stages') if model.neck.get('plugin') else None
+        assert plugged == stages
+        assert model.neck.in_channels == base.model.neck.in_channels and model.roi_head == base.model.roi_head
+    for row, (loss, gamma) in BOX_LOSSES.items():
+        model = read(cell('table2', row)).model
+        loss_bbox = model.roi_head.bbox_head.loss_bbox
+        assert (loss_bbox.type, loss_bbox.get('gamma')) == (loss, gamma)
+        assert model.roi_head.bbox_head.get('reg_decoded_bbox', False) == (gamma is not None)
+        assert model.neck == base.model.neck and model.rpn_head == base.model.rpn_head
+    for row, weights in MASK_LOSSES.items():
+        mask_head = MODELS.build(read(cell('table3', row)).model.roi_head.mask_head)
+        loss = mask_head.loss_mask
+        if weights is None:
+            assert loss.use_mask
+        else:
+            assert (loss.bce_weight, loss.dice_weight, loss.lovasz_weight) == weights
+    for row in TABLES['fig9'].rows:
+        assert read(row.config).model.roi_head.bbox_head.loss_bbox.gamma == float(row.name)
+    for key in ('train_dataloader', 'optim_wrapper', 'train_cfg', 'load_from'):
+        for name in ('table1', 'table2', 'table3', 'parts', 'plugins', 'focal_weight', 'fig9'):
+            assert all(read(row.config)[key] == base[key] for row in TABLES[name].rows)
+
+
+def test_rebasing_is_inheritance(tmp_path):
+    """Against the same settings written by hand on top of the other base."""
+    small = (ROOT / 'configs/ablation/cpu/mask_rcnn_real.py').as_posix()
+    by_hand = tmp_path / 'by_hand.py'
+    by_hand.write_text(f"""
+_base_ = '{small}'
+model = dict(
+    neck=dict(type='PluginFPN', plugin=dict(type='BNSA', reduction=4), plugin_stages=(1, 2)),
+    roi_head=dict(
+        bbox_head=dict(reg_decoded_bbox=True, loss_bbox=dict(type='FocalSIoULoss', gamma=0.5, loss_weight=10.0)),
+        mask_head=dict(loss_mask=dict(_delete_=True, type='MBCEDiceLovaszLoss'))))
+""")
+    ours = rebased_config('configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py', {'configs/ir/mask_rcnn.py': small})
+    assert ours.to_dict() == Config.fromfile(by_hand).to_dict()
+
+
+def test_rebasing_needs_a_named_base():
+    with pytest.raises(ValueError, match='configs/baselines/solov2_r50_fpn.py: expected a config that inherits from'):
+        rebased_config('configs/baselines/solov2_r50_fpn.py', {'configs/ir/mask_rcnn.py': 'x.py'})
+
+
+def test_every_cell_builds_at_cpu_size():
+    init_default_scope('mmdet')
+    for config in sorted({row.config for t in TABLES.values() if t.name != 'table5' for row in t.rows}):
+        model = MODELS.build(deepcopy(read_cell(config, 'real').model))
+        assert sum(p.numel() for p in model.parameters()) < 6e6
+
+
+def test_cells_differ_in_the_same_way_on_either_data_set():
+    config = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
+    assert read_cell(config, 'synthetic').model == read_cell(config, 'real').model
+    assert CPU['real'].without == ('table5',) and CPU['synthetic'].without == ('table4', 'table5')
