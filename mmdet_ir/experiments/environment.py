@@ -16,7 +16,18 @@ from mmengine.runner import Runner
 from ..fileio import write_text
 
 ENVIRONMENT_FILE = 'environment.json'
-_PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'numpy', 'opencv-python', 'pycocotools')
+_PACKAGES = (
+    'torch',
+    'torchvision',
+    'mmengine',
+    'mmcv',
+    'mmcv-lite',
+    'mmdet',
+    'numpy',
+    'opencv-python',
+    'pycocotools',
+    'faster-coco-eval',
+)
 
 
 def git_state(folder: str | os.PathLike) -> dict[str, str | bool | None]:
