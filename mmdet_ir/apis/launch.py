@@ -1,17 +1,18 @@
 """Training and testing from a config, with the options of MMDetection's tools."""
 
 import os
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 from mmdet.evaluation import DumpDetResults
 from mmdet.registry import RUNNERS
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner, find_latest_checkpoint
+
+from .tta import check_tta, set_tta
 
 
 def load_config(
@@ -147,22 +148,6 @@ def _set_drawing(cfg: Config, show: bool, show_dir: str | None, wait_time: float
         hook.test_out_dir = show_dir
 
 
-def _set_tta(cfg: Config) -> None:
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    if 'tta_pipeline' not in cfg:
-        pack = deepcopy(dataset.pipeline[-1])
-        pack.meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-        flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
-        cfg.tta_pipeline = [*dataset.pipeline[:-1], {'type': 'TestTimeAug', 'transforms': [flips, [pack]]}]
-    if 'tta_model' not in cfg:
-        nms = {'type': 'nms', 'iou_threshold': 0.5}
-        cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {'nms': nms, 'max_per_img': 100}}
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset.pipeline = cfg.tta_pipeline
-
-
 def test(
     config: str,
     checkpoint: str,
@@ -186,7 +171,7 @@ def test(
         show: Shows each picture in a window.
         show_dir: Folder for drawn predictions, under the run's folder in ``work_dir``.
         wait_time: Seconds to show each picture.
-        tta: Averages over horizontal flips (or the config's ``tta_pipeline``); boxes only, as in MMDetection.
+        tta: Test-time augmentation, see :func:`mmdet_ir.apis.tta.set_tta`.
         cfg_options: Dotted keys of the config and their values.
         launcher: One of ``none``, ``pytorch``, ``slurm``, ``mpi``.
 
@@ -194,7 +179,8 @@ def test(
         The metrics by name.
 
     Raises:
-        ValueError: For another ending of ``out``, for drawing without a hook, and for ``tta`` on a mask model.
+        ValueError: For another ending of ``out``, for drawing without a hook, and for ``tta`` settings
+            that do not fit.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out: expected a name that ends in .pkl or .pickle, got {out!r}')
@@ -203,10 +189,10 @@ def test(
     if show or show_dir is not None:
         _set_drawing(cfg, show, show_dir, wait_time)
     if tta:
-        _set_tta(cfg)
+        set_tta(cfg)
     runner = _build_runner(cfg)
-    if tta and getattr(runner.model.module, 'with_mask', False):
-        raise ValueError('--tta: MMDetection merges boxes only; expected a model without masks, got one with masks')
+    if tta:
+        check_tta(runner.model)
     unfinished = f'{out}.unfinished.pkl'
     if out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=unfinished))

@@ -6,6 +6,7 @@ from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszInstanceLoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
 from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
+from .tta import IRTTAModel
 
 __all__ = [
     'AuxiliarySemanticHead',
@@ -19,6 +20,7 @@ __all__ = [
     'FocalEIoULoss',
     'FocalSIoULoss',
     'GreyStemResNet',
+    'IRTTAModel',
     'InfraredBoxInstDataPreprocessor',
     'InstanceContextEncoder',
     'MBCEDiceLovaszInstanceLoss',

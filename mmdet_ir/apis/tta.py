@@ -1,0 +1,113 @@
+"""Test-time augmentation of a config that says nothing about it: its test pipeline, flipped and scaled."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+from mmdet.models.test_time_augs import DetTTAModel
+from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from ..models.tta import IRTTAModel
+
+FLIPS = ('horizontal', 'vertical', 'diagonal')
+_META_KEYS = ('img_id', 'img_path', 'page', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+_RESIZES = ('Resize', 'FixScaleResize')
+
+
+def set_tta(cfg: Config) -> None:
+    """Puts test-time augmentation into a config.
+
+    The config's own ``tta_pipeline`` and ``tta_model`` stay as they are. Without them the views are those of
+    ``tta_views`` (``flips`` and ``scales`` of :func:`views_pipeline`), by default the image and its mirror image, and
+    ``IRTTAModel`` merges them.
+
+    Raises:
+        ValueError: If ``tta_views`` has other keys, or stands beside ``tta_pipeline``.
+    """
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    views = cfg.get('tta_views') or {}
+    if set(views) - {'flips', 'scales'}:
+        raise ValueError(f"tta_views: expected the keys 'flips' and 'scales', got {sorted(views)}")
+    if 'tta_pipeline' not in cfg:
+        cfg.tta_pipeline = views_pipeline(dataset.pipeline, **views)
+    elif views:
+        raise ValueError('tta_views: expected either tta_views or tta_pipeline in the config, got both')
+    cfg.setdefault('tta_model', {'type': 'IRTTAModel'})
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def check_tta(model: nn.Module) -> None:
+    """Refuses MMDetection's ``DetTTAModel`` around a model with masks.
+
+    Raises:
+        ValueError: For such a model.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    if isinstance(model, DetTTAModel) and not isinstance(model, IRTTAModel) and model.module.with_mask:
+        raise ValueError(
+            f"--tta: tta_model: expected type='IRTTAModel' for a model with masks, got {type(model).__name__!r}, "
+            f'which merges boxes only'
+        )
+
+
+def views_pipeline(
+    pipeline: Sequence[dict], flips: str | Sequence[str] = ('horizontal',), scales: float | Sequence[float] = (1.0,)
+) -> list[dict]:
+    """Turns a test pipeline into one that ends with ``TestTimeAug``.
+
+    Loading and tone mapping happen once; resizing and what comes after it once for each view. Flips are right after
+    the resizing, since padding at the right edge has to stay there.
+
+    Args:
+        pipeline: Ends with ``PackDetInputs``.
+        flips: Directions besides the view that is not flipped: ``'horizontal'``, ``'vertical'``, ``'diagonal'``.
+        scales: Factors of the size that the pipeline's ``Resize`` asks for. Each is combined with each flip.
+
+    Returns:
+        The pipeline with ``len(scales) * (1 + len(flips))`` views, the first of them not flipped.
+
+    Raises:
+        ValueError: For unknown flips, scales that are no positive numbers, and scales above 1 before a ``Pad`` to a
+            fixed size, which could not hold the view.
+    """
+    flips = [flips] if isinstance(flips, str) else list(flips)
+    scales = [scales] if isinstance(scales, int | float) else list(scales)
+    if not set(flips) <= set(FLIPS) or len(set(flips)) < len(flips):
+        raise ValueError(f'tta_views.flips: expected different ones of {FLIPS}, got {flips}')
+    if not scales or not all(isinstance(scale, int | float) and scale > 0 for scale in scales):
+        raise ValueError(f'tta_views.scales: expected one positive number or more, got {scales}')
+    steps = deepcopy(list(pipeline))
+    names = [step['type'].rsplit('.', 1)[-1] for step in steps]
+    if max(scales) > 1 and any('size' in step for name, step in zip(names, steps, strict=True) if name == 'Pad'):
+        raise ValueError(
+            f'tta_views.scales: expected none above 1, because the test pipeline pads to a fixed size, got {scales}; '
+            f'write a tta_pipeline'
+        )
+    resizes = [i for i, name in enumerate(names) if name in _RESIZES]
+    start = resizes[-1] if resizes else names.index('Pad') if 'Pad' in names else len(steps) - 1
+    views = []
+    if resizes:
+        views.append([_scaled(steps[start], scale) for scale in scales])
+    elif scales != [1]:
+        views.append([{'type': 'Resize', 'scale_factor': float(scale), 'keep_ratio': True} for scale in scales])
+    mirrored = [{'type': 'RandomFlip', 'prob': 1.0, 'direction': direction} for direction in flips]
+    views.append([{'type': 'RandomFlip', 'prob': 0.0}, *mirrored])
+    views += [[step] for step in steps[start + bool(resizes) :]]
+    pack = views[-1][0]
+    pack['meta_keys'] = tuple(dict.fromkeys((*pack.get('meta_keys', ()), *_META_KEYS)))
+    return [*steps[:start], {'type': 'TestTimeAug', 'transforms': views}]
+
+
+def _scaled(resize: dict, factor: float) -> dict:
+    """A ``Resize`` to a size that is larger or smaller by a factor."""
+    key = 'scale' if resize.get('scale') is not None else 'scale_factor'
+    size = resize[key]
+    if key == 'scale':
+        new = tuple(round(length * factor) for length in size) if not isinstance(size, int) else round(size * factor)
+    else:
+        new = tuple(f * factor for f in size) if not isinstance(size, int | float) else size * factor
+    return {**resize, key: new}
