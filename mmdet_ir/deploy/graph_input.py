@@ -1,0 +1,188 @@
+"""From the image as stored to the network's input, as tensor operations: tone mapping, resizing, normalisation."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from torch import Tensor, nn
+
+from ..datasets.loading import LoadIRImageFromFile
+from ..datasets.transforms.tone_mapping import ToneMapping
+from .sizes import Size, greatest, least
+from .tone_mapping import GraphToneMapping
+
+DTYPES = {'uint8': torch.uint8, 'int32': torch.int32, 'float32': torch.float32}
+_ONE = 2048  # OpenCV weights the pixels of 8-bit images with 11 bits
+
+
+class GraphInput(nn.Module):
+    """What the test pipeline and the data preprocessor do to an image, in a graph.
+
+    Args:
+        cfg: Config with the test pipeline.
+        preprocessor: Of the model.
+
+    Attributes:
+        channels: Of the input: 1, or 3 (BGR, equal for grey images), as the config's loader gives them.
+        dtype: Name of the input's type: ``'uint8'``; ``'int32'`` for counts; ``'float32'`` for temperatures and under
+            ``to_float32``.
+        tone_mapping: Name and settings of the method, ``None`` without one.
+
+    Raises:
+        ValueError: If the pipeline or the preprocessor does what has no exact form in a graph.
+    """
+
+    def __init__(self, cfg: Config, preprocessor: DetDataPreprocessor) -> None:
+        super().__init__()
+        loader, mapping, self.resizing = _read_pipeline(cfg)
+        infrared = isinstance(loader, LoadIRImageFromFile)
+        self.channels = 1 if mapping is not None else loader.channels if infrared else 3
+        self.dtype = 'uint8'
+        if loader.to_float32 or (infrared and loader.rjpeg == 'celsius'):
+            self.dtype = 'float32'
+        elif infrared and loader.raw:
+            self.dtype = 'int32'
+        if self.resizing is not None and mapping is None and self.dtype != 'uint8':
+            raise ValueError(
+                f'test pipeline of {cfg.filename}: expected 8-bit values where images are resized, got {self.dtype} '
+                f'ones; add ToneMapping, or resize by scale_factor=1.0'
+            )
+        self.map = None if mapping is None else GraphToneMapping(mapping)
+        self.tone_mapping = None if mapping is None else {'method': mapping.method, **self.map.settings}
+        self.copies = mapping.channels if mapping is not None else 1
+        self.preprocessor = _check_preprocessor(preprocessor, self.channels * self.copies)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Size, Size], tuple[Size, Size]]:
+        """Prepares a batch.
+
+        Args:
+            images: ``[N, channels, H, W]`` as stored, of ``dtype``.
+
+        Returns:
+            The network's input ``[N, C, H', W']``, float32, normalised and padded to the right and below; height and
+            width of the image in it; height and width of the image as stored.
+        """
+        stored = images.shape[2], images.shape[3]
+        size = stored
+        values = images if self.map is None else self.map(images)
+        if self.resizing is not None:
+            size = _resized(stored, self.resizing)
+            values = resize_8bit(values, size)
+        values = values.float()
+        if self.copies > 1:
+            values = values.repeat(1, self.copies, 1, 1)
+        processor = self.preprocessor
+        if processor._channel_conversion and self.channels * self.copies == 3:
+            values = values[:, [2, 1, 0]]
+        if processor._enable_normalize:
+            values = (values - processor.mean) / processor.std
+        divisor = processor.pad_size_divisor
+        height, width = ((side + divisor - 1) // divisor * divisor for side in size)
+        # (padded by a fixed number of cells, then cut: simpler for exporters than a padding that may be nothing)
+        padded = F.pad(values, (0, divisor - 1, 0, divisor - 1), value=processor.pad_value)
+        return padded[:, :, :height, :width], size, stored
+
+
+def resize_8bit(images: Tensor, size: tuple[Size, Size]) -> Tensor:
+    """Bilinear resizing with the weights and roundings that OpenCV has for 8 bits.
+
+    Args:
+        images: ``[N, C, H, W]``, whole numbers in 0..255.
+        size: Height and width of the result.
+
+    Returns:
+        ``[N, C, *size]`` float32, whole numbers in 0..255.
+    """
+    values = images.to(torch.int32)
+    first, second, weights = _neighbours(images.shape[3], size[1], images.device, at_border=True)
+    columns = values[..., first] * weights[0] + values[..., second] * weights[1]
+    columns = torch.div(columns, 16, rounding_mode='floor')
+    first, second, weights = _neighbours(images.shape[2], size[0], images.device, at_border=False)
+    rows = [
+        torch.div(columns[:, :, index] * weight[:, None], 2**16, rounding_mode='floor')
+        for index, weight in zip((first, second), weights, strict=True)
+    ]
+    return torch.div(rows[0] + rows[1] + 2, 4, rounding_mode='floor').float()
+
+
+def _neighbours(
+    length: Size, new_length: Size, device: torch.device, at_border: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """The two cells that each new cell lies between, and their weights in 1/2048, each ``[new_length]``.
+
+    Args:
+        length: Number of cells.
+        new_length: Number of cells wanted.
+        device: Of the results.
+        at_border: Beyond the middle of the first and the last cell, that cell alone gets the weight.
+    """
+    step = torch.arange(new_length, device=device, dtype=torch.float64)
+    place = ((step + 0.5) * (length / new_length) - 0.5).float()
+    first = place.floor()
+    part = place - first
+    if at_border:
+        part = torch.where((first < 0) | (first >= length - 1), 0.0, part)
+    weights = ((1 - part) * _ONE).round().to(torch.int32), (part * _ONE).round().to(torch.int32)
+    indices = first.to(torch.int64)
+    return indices.clamp(0, length - 1), (indices + 1).clamp(0, length - 1), weights
+
+
+def _resized(size: tuple[Size, Size], transform: Resize) -> tuple[Size, Size]:
+    """Height and width after ``Resize``, in whole numbers: ``int(side * factor + 0.5)``."""
+    height, width = size
+    if not transform.keep_ratio:
+        return transform.scale[1], transform.scale[0]
+    long, short = max(transform.scale), min(transform.scale)
+    longer, shorter = greatest(height, width), least(height, width)
+    return tuple(
+        least((2 * side * long + longer) // (2 * longer), (2 * side * short + shorter) // (2 * shorter))
+        for side in size
+    )
+
+
+def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile, ToneMapping | None, Resize | None]:
+    """Loader, tone mapping and resizing of the test pipeline; ``None`` for a resizing that changes nothing."""
+    loader, *transforms = Compose(get_test_pipeline_cfg(cfg)).transforms
+    if not isinstance(loader, LoadIRImageFromFile | LoadImageFromFile):
+        raise ValueError(
+            f'test pipeline of {cfg.filename}: expected it to begin with LoadIRImageFromFile, got '
+            f'{type(loader).__name__}'
+        )
+    mapping = resizing = None
+    for transform in transforms:
+        if isinstance(transform, ToneMapping) and mapping is None and resizing is None:
+            mapping = transform
+        elif isinstance(transform, Resize) and resizing is None:
+            _check_resizing(transform, cfg)
+            resizing = transform
+        elif not isinstance(transform, LoadAnnotations | PackDetInputs):
+            raise ValueError(
+                f'test pipeline of {cfg.filename}: expected at most ToneMapping and then Resize, which can be '
+                f'exported, got {transform}'
+            )
+    return loader, mapping, None if resizing is None or resizing.scale is None else resizing
+
+
+def _check_resizing(transform: Resize, cfg: Config) -> None:
+    factor = transform.scale_factor
+    if transform.scale is None and factor not in (1, (1, 1)):
+        raise ValueError(f'test pipeline of {cfg.filename}: Resize: expected scale or scale_factor=1.0, got {factor}')
+    if transform.interpolation != 'bilinear' or transform.backend != 'cv2':
+        raise ValueError(
+            f"test pipeline of {cfg.filename}: Resize: expected interpolation='bilinear' and backend='cv2', got "
+            f'{transform.interpolation!r} and {transform.backend!r}'
+        )
+
+
+def _check_preprocessor(preprocessor: nn.Module, channels: int) -> DetDataPreprocessor:
+    if type(preprocessor) is not DetDataPreprocessor:
+        raise ValueError(f'data_preprocessor: expected DetDataPreprocessor, got {type(preprocessor).__name__}')
+    if preprocessor._enable_normalize and preprocessor.mean.numel() not in (1, channels):
+        raise ValueError(
+            f'data_preprocessor: expected {channels} means, as images have channels, got {preprocessor.mean.numel()}'
+        )
+    return preprocessor
