@@ -135,6 +135,9 @@ def main() -> None:
     except KeyboardInterrupt:
         say('stopped; the same command goes on from here')
         sys.exit(130)
+    except JobError as error:  # what all runs start from
+        say(f'FAILED {error}')
+        sys.exit(1)
     say(f'{len(outcome.done)} done now, {len(outcome.skipped)} were recorded, {len(outcome.no_data)} without data, '
         f'{len(outcome.failed)} failed')  # fmt: skip
     for label, reason in outcome.failed.items():

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from mmengine.config import Config
+
 from .cells import SizeData, load_figures, load_sizes, load_tables
-from .jobs import Job, JobError, Launcher, MissingDataError, first_of, locked, run_command, run_job
+from .jobs import Job, JobError, Launcher, MissingDataError, first_of, locked, missing_data, run_command, run_job
 
 BUSY_SECONDS = 10  # until a run that another process holds is looked at again
 
@@ -121,6 +123,7 @@ class Reproduction:
         """Runs all that is missing; a run that fails does not stop the others.
 
         Raises:
+            JobError: If the run that the others start from failed.
             KeyboardInterrupt: After the tools were ended; each run goes on from its last checkpoint the next time.
         """
         waiting = []
@@ -161,7 +164,10 @@ class Reproduction:
             first = first_of(data, waiting[0].root)
             if first is None or (first[0] / first[1]).is_file():
                 continue
-            self.say(f'first {data.first}, whose weights the cells start from (log: {first[0]}/log.txt)')
+            missing = missing_data(Config.fromfile(data.first))
+            if missing:
+                raise MissingDataError(f'{data.first}: no data: {", ".join(missing)} (see docs/reproduce.md)')
+            self.say(f'first  {data.first}, whose weights the cells start from (log: {first[0]}/log.txt)')
             arguments = ['--resume', *(['--amp'] if data.amp else [])]
             command = self.launcher.command('tools/train.py', first[0].name, data.first, arguments, str(first[0]))
             with locked(first[0]) as lock:
