@@ -10,9 +10,12 @@ from mmdet_ir.apis.launch import test
 
 from mmengine.config import DictAction
 
-EXAMPLES = """examples:
+EXAMPLES = r"""examples:
   python tools/test.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_12.pth
   python tools/test.py configs/ir/mask_rcnn.py epoch_12.pth --out predictions.pkl --show-dir pictures
+  python tools/test.py configs/ir/mask_rcnn.py epoch_12.pth --tta --out predictions.pkl
+  python tools/test.py configs/ir/mask_rcnn.py epoch_12.pth --tta \
+      --cfg-options tta_views.flips=[horizontal,vertical] tta_views.scales=[1.0,1.5]
   tools/dist_test.sh configs/ir/mask_rcnn.py epoch_12.pth 2       # two GPUs, or two CPU processes
 """
 
@@ -28,7 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show each picture in a window')
     parser.add_argument('--show-dir', help="save drawn predictions in this folder of the run's folder in the work dir")
     parser.add_argument('--wait-time', type=float, default=2.0, help='seconds to show each picture (default: 2)')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation; models without masks only')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: merges what is found in the image and its mirror image, or in the config's "
+        'tta_views or tta_pipeline; twice the time; see docs/tta.md',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',

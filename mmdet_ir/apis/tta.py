@@ -8,8 +8,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ..models.tta import IRTTAModel
-
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 _META_KEYS = ('img_id', 'img_path', 'page', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 _RESIZES = ('Resize', 'FixScaleResize')
@@ -47,7 +45,7 @@ def check_tta(model: nn.Module) -> None:
         ValueError: For such a model.
     """
     model = model.module if is_model_wrapper(model) else model
-    if isinstance(model, DetTTAModel) and not isinstance(model, IRTTAModel) and model.module.with_mask:
+    if isinstance(model, DetTTAModel) and model.module.with_mask:
         raise ValueError(
             f"--tta: tta_model: expected type='IRTTAModel' for a model with masks, got {type(model).__name__!r}, "
             f'which merges boxes only'

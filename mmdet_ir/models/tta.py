@@ -10,12 +10,12 @@ from mmcv.ops import batched_nms
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
-from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi, bbox_flip, bbox_overlaps, scale_boxes
 from mmdet.structures.mask import encode_mask_results
 from mmengine.config import ConfigDict
+from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -24,24 +24,24 @@ _NEEDED = ('ori_shape', 'scale_factor', 'flip')
 
 
 @MODELS.register_module()
-class IRTTAModel(DetTTAModel):
+class IRTTAModel(BaseTTAModel):
     """Averages over flipped and scaled views of an image, masks included. The module's parameters are not touched.
 
-    Models without masks: as ``DetTTAModel``, boxes of all views through class-wise NMS.
+    Models without masks: the boxes of all views are mapped to the original image and merged by class-wise NMS.
 
-    ``masks='roi'``, for two-stage models, as Detectron2 does it: the boxes of all views are mapped to the original
-    image and merged by class-wise NMS; the mask head then looks at the merged boxes in every view, and the
-    probabilities, flipped back, are averaged in the RoI before they are pasted. The views' features are kept for that.
+    ``masks='roi'``, for two-stage models, as Detectron2 does it: boxes as above; the mask head then looks at the
+    merged boxes in every view, and the probabilities, flipped back, are averaged in the RoI before they are pasted.
+    The features of all views are kept for that.
 
     ``masks='shape'``, for every model: instances of one class are taken as one where their masks' IoU reaches the
     threshold, at most one from each view, around the one with the highest score. That gives box and class. The mask
     is the average shape (:func:`average_shape`), since single-stage models return no probabilities to average.
 
-    Scores: SCORES
+    The score of an instance is the mean over all views of the best score there, 0 in a view that did not find it.
 
     Args:
         module: The model, or its config.
-        tta_cfg: ``nms`` (as of ``batched_nms``; for ``'shape'`` its ``iou_threshold``) and ``max_per_img``. What is
+        tta_cfg: ``nms`` (of type ``'nms'``; for ``'shape'`` its ``iou_threshold`` counts) and ``max_per_img``. What is
             missing comes from the model's ``test_cfg``, else ``iou_threshold=0.5`` and ``max_per_img=100``.
         masks: ``'roi'``, ``'shape'``, or ``'auto'`` for ``'roi'`` where the model allows it.
         data_preprocessor: Replaces the model's.
@@ -57,12 +57,10 @@ class IRTTAModel(DetTTAModel):
         tta_cfg: dict | None = None,
         masks: str = 'auto',
         data_preprocessor: dict | nn.Module | None = None,
-        scores: str = 'max',
     ) -> None:
-        super().__init__(tta_cfg=None, module=module, data_preprocessor=data_preprocessor)
+        super().__init__(module, data_preprocessor)
         if masks not in ('auto', 'roi', 'shape'):
             raise ValueError(f"IRTTAModel: masks: expected 'auto', 'roi' or 'shape', got {masks!r}")
-        self.score_rule = scores
         possible = _predicts_masks_in_rois(self.module)
         if masks == 'roi' and not possible:
             raise ValueError(
@@ -112,79 +110,94 @@ class IRTTAModel(DetTTAModel):
                 roi_head.predict_bbox(features[-1], metas, proposals, rcnn_test_cfg=roi_head.test_cfg, rescale=False)
             )
         metas = [[sample.metainfo for sample in view] for view in samples]
-        merged = [
-            self.merge_boxes(list(found), list(infos))
-            for found, infos in zip(zip(*detections, strict=True), zip(*metas, strict=True), strict=True)
-        ]
-        boxes = [results.bboxes for results in merged]
-        probabilities = _mean_probabilities(roi_head, features, boxes, metas)
+        for found, infos in zip(detections, metas, strict=True):
+            for instances, meta in zip(found, infos, strict=True):
+                instances.bboxes = from_view(instances.bboxes, meta)
+        merged = [merge_boxes(image, **self.tta_cfg) for image in zip(*detections, strict=True)]
+        probabilities = _mean_probabilities(roi_head, features, [results.bboxes for results in merged], metas)
         original = [{'ori_shape': meta['ori_shape'], 'scale_factor': (1.0, 1.0)} for meta in metas[0]]
-        _last(roi_head.mask_head).predict_by_feat(  # (it applies the sigmoid)
-            [p.logit() for p in probabilities], merged, original, rcnn_test_cfg=roi_head.test_cfg, rescale=True
-        )
-        return [
-            _answer(list(image), results) for image, results in zip(zip(*samples, strict=True), merged, strict=True)
-        ]
+        head = roi_head.mask_head[-1] if isinstance(roi_head, CascadeRoIHead) else roi_head.mask_head
+        logits = [image.logit() for image in probabilities]  # (the head applies the sigmoid)
+        head.predict_by_feat(logits, merged, original, rcnn_test_cfg=roi_head.test_cfg, rescale=True)
+        return [_answer(image, results) for image, results in zip(zip(*samples, strict=True), merged, strict=True)]
 
-    def merge_boxes(self, detections: list[InstanceData], metas: list[dict]) -> InstanceData:
-        """Merges one image's boxes by class-wise NMS.
+    def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list[DetDataSample]:
+        """Merges predictions that are in the size of the original image, but flipped as their views are.
 
         Args:
-            detections: Of each view: ``bboxes`` ``[n, 4]``, xyxy in pixels of the view, ``scores`` and ``labels``.
-            metas: Of each view: ``ori_shape``, ``scale_factor``, ``flip`` and ``flip_direction``.
+            data_samples_list: For each image its sample in every view.
 
         Returns:
-            ``bboxes`` in pixels of the original image, ``scores`` and ``labels``, best first.
+            A sample for each image, as ``test_step`` returns it.
+
+        Raises:
+            ValueError: If masks are not binary.
         """
-        boxes = torch.cat([from_view(found.bboxes, meta) for found, meta in zip(detections, metas, strict=True)])
-        scores = torch.cat([found.scores for found in detections])
-        labels = torch.cat([found.labels for found in detections])
-        if not len(boxes):
-            return InstanceData(bboxes=boxes, scores=scores, labels=labels)
-        kept_boxes, kept = batched_nms(boxes, scores, labels, self.tta_cfg.nms)
-        new = kept_boxes[:, 4]
-        if self.score_rule == 'mean':
-            same = bbox_overlaps(boxes[kept], boxes) >= self.tta_cfg.nms.iou_threshold
-            same &= labels[kept][:, None] == labels
-            parts = (same * scores).split([len(f) for f in detections], dim=1)
-            new = sum(p.amax(1) if p.shape[1] else p.new_zeros(len(p)) for p in parts) / len(parts)
-            order = new.argsort(descending=True)
-            kept_boxes, kept, new = kept_boxes[order], kept[order], new[order]
-        count = self.tta_cfg.max_per_img
-        return InstanceData(bboxes=kept_boxes[:count, :4], scores=new[:count], labels=labels[kept][:count])
+        return [self._merge_image(sorted(samples, key=_is_flipped)) for samples in data_samples_list]
 
-    def _merge_single_sample(self, data_samples: Sequence[DetDataSample]) -> DetDataSample:
-        samples = sorted(data_samples, key=_is_flipped)
-        if 'masks' not in samples[0].pred_instances:
-            return super()._merge_single_sample(samples)
-        return _answer(samples, self._merge_instances(samples))
-
-    def _merge_instances(self, samples: list[DetDataSample]) -> InstanceData:
+    def _merge_image(self, samples: list[DetDataSample]) -> DetDataSample:
         found = [sample.pred_instances for sample in samples]
-        masks = torch.cat([flip_back(s.pred_instances.masks, s.metainfo) for s in samples])
-        if masks.dtype != torch.bool:
-            raise ValueError(f'test-time augmentation: expected binary masks, got {masks.dtype}: see mask_thr_binary')
-        boxes = torch.cat([_unflipped(s.pred_instances.bboxes, s.metainfo) for s in samples])
-        labels = torch.cat([instances.labels for instances in found])
-        scores = torch.cat([instances.scores for instances in found])
-        views = np.repeat(np.arange(len(found)), [len(instances) for instances in found])
-        masks_np = masks.cpu().numpy()
-        groups = group_instances(
-            masks_np, scores.cpu().numpy(), labels.cpu().numpy(), views, self.tta_cfg.nms.iou_threshold
-        )
-        new = [
-            sum(float(scores[i]) for i in g) / len(samples) if self.score_rule == 'mean' else float(scores[g[0]])
-            for g in groups
-        ]
-        order = np.argsort([-score for score in new], kind='stable')[: self.tta_cfg.max_per_img]
-        shapes = [average_shape(masks_np[groups[i]]) for i in order]
-        seeds = torch.tensor([groups[i][0] for i in order], dtype=torch.long, device=labels.device)
-        return InstanceData(
-            bboxes=boxes[seeds],
-            scores=scores.new_tensor([new[i] for i in order]),
-            labels=labels[seeds],
-            masks=torch.from_numpy(np.stack(shapes)).to(masks.device) if shapes else masks[:0],
-        )
+        for instances, sample in zip(found, samples, strict=True):
+            # (models without box heads may fill in boxes of zeros)
+            with_size = instances.bboxes.any(dim=1, keepdim=True)
+            instances.bboxes = torch.where(with_size, _flipped(instances.bboxes, sample.metainfo), instances.bboxes)
+            if 'masks' in instances:
+                if len(instances) and instances.masks.dtype != torch.bool:
+                    raise ValueError(
+                        f'test-time augmentation: expected binary masks, got {instances.masks.dtype}; '
+                        f'mask_thr_binary of the test_cfg has to be 0 or more'
+                    )
+                instances.masks = flip_back(instances.masks.bool(), sample.metainfo)
+        merge = merge_instances if 'masks' in found[0] else merge_boxes
+        return _answer(samples, merge(found, **self.tta_cfg))
+
+
+def merge_boxes(views: Sequence[InstanceData], nms: dict, max_per_img: int) -> InstanceData:
+    """Merges the boxes of one image by class-wise NMS, and averages their scores.
+
+    Args:
+        views: Of each view ``bboxes`` ``[n, 4]``, xyxy in pixels of the original image, ``scores`` and ``labels``.
+        nms: As of ``batched_nms``. A view found what NMS kept if a box of its class reaches ``iou_threshold`` with it.
+        max_per_img: Most instances to return.
+
+    Returns:
+        ``bboxes``, ``scores`` and ``labels``, best first.
+    """
+    boxes, scores, labels = (torch.cat([view[key] for view in views]) for key in ('bboxes', 'scores', 'labels'))
+    if not len(boxes):
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
+    _, kept = batched_nms(boxes, scores, labels, nms)
+    same = (bbox_overlaps(boxes[kept], boxes) >= nms['iou_threshold']) & (labels[kept][:, None] == labels)
+    same[torch.arange(len(kept), device=kept.device), kept] = True  # (a box without area has no IoU with itself)
+    found = [part.amax(dim=1) for part in (same * scores).split([len(view) for view in views], dim=1) if part.numel()]
+    merged = InstanceData(bboxes=boxes[kept], scores=sum(found) / len(views), labels=labels[kept])
+    return merged[merged.scores.argsort(descending=True, stable=True)[:max_per_img]]
+
+
+def merge_instances(views: Sequence[InstanceData], nms: dict, max_per_img: int) -> InstanceData:
+    """Merges the instances of one image by their masks: see ``masks='shape'`` of ``IRTTAModel``.
+
+    Args:
+        views: Of each view ``bboxes``, ``scores``, ``labels`` and ``masks`` ``[n, H, W]``, bool, all of the original
+            image.
+        nms: Its ``iou_threshold`` is the least IoU of two masks of the same instance.
+        max_per_img: Most instances to return.
+
+    Returns:
+        The same fields, best first.
+    """
+    all_views = InstanceData.cat(list(views))
+    masks, scores, labels = (all_views[key].cpu().numpy() for key in ('masks', 'scores', 'labels'))
+    view_of = np.repeat(np.arange(len(views)), [len(view) for view in views])
+    groups = group_instances(masks, scores, labels, view_of, nms['iou_threshold'])
+    means = [scores[group].sum() / len(views) for group in groups]
+    order = np.argsort(np.negative(means), kind='stable')[:max_per_img]
+    merged = all_views[torch.tensor([groups[i][0] for i in order], dtype=torch.long, device=all_views.labels.device)]
+    if len(merged):
+        merged.scores = merged.scores.new_tensor([means[i] for i in order])
+        shapes = np.stack([average_shape(masks[groups[i]]) for i in order])
+        merged.masks = torch.from_numpy(shapes).to(merged.labels.device)
+    return merged
 
 
 def from_view(boxes: Tensor, meta: dict) -> Tensor:
@@ -192,12 +205,12 @@ def from_view(boxes: Tensor, meta: dict) -> Tensor:
 
     The width to flip in is the original one: a view's ``img_shape`` may have grown by padding after the flip.
     """
-    return _unflipped(scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']]), meta)
+    return _flipped(scale_boxes(boxes, [1 / factor for factor in meta['scale_factor']]), meta)
 
 
 def to_view(boxes: Tensor, meta: dict) -> Tensor:
     """Maps boxes ``[n, 4]``, xyxy in pixels of the original image, to a view: the inverse of :func:`from_view`."""
-    return scale_boxes(_unflipped(boxes, meta), meta['scale_factor'])  # (a flip is its own inverse)
+    return scale_boxes(_flipped(boxes, meta), meta['scale_factor'])
 
 
 def flip_back(masks: Tensor, meta: dict) -> Tensor:
@@ -319,10 +332,15 @@ def _merge_settings(module: nn.Module, given: dict) -> ConfigDict:
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ValueError(f'IRTTAModel: tta_cfg: expected {sorted(defaults)}, got {unknown}')
-    return ConfigDict({**defaults, **given})
+    settings = ConfigDict({**defaults, **given})
+    if settings.nms.get('type', 'nms') != 'nms' or 'iou_threshold' not in settings.nms:
+        raise ValueError(
+            f"IRTTAModel: tta_cfg.nms: expected type 'nms' and an iou_threshold, got {dict(settings.nms)}"
+        )
+    return settings
 
 
-def _answer(samples: list[DetDataSample], results: InstanceData) -> DetDataSample:
+def _answer(samples: Sequence[DetDataSample], results: InstanceData) -> DetDataSample:
     sample = min(samples, key=_is_flipped)
     sample.pred_instances = results
     return sample
@@ -332,9 +350,6 @@ def _is_flipped(sample: DetDataSample) -> bool:
     return bool(sample.metainfo['flip'])
 
 
-def _unflipped(boxes: Tensor, meta: dict) -> Tensor:
+def _flipped(boxes: Tensor, meta: dict) -> Tensor:
+    """Flips boxes of the original size as the view is flipped; twice is not at all."""
     return bbox_flip(boxes, meta['ori_shape'], meta['flip_direction']) if meta['flip'] else boxes
-
-
-def _last(head: nn.Module) -> nn.Module:
-    return head[-1] if isinstance(head, nn.ModuleList) else head

@@ -1,6 +1,7 @@
 """tools/test.py and its launcher, on a toy problem."""
 
 import pickle
+import runpy
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pycocotools.mask
 import pytest
+import torch
 
 pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[2]
@@ -63,15 +65,51 @@ def test_two_processes_predict_what_one_does(
             np.testing.assert_allclose(got['pred_instances'][key], expected['pred_instances'][key], rtol=1e-4)
 
 
-def test_augmentation_of_a_mask_model_is_refused(toy_config: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='--tta: MMDetection merges boxes only; expected a model without masks'):
-        launch.test(
-            str(toy_config),
-            str(trained / 'epoch_1.pth'),
-            work_dir=str(tmp_path),
-            tta=True,
-            cfg_options={'experiment_name': tmp_path.name},
-        )
+def _augmented(
+    monkeypatch: pytest.MonkeyPatch, config: Path, checkpoint: Path, folder: Path, *options: str
+) -> list[dict]:
+    """Predictions of ``tools/test.py --tta`` in this process."""
+    out = folder / 'predictions.pkl'
+    words = [REPO / 'tools' / 'test.py', config, checkpoint, '--tta', '--work-dir', folder, '--out', out]
+    words += ['--show-dir', 'pictures', '--cfg-options', f'experiment_name={folder.name}', *options]
+    monkeypatch.setattr('sys.argv', [str(word) for word in words])
+    runpy.run_path(str(words[0]), run_name='__main__')
+    return pickle.loads(out.read_bytes())
+
+
+def test_augmentation_with_one_view_changes_nothing(
+    tested: tuple[list[dict], Path],
+    toy_config: Path,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for masks in ('roi', 'shape'):
+        folder = tmp_path / masks
+        options = ('tta_views.flips=[]', 'tta_model.type=IRTTAModel', f'tta_model.masks={masks}')
+        predictions = _augmented(monkeypatch, toy_config, trained / 'epoch_1.pth', folder, *options)
+        for got, expected in zip(predictions, tested[0], strict=True):
+            for key in ('bboxes', 'scores', 'labels'):
+                np.testing.assert_allclose(got['pred_instances'][key], expected['pred_instances'][key], rtol=1e-4)
+            for mask, other in zip(got['pred_instances']['masks'], expected['pred_instances']['masks'], strict=True):
+                assert (pycocotools.mask.decode(mask) != pycocotools.mask.decode(other)).sum() <= 2
+
+
+def test_augmentation_of_a_mask_model(
+    toy_config: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = ('tta_views.flips=horizontal,vertical', 'tta_views.scales=1.0,1.5')
+    predictions = _augmented(monkeypatch, toy_config, trained / 'epoch_1.pth', tmp_path, *options)
+    assert [sample['img_id'] for sample in predictions] == [0, 1, 2, 3]
+    instances = [sample['pred_instances'] for sample in predictions]
+    assert sum(len(entry['scores']) for entry in instances) > 0
+    for entry in instances:
+        assert len(entry['bboxes']) == len(entry['labels']) == len(entry['masks']) <= 5
+        assert all(pycocotools.mask.decode(mask).shape == (64, 96) for mask in entry['masks'])
+        assert entry['bboxes'].min() >= 0
+        assert (entry['bboxes'].max(dim=0).values <= torch.tensor([96, 64, 96, 64]) + 1e-3).all()
+    pictures = sorted(tmp_path.glob('*/pictures/*.png'))
+    assert [path.name for path in pictures] == [f'val_{i}.png' for i in range(4)]
 
 
 def test_augmentation_of_a_box_model(toy_config: Path, trained: Path, tmp_path: Path) -> None:
