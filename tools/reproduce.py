@@ -105,7 +105,8 @@ def list_runs(plan: Plan, launcher: Launcher) -> None:
 
 
 def say(line: str) -> None:
-    print(f'{time.strftime("%H:%M:%S")}  {line}', flush=True)
+    sys.stdout.write(f'{time.strftime("%H:%M:%S")}  {line}\n')  # whole lines, from several threads
+    sys.stdout.flush()
 
 
 def stop(*_: object) -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from .cells import Row, SizeData, rebased_config
 from .records import config_settings, make_record, save_record
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
+READING = threading.RLock()  # mmengine reads configs and builds models in one thread at a time only
 
 
 class JobError(RuntimeError):
@@ -107,9 +109,10 @@ class Job:
 
     def config(self) -> Config:
         """The cell at this size."""
-        if self.data.bases is None:
-            return Config.fromfile(self.row.config)
-        return rebased_config(self.row.config, self.data.bases)
+        with READING:
+            if self.data.bases is None:
+                return Config.fromfile(self.row.config)
+            return rebased_config(self.row.config, self.data.bases)
 
     def is_done(self) -> bool:
         """Whether there is a record of this cell with the settings that it has now.
@@ -247,7 +250,8 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
     checkpoint = Path((job.work_dir / 'last_checkpoint').read_text().strip()).name
     start(job.test_command(launcher, str(job.work_dir / checkpoint)), log, lock)
     metrics = job.work_dir / 'test' / 'metrics.json'
-    record = make_record(str(job.config_file), job.work_dir, metrics, job.row.title, job.data.title)
+    with READING:
+        record = make_record(str(job.config_file), job.work_dir, metrics, job.row.title, job.data.title)
     record |= {'config': job.row.config, 'size': job.data.size, 'data_name': job.data.name, 'cell_sha256': key}
     record['tested_checkpoint'] = checkpoint
     save_record(record, job.record)
@@ -255,4 +259,5 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
 
 
 def _same_settings(file: Path, key: str) -> bool:
-    return file.is_file() and cell_hash(Config.fromfile(file)) == key
+    with READING:
+        return file.is_file() and cell_hash(Config.fromfile(file)) == key

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -201,7 +202,7 @@ class Reproduction:
                 self.say(f'wait   {job.label}: another process works in {job.work_dir}')
                 if self.stopping.wait(BUSY_SECONDS):
                     return
-        except (JobError, ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever happens to one run, the others go on)
             if not self.stopping.is_set():
                 self._fail(job, error)
             return
@@ -225,8 +226,13 @@ class Reproduction:
             self.outcome.no_data[job.label] = str(error)
             self.say(f'no data {job.label}: {error}')
         else:
-            self.outcome.failed[job.label] = str(error)
-            self.say(f'FAILED {job.label}: {error}')
+            known = isinstance(error, (JobError, ValueError, OSError))
+            reason = str(error) if known else f'{error!r} (traceback: {job.work_dir}/log.txt)'
+            if not known:
+                with (job.work_dir / 'log.txt').open('a', encoding='utf-8') as log:
+                    traceback.print_exception(error, file=log)
+            self.outcome.failed[job.label] = reason
+            self.say(f'FAILED {job.label}: {reason}')
 
     def _eta(self) -> str:
         each = (time.monotonic() - self.start_time) / len(self.outcome.done)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,35 @@ def test_a_failure_stops_nothing_and_is_tried_again(folder, tools):
     tools.fail = ()
     outcome, _ = run(make_job('a'), make_job('b'))
     assert list(outcome.done) == ['cpu/real/a seed 0'] and outcome.skipped == ['cpu/real/b seed 0']
+
+
+def test_a_fault_of_the_program_is_one_failure_too(folder, tools):
+    def fault(command):
+        if 'configs/a.py' in command[2]:
+            raise TypeError('odd')
+
+    tools.during = fault
+    outcome, _ = run(make_job('a'), make_job('b'))
+    assert outcome.failed == {'cpu/real/a seed 0': "TypeError('odd') (traceback: runs/cpu/real/a/seed0/log.txt)"}
+    assert list(outcome.done) == ['cpu/real/b seed 0']
+    assert 'in fault' in Path('runs/cpu/real/a/seed0/log.txt').read_text()
+
+
+def test_configs_are_read_in_one_thread_at_a_time(folder, tools, monkeypatch):
+    """mmengine's way to find ``mmdet::`` bases is not made for several threads."""
+    inside, read = threading.Lock(), jobs.rebased_config
+
+    def rebased_config(config, bases):
+        assert inside.acquire(blocking=False), 'two threads read at once'
+        try:
+            time.sleep(0.02)
+            return read(config, bases)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(jobs, 'rebased_config', rebased_config)
+    outcome, _ = run(*(make_job(name, seed) for name in 'ab' for seed in range(4)), width=8)
+    assert len(outcome.done) == 8 and not outcome.failed
 
 
 def test_without_data_nothing_is_started(folder, tools):
