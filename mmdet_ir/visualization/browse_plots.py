@@ -8,17 +8,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from .browse_statistics import Statistics
+from .figure_file import PLOT_STYLE
 
 Colors = Sequence[tuple[float, float, float]]
-_STYLE = {
-    'font.size': 9,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'grid.color': '#e4e4e4',
-    'axes.axisbelow': True,
-    'svg.hashsalt': 'mmdet_ir',  # the same data, the same file
-}
+_STYLE = {**PLOT_STYLE, 'svg.hashsalt': 'mmdet_ir'}  # the same data, the same file
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)  # of signal-to-clutter ratios
 _SPLITS = ('#3a6ea5', '#d98032', '#6aa56e')
 

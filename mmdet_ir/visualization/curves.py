@@ -11,16 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .colors import line_color
-from .figure_file import save_figure
+from .figure_file import PLOT_STYLE, save_figure
 
-_STYLE = {
-    'font.size': 9,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'grid.color': '#e4e4e4',
-    'axes.axisbelow': True,
-}
 _FEW = 30  # points that are marked one by one
 
 
@@ -55,7 +47,7 @@ def plot_training_curves(curves: Mapping[str, Sequence[Curve]], path: str | os.P
     """
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    with rc_context(_STYLE):
+    with rc_context(PLOT_STYLE):
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.5), dpi=110, layout='constrained')
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -13,16 +13,8 @@ from matplotlib.patches import Patch
 from ..evaluation.error_breakdown import ALL, KINDS, ErrorBreakdown
 from ..evaluation.precision_recall import RECALLS, PrecisionRecall
 from .colors import line_color
-from .figure_file import save_figure
+from .figure_file import PLOT_STYLE, save_figure
 
-_STYLE = {
-    'font.size': 9,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'grid.color': '#e4e4e4',
-    'axes.axisbelow': True,
-}
 _COLUMNS = 4
 _DASHES = {'50': '-', '75': '--', '50-95': ':'}
 _NAMES = {'50': 'IoU .50', '75': 'IoU .75', '50-95': 'mean of IoU .50:.95'}
@@ -49,7 +41,7 @@ def plot_precision_recall(curves: Mapping[str, PrecisionRecall], path: str | os.
     """
     rows = [ALL, *next(iter(curves.values())).classes]
     rows = [row for row in rows if any(np.isfinite(curve.precision['50'][row]).any() for curve in curves.values())]
-    with rc_context(_STYLE):
+    with rc_context(PLOT_STYLE):
         figure, axes = _panels(len(rows), 3.1, 2.7)
         for panel, row in zip(axes, rows, strict=False):
             for i, curve in enumerate(curves.values()):
@@ -73,7 +65,7 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
         iou_thr: IoU threshold of the AP, for the axis.
     """
     rows = list(dict.fromkeys(row for breakdown in breakdowns.values() for row in breakdown.rows))
-    with rc_context(_STYLE):
+    with rc_context(PLOT_STYLE):
         figure, axes = _panels(len(rows), 3.3, 2.3, sharey=True)
         width = 0.8 / len(breakdowns)
         most = max(np.nan_to_num(b.gains[kind][row]) for b in breakdowns.values() for kind in KINDS for row in rows)

@@ -5,6 +5,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+# Of plots with axes, for matplotlib's rc_context.
+PLOT_STYLE = {
+    'font.size': 9,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'grid.color': '#e4e4e4',
+    'axes.axisbelow': True,
+}
+
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Save a figure under a temporary name beside ``path``, then rename; makes missing folders.
