@@ -1,15 +1,9 @@
 """Test-time augmentation, on models that see the same in every view by construction."""
 
+from pathlib import Path
+
 from mmdet_ir.apis.tta import check_tta, set_tta, views_pipeline
-from mmdet_ir.models.tta import (
-    IRTTAModel,
-    average_shape,
-    from_view,
-    group_instances,
-    merge_boxes,
-    merge_instances,
-    to_view,
-)
+from mmdet_ir.models.tta import IRTTAModel
 
 import numpy as np
 import pytest
@@ -23,7 +17,7 @@ from mmdet.models.detectors.base import BaseDetector
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.test_time_augs import DetTTAModel
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import mask2bbox
 from mmengine.config import Config, ConfigDict
@@ -197,6 +191,37 @@ def test_a_two_stage_model_that_sees_the_same_in_every_view() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('name', ['mask-rcnn', 'cascade-mask-rcnn'])
+def test_one_view_is_what_the_model_predicts(name: str, tmp_path: Path) -> None:
+    config = tmp_path / 'tiny.py'
+    config.write_text(f"_base_ = 'mmdet::_base_/models/{name}_r50_fpn.py'\n")
+    cfg = Config.fromfile(config).model
+    cfg.backbone.update(depth=18, base_channels=8, stem_channels=8, init_cfg=None)
+    cfg.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
+    cfg.rpn_head.update(in_channels=16, feat_channels=16)
+    cfg.test_cfg.rcnn.max_per_img = 6
+    cfg.test_cfg.rcnn.score_thr = 0.0
+    for part in (cfg.roi_head.bbox_roi_extractor, cfg.roi_head.mask_roi_extractor):
+        part.out_channels = 16
+    heads = cfg.roi_head.bbox_head if isinstance(cfg.roi_head.bbox_head, list) else [cfg.roi_head.bbox_head]
+    for head in heads:
+        head.update(in_channels=16, fc_out_channels=16, num_classes=4)
+    cfg.roi_head.mask_head.update(in_channels=16, conv_out_channels=16, num_convs=1, num_classes=4)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg).eval()
+    data = collated([scene(), scene()[::-1].copy()], flips=(), scales=2.0)
+    expected = [sample.pred_instances.clone() for sample in model.test_step(plain(data))]
+    tta = IRTTAModel(model, masks='roi')
+    for sample, want in zip(tta.test_step(data), expected, strict=True):
+        assert len(want) == 6
+        assert 0 < want.masks.float().mean() < 1
+        torch.testing.assert_close(sample.pred_instances.bboxes, want.bboxes)
+        torch.testing.assert_close(sample.pred_instances.scores, want.scores)
+        assert torch.equal(sample.pred_instances.labels, want.labels)
+        assert (sample.pred_instances.masks != want.masks).float().mean() < 1e-3
+
+
+@torch.no_grad()
 def test_boxes_of_scaled_and_padded_views_come_back() -> None:
     merged = IRTTAModel(TwoStage()).test_step(collated([scene()], flips=ALL_FLIPS, scales=(1.0, 2.0, 3.0), pad=32))
     torch.testing.assert_close(merged[0].pred_instances.bboxes[0], torch.tensor([2.0, 3, 17, 12]))
@@ -240,64 +265,6 @@ def test_mask_probabilities_are_averaged_in_the_unflipped_roi() -> None:
     assert masks[0][:, 7].max() == 0
 
 
-def test_merged_boxes_are_those_of_torchvision() -> None:
-    rng = torch.Generator().manual_seed(0)
-    views = []
-    for _ in range(3):
-        corner = torch.rand(40, 2, generator=rng) * torch.tensor([100.0, 60.0])
-        boxes = torch.cat([corner, corner + 10 + 40 * torch.rand(40, 2, generator=rng)], dim=1)
-        labels, scores = torch.randint(0, 3, (40,), generator=rng), torch.rand(40, generator=rng)
-        views.append(InstanceData(bboxes=boxes, scores=scores, labels=labels))
-    boxes, scores, labels = (torch.cat([view[key] for view in views]) for key in ('bboxes', 'scores', 'labels'))
-    kept = torchvision.ops.batched_nms(boxes, scores, labels, 0.3)
-    assert 20 < len(kept) < 120
-    # the score of each: what the three views say, one box at a time
-    overlaps = torchvision.ops.box_iou(boxes, boxes)
-    expected = []
-    for i in kept.tolist():
-        best = [0.0, 0.0, 0.0]
-        for j in range(120):
-            if labels[i] == labels[j] and overlaps[i, j] >= 0.3:
-                best[j // 40] = max(best[j // 40], scores[j].item())
-        expected.append(sum(best) / 3)
-    order = np.argsort(np.negative(expected), kind='stable')[:20]
-    merged = merge_boxes(views, nms={'type': 'nms', 'iou_threshold': 0.3}, max_per_img=20)
-    torch.testing.assert_close(merged.bboxes, boxes[kept][order])
-    torch.testing.assert_close(merged.scores, torch.tensor(expected)[order])
-    assert torch.equal(merged.labels, labels[kept][order])
-
-
-def test_a_view_that_misses_an_instance_lowers_its_score() -> None:
-    def view(score: float, x: float) -> InstanceData:
-        box = torch.tensor([[x, 2.0, x + 4, 6.0]])
-        mask = torch.zeros(1, 8, 20, dtype=torch.bool)
-        mask[0, 2:6, int(x) : int(x) + 4] = True
-        return InstanceData(bboxes=box, scores=torch.tensor([score]), labels=torch.tensor([1]), masks=mask)
-
-    views = [view(0.8, 3), view(0.9, 3), view(0.6, 12), view(0.4, 4)]
-    views[3].labels[0] = 2  # another class, where the first two views see theirs
-    settings = {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 9}
-    for merged in (merge_boxes(views, **settings), merge_instances(views, **settings)):
-        torch.testing.assert_close(merged.scores, torch.tensor([(0.8 + 0.9) / 4, 0.6 / 4, 0.4 / 4]))
-        assert merged.bboxes[:, 0].tolist() == [3, 12, 4]
-        assert merged.labels.tolist() == [1, 1, 2]
-
-
-@pytest.mark.parametrize('direction', [None, *ALL_FLIPS])
-def test_mapping_a_box_by_hand(direction: str | None) -> None:
-    meta = {
-        'ori_shape': (31, 43),
-        'scale_factor': (2.0, 3.0),
-        'flip': direction is not None,
-        'flip_direction': direction,
-    }
-    x1, x2 = (43 - 9, 43 - 4) if direction in ('horizontal', 'diagonal') else (4, 9)
-    y1, y2 = (31 - 8, 31 - 5) if direction in ('vertical', 'diagonal') else (5, 8)
-    box, seen = torch.tensor([[4.0, 5, 9, 8]]), torch.tensor([[2.0 * x1, 3.0 * y1, 2.0 * x2, 3.0 * y2]])
-    torch.testing.assert_close(to_view(box, meta), seen)
-    torch.testing.assert_close(from_view(seen, meta), box)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize('model', [TwoStage, SingleStage])
 def test_images_without_detections(model: type) -> None:
@@ -308,53 +275,6 @@ def test_images_without_detections(model: type) -> None:
         assert last.masks.shape == (0, HEIGHT, WIDTH)
         assert last.masks.dtype == torch.bool
         assert last.bboxes.shape == (0, 4)
-
-
-def test_average_shape_against_distances_counted_one_by_one() -> None:
-    rng = np.random.default_rng(0)
-    blobs = np.zeros((3, 14, 17), dtype=bool)
-    for blob in blobs:
-        y, x = rng.integers(1, 5, 2)
-        blob[y : y + 8, x : x + 9] = rng.random((8, 9)) < 0.9
-    pixels = np.stack(np.meshgrid(np.arange(-1, 15), np.arange(-1, 18), indexing='ij'), axis=-1).reshape(-1, 2)
-    total = 0
-    for blob in blobs:
-        inside = np.pad(blob, 1).reshape(-1)
-        distances = np.hypot(*(pixels[:, None] - pixels[None]).transpose(2, 0, 1))
-        nearest = [distances[i, inside != inside[i]].min() for i in range(len(pixels))]
-        total = total + np.where(inside, nearest, np.negative(nearest))
-    total = total.reshape(16, 19)[1:-1, 1:-1]
-    clear = np.abs(total) > 1e-4
-    assert clear.mean() > 0.9
-    np.testing.assert_array_equal(average_shape(blobs)[clear], total[clear] > 0)
-
-
-def test_average_shape_of_shifted_and_of_empty_masks() -> None:
-    left, right, middle, nothing = np.zeros((4, 9, 20), dtype=bool)
-    left[2:7, 3:9], right[2:7, 7:13], middle[2:7, 5:11] = True, True, True
-    assert not average_shape(np.stack([left, right]))[:, [3, 12]].any()
-    np.testing.assert_array_equal(average_shape(np.stack([left, right]))[4, 5:11], middle[4, 5:11])
-    np.testing.assert_array_equal(average_shape(np.stack([nothing, left])), left)
-    np.testing.assert_array_equal(average_shape(np.stack([nothing, nothing])), nothing)
-    wider = left.copy()
-    wider[2:7, 9] = True  # differs in one column: distances 1 and -1, so the first mask decides
-    np.testing.assert_array_equal(average_shape(np.stack([left, wider])), left)
-    np.testing.assert_array_equal(average_shape(np.stack([wider, left])), wider)
-
-
-def test_instances_are_grouped_across_views_within_a_class() -> None:
-    def bar(start: int, end: int) -> np.ndarray:
-        return np.broadcast_to((np.arange(20) >= start) & (np.arange(20) < end), (2, 20))
-
-    masks = np.stack([bar(0, 10), bar(0, 9), bar(0, 10), bar(0, 6), bar(0, 10), bar(12, 20)])
-    scores = np.array([0.9, 0.8, 0.7, 0.95, 0.6, 0.5])
-    labels = np.array([1, 1, 1, 1, 2, 1])
-    views = np.array([0, 0, 1, 1, 1, 1])
-    # 3 (IoU 6/9 with 1, 6/10 with 0) is best and takes 1; 0 takes 2; 4 is of another class, 5 elsewhere
-    assert group_instances(masks, scores, labels, views, 0.55) == [[3, 1], [0, 2], [4], [5]]
-    assert group_instances(masks, scores, labels, views, 0.95) == [[3], [0, 2], [1], [4], [5]]
-    nothing = np.zeros(0, dtype=int)
-    assert group_instances(np.zeros((0, 2, 2), dtype=bool), np.zeros(0), nothing, nothing, 0.5) == []
 
 
 def test_a_pipeline_is_loaded_once_and_flipped_before_padding() -> None:
