@@ -189,7 +189,7 @@ def _nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) ->
         groups: ``[B, 2]``; one number shifts in x and one in y, so that the shifts stay small and float32 precise.
         iou_threshold: Of NMS.
     """
-    shift = groups * (boxes.amax() + 1)
+    shift = groups * (boxes.flatten().amax(dim=0) + 1)
     return torchvision.ops.nms(boxes + shift.repeat(1, 2), scores, iou_threshold)
 
 

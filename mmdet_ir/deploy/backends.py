@@ -1,0 +1,172 @@
+"""Exported models under one interface, whatever runs them."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision  # noqa: F401  (its operators are in the files of TorchScript and torch.export)
+
+from ..datasets.infrared_io import repeat_channels, to_single_channel
+from .exportable import OUTPUTS
+from .pasting import paste_masks
+
+METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
+METADATA_FILE = 'mmdet_ir.json'  # in the archives of PyTorch
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torchscript': '.pt', 'torch-export': '.pt2'}
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+_TAKEN = {'uint8': ('uint8',), 'int32': ('uint8', 'uint16', 'int32'), 'float32': ('uint8', 'uint16', 'float32')}
+
+
+class ExportedModel:
+    """A file that ``export_model`` wrote, with the runtime that fits its ending.
+
+    Args:
+        path: ``.onnx`` (ONNX Runtime), ``.xml`` with ``.bin`` beside it (OpenVINO), ``.pt`` (TorchScript) or ``.pt2``
+            (torch.export); on the CPU.
+        threads: For the runtime; defaults to as many as PyTorch uses.
+
+    Attributes:
+        meta: What the file says about itself, see docs/deployment.md.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: For another ending, or a file without our metadata.
+        ImportError: If the runtime is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int | None = None) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f'exported model not found: expected a file, got {str(path)!r}')
+        loaders = dict(zip(SUFFIXES.values(), (_load_onnx, _load_openvino, _load_script, _load_program), strict=True))
+        if self.path.suffix not in loaders:
+            raise ValueError(f'{path}: expected a name that ends in one of {sorted(loaders)}')
+        self._run, text = loaders[self.path.suffix](self.path, threads or torch.get_num_threads())
+        if not text:
+            raise ValueError(
+                f'{path}: expected a model that tools/deploy/export.py wrote, got one without its metadata'
+            )
+        self.meta = json.loads(text)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.meta['classes'])
+
+    def as_input(self, image: np.ndarray, name: str = 'array') -> np.ndarray:
+        """An image in the layout of the model's input; values are not changed.
+
+        Args:
+            image: ``[H, W]`` or ``[H, W, 3]`` BGR, as the config's loader gives it.
+            name: For messages.
+
+        Returns:
+            ``[channels, H, W]``.
+
+        Raises:
+            ValueError: If values or size are not what the model takes.
+        """
+        wanted = self.meta['input']
+        if image.dtype.name not in _TAKEN[wanted['dtype']]:
+            raise ValueError(
+                f'image {name}: expected {" or ".join(_TAKEN[wanted["dtype"]])}, which {self.path.name} takes, got '
+                f'{image.dtype}'
+            )
+        size = (wanted['height'] or image.shape[0], wanted['width'] or image.shape[1])
+        if image.shape[:2] != size:
+            raise ValueError(
+                f'image {name}: expected height and width {size}, which {self.path.name} was exported for, got '
+                f'{image.shape[:2]}'
+            )
+        if wanted['channels'] == 1:
+            image = to_single_channel(image, name)[None]
+        else:
+            image = (repeat_channels(image, 3) if image.ndim == 2 else image).transpose(2, 0, 1)
+        return np.ascontiguousarray(image, dtype=wanted['dtype'])
+
+    def detect(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The model's own outputs.
+
+        Args:
+            images: ``[N, channels, H, W]``, see ``as_input``.
+
+        Returns:
+            ``boxes`` ``[D, 4]``, ``scores``, ``labels``, ``image`` ``[D]`` and ``masks``, of all images together; see
+            ``ExportableMaskRCNN``.
+
+        Raises:
+            ValueError: If the model was exported for another number of images.
+        """
+        batch = self.meta['input']['batch']
+        if batch is not None and len(images) != batch:
+            raise ValueError(f'{self.path}: expected {batch} images at a time, as exported, got {len(images)}')
+        return dict(zip(OUTPUTS, self._run(images), strict=True))
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Detections of images of one size.
+
+        Args:
+            images: Each as for ``as_input``.
+
+        Returns:
+            For each image ``boxes`` ``[D, 4]`` xyxy in its pixels, ``scores`` ``[D]`` with the best first, ``labels``
+            ``[D]`` and ``masks`` bool ``[D, H, W]``.
+        """
+        found = self.detect(np.stack([self.as_input(image) for image in images]))
+        if self.meta['masks'] == 'raw':
+            height, width = images[0].shape[:2]
+            pasted = paste_masks(torch.as_tensor(found['masks']), torch.as_tensor(found['boxes']), height, width)
+            found['masks'] = (pasted >= self.meta['mask_threshold']).numpy()
+        return [
+            {name: values[found['image'] == number] for name, values in found.items() if name != 'image'}
+            for number in range(len(images))
+        ]
+
+
+def _load_onnx(path: Path, threads: int) -> tuple[Run, str]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    name = session.get_inputs()[0].name
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, '')
+    return lambda images: session.run(list(OUTPUTS), {name: images}), text
+
+
+def _load_openvino(path: Path, threads: int) -> tuple[Run, str]:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    text = str(model.get_rt_info([METADATA_KEY]).value) if model.has_rt_info([METADATA_KEY]) else ''
+    # (without the hint some processors compute in bfloat16)
+    settings = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32'}
+    compiled = core.compile_model(model, 'CPU', settings)
+    return lambda images: [compiled(images)[name] for name in range(len(OUTPUTS))], text
+
+
+def _load_script(path: Path, threads: int) -> tuple[Run, str]:
+    extra = {METADATA_FILE: ''}
+    return _numpy(torch.jit.load(path, 'cpu', _extra_files=extra)), _text(extra)
+
+
+def _load_program(path: Path, threads: int) -> tuple[Run, str]:
+    extra = {METADATA_FILE: ''}
+    return _numpy(torch.export.load(path, extra_files=extra).module()), _text(extra)
+
+
+def _text(extra: dict[str, str | bytes]) -> str:
+    value = extra[METADATA_FILE]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _numpy(module: Callable) -> Run:
+    @torch.no_grad()
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [output.numpy() for output in module(torch.from_numpy(images))]
+
+    return run

@@ -1,0 +1,172 @@
+"""Writes a trained model as one file for ONNX Runtime, OpenVINO, TorchScript or torch.export."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from ..apis.inferencer import IRInferencer
+from ..version import __version__
+from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES
+from .exportable import OUTPUTS, ExportableMaskRCNN
+from .graph_input import DTYPES, GraphInput
+
+OPSET = 18  # of ONNX
+_EXAMPLE = (2, 256, 320)  # images, height and width that a dynamic model is traced with
+_LARGEST = (1024, 8192)  # images and pixels of a side that a dynamic torch.export program takes
+_SMALLEST_SIDE = 32
+_AXES = {'images': {0: 'images', 2: 'height', 3: 'width'}, 'masks': {1: 'mask_height', 2: 'mask_width'}}
+
+
+def export_model(
+    inferencer: IRInferencer,
+    out: str | os.PathLike,
+    file_format: str,
+    *,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    masks: str = 'raw',
+) -> dict:
+    """Exports the model of an inferencer, on the CPU.
+
+    Args:
+        inferencer: Config and weights.
+        out: File, with the ending of the format; OpenVINO's weights lie beside it as ``.bin``.
+        file_format: A key of ``SUFFIXES``.
+        size: Width and height of the images as stored; ``None`` for any.
+        batch: Number of images; ``None`` for any.
+        masks: ``'raw'`` or ``'pasted'``, see ``ExportableMaskRCNN``.
+
+    Returns:
+        The metadata that the file has.
+
+    Raises:
+        ValueError: If ending and format do not fit, size or batch is out of range, or the config has something that
+            cannot be exported.
+        ImportError: If the format's library is not installed.
+    """
+    out = Path(out)
+    if file_format not in SUFFIXES:
+        raise ValueError(f'format: expected one of {sorted(SUFFIXES)}, got {file_format!r}')
+    if out.suffix != SUFFIXES[file_format]:
+        raise ValueError(f'{out}: expected a name that ends in {SUFFIXES[file_format]} for {file_format}')
+    if size is not None and min(size) < _SMALLEST_SIDE:
+        raise ValueError(f'size: expected at least {_SMALLEST_SIDE} pixels a side, got {size}')
+    if batch is not None and batch < 1:
+        raise ValueError(f'batch: expected at least 1, got {batch}')
+    prepare = GraphInput(inferencer.cfg, inferencer.model.data_preprocessor)
+    model = ExportableMaskRCNN(inferencer.model, prepare, masks).cpu().eval()
+    meta = _metadata(inferencer, model, size, batch)
+    width, height = size or _EXAMPLE[:0:-1]
+    shape = (batch or _EXAMPLE[0], prepare.channels, height, width)
+    example = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(DTYPES[prepare.dtype])
+    axes = [axis for axis, free in ((0, batch is None), (2, size is None), (3, size is None)) if free]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder, torch.no_grad():
+        _WRITERS[file_format](model, example, axes, Path(folder, out.name), json.dumps(meta))
+        # (the weights of OpenVINO come first, then what refers to them)
+        for file in sorted(Path(folder).iterdir()):
+            os.replace(file, out.with_name(file.name))
+    return meta
+
+
+def config_hash(cfg: Config) -> str:
+    """SHA-256 of the config as it was read, with all bases and options, without the outputs' folder."""
+    content = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _metadata(
+    inferencer: IRInferencer, model: ExportableMaskRCNN, size: tuple[int, int] | None, batch: int | None
+) -> dict:
+    settings = inferencer.model.roi_head.test_cfg
+    return {
+        'mmdet_ir': __version__,
+        'config': Path(inferencer.cfg.filename or '').name,
+        'config_sha256': config_hash(inferencer.cfg),
+        'classes': list(inferencer.classes),
+        'input': {
+            'dtype': model.prepare.dtype,
+            'batch': batch,
+            'channels': model.prepare.channels,
+            'height': size and size[1],
+            'width': size and size[0],
+        },
+        'tone_mapping': model.prepare.tone_mapping,
+        'resize': model.prepare.resizing
+        and {'scale': list(model.prepare.resizing.scale), 'keep_ratio': model.prepare.resizing.keep_ratio},
+        'outputs': list(OUTPUTS),
+        'masks': model.masks,
+        'mask_threshold': settings.mask_thr_binary,
+        'score_threshold': settings.score_thr,
+        'nms_iou_threshold': settings.nms.iou_threshold,
+        'max_per_image': settings.max_per_img,
+    }
+
+
+def _write_onnx(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+    import onnx
+
+    free = {'images': {axis: name for axis, name in _AXES['images'].items() if axis in axes}}
+    free |= {name: {0: 'detections'} for name in OUTPUTS}
+    if model.masks == 'pasted' and 2 in axes:
+        free['masks'] = {0: 'detections', **_AXES['masks']}
+    with warnings.catch_warnings():
+        # It warns of every size that becomes a constant, and that it will be replaced; the result is compared.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            model,
+            (example,),
+            path,
+            input_names=['images'],
+            output_names=list(OUTPUTS),
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, {METADATA_KEY: meta})
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+def _write_openvino(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+    import openvino
+
+    shape = [-1 if axis in axes else length for axis, length in enumerate(example.shape)]
+    converted = openvino.convert_model(_trace(model, example), example_input=(example,), input=[shape])
+    converted.set_rt_info(meta, [METADATA_KEY])
+    openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+def _write_script(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+    torch.jit.save(_trace(model, example), path, _extra_files={METADATA_FILE: meta})
+
+
+def _write_program(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+    dims = {0: torch.export.Dim('images', min=1, max=_LARGEST[0])}
+    for axis, name in ((2, 'height'), (3, 'width')):
+        dims[axis] = torch.export.Dim(name, min=_SMALLEST_SIDE, max=_LARGEST[1])
+    shapes = ({axis: dim for axis, dim in dims.items() if axis in axes},)
+    program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+    torch.export.save(program, path, extra_files={METADATA_FILE: meta})
+
+
+def _trace(model: ExportableMaskRCNN, example: torch.Tensor) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # (as for ONNX)
+        return torch.jit.trace(model, (example,), check_trace=False)
+
+
+_WRITERS: dict[str, Callable] = {
+    'onnx': _write_onnx,
+    'openvino': _write_openvino,
+    'torchscript': _write_script,
+    'torch-export': _write_program,
+}

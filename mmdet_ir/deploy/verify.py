@@ -1,0 +1,199 @@
+"""Whether an exported model gives what PyTorch gives, on images, through the config's own test pipeline."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
+from torchvision.ops import box_iou
+
+from ..apis.inferencer import IRInferencer
+from .backends import ExportedModel
+
+LIMITS = {'box': 0.5, 'score': 1e-3, 'mask': 0.995}  # pixels, difference, IoU
+_CLOSE_IOU = 5e-3  # to the threshold of NMS
+Found = dict[str, np.ndarray]
+
+
+@dataclass
+class Comparison:
+    """What was compared, and the worst case of each quantity.
+
+    Attributes:
+        images: Number of images, each counted once a batch size.
+        without: How many of them have no detections in PyTorch.
+        detections: Number of PyTorch's detections.
+        box: Largest difference of a box coordinate, pixels.
+        score: Largest difference of a score.
+        mask: Smallest IoU of a mask.
+        worst: Image of each of these.
+        close: Detections that one side lacks for a decision that hung on rounding, by reason.
+        differences: What cannot be explained so, and what is beyond the limits, in words.
+    """
+
+    images: int = 0
+    without: int = 0
+    detections: int = 0
+    box: float = 0.0
+    score: float = 0.0
+    mask: float = 1.0
+    worst: dict[str, str] = field(default_factory=dict)
+    close: Counter = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        return not self.differences
+
+    def add(self, name: str, expected: Found, got: Found, meta: dict) -> None:
+        """Compares the detections of an image.
+
+        Detections are matched within their class, those with the closest boxes first of all. One that is left over is
+        a difference, unless the decision against it was a close one: its score is at the threshold or at the last
+        place of a full list, its IoU with another detection is at the threshold of NMS, or it and its rival on the
+        other side suppress each other with equal scores.
+
+        Args:
+            name: Of the image.
+            expected: PyTorch's ``boxes``, ``scores``, ``labels`` and ``masks``.
+            got: The exported model's.
+            meta: Of the exported model.
+        """
+        self.images += 1
+        self.without += not len(expected['boxes'])
+        self.detections += len(expected['boxes'])
+        pairs = match(expected, got)
+        for first, second in pairs:
+            self._note(name, 'box', float(np.abs(expected['boxes'][first] - got['boxes'][second]).max()))
+            self._note(name, 'score', float(abs(expected['scores'][first] - got['scores'][second])))
+            self._note(name, 'mask', _mask_iou(expected['masks'][first], got['masks'][second]))
+        left = [
+            (side, own, other, sorted(set(range(len(own['boxes']))) - {pair[index] for pair in pairs}))
+            for index, (side, own, other) in enumerate((('PyTorch', expected, got), ('exported', got, expected)))
+        ]
+        for side, own, other, rest in left:
+            for index in rest:
+                reason = _close_call(own, index, other, meta)
+                if reason is not None:
+                    self.close[reason] += 1
+                    continue
+                label, score = meta['classes'][own['labels'][index]], own['scores'][index]
+                self.differences.append(
+                    f'{name}: only {side} has {label} {score:.4f} at {own["boxes"][index].round(1)}'
+                )
+
+    def _note(self, name: str, quantity: str, value: float) -> None:
+        smaller = quantity == 'mask'
+        if value < getattr(self, quantity) if smaller else value > getattr(self, quantity):
+            setattr(self, quantity, value)
+            self.worst[quantity] = name
+        if value < LIMITS[quantity] if smaller else value > LIMITS[quantity]:
+            self.differences.append(f'{name}: {quantity}: expected {LIMITS[quantity]} at worst, got {value:.6g}')
+
+    def table(self) -> list[list[str]]:
+        """Rows of quantity, worst case, limit and image."""
+        rows = [
+            ['boxes, largest difference (px)', f'{self.box:.2g}', f'{LIMITS["box"]}', self.worst.get('box', '-')],
+            ['scores, largest difference', f'{self.score:.2g}', f'{LIMITS["score"]}', self.worst.get('score', '-')],
+            ['masks, smallest IoU', f'{self.mask:.6f}', f'{LIMITS["mask"]}', self.worst.get('mask', '-')],
+        ]
+        reasons = ', '.join(f'{number} {reason}' for reason, number in sorted(self.close.items()))
+        rows.append(['detections on one side, close calls', str(self.close.total()), '-', reasons or '-'])
+        rows.append(['differences', str(len(self.differences)), '0', (self.differences or ['-'])[0]])
+        return rows
+
+
+def verify(
+    exported: ExportedModel,
+    inferencer: IRInferencer,
+    images: Iterable[tuple[str, np.ndarray]],
+    batches: Sequence[int] | None = None,
+) -> dict[int, Comparison]:
+    """Compares an exported model with PyTorch on images, and on an empty one of each size.
+
+    Args:
+        exported: The model.
+        inferencer: Config and weights that it was made of.
+        images: Names and images as ``IRInferencer.read`` returns them.
+        batches: Numbers of images at a time; defaults to 1 and 4, or what the model was exported for. Images are
+            grouped by size; the last of a size is repeated where it takes that to fill a batch.
+
+    Returns:
+        The comparison for each of ``batches``.
+
+    Raises:
+        ValueError: If there are no images, or the model does not take them.
+    """
+    sizes: dict[tuple, list[tuple[str, np.ndarray]]] = {}
+    for name, image in images:
+        sizes.setdefault((image.shape, image.dtype), []).append((name, image))
+    if not sizes:
+        raise ValueError('verify: expected at least one image, got none')
+    fixed = exported.meta['input']['batch']
+    results = {number: Comparison() for number in batches or ((1, 4) if fixed is None else (fixed,))}
+    for (shape, dtype), group in sizes.items():
+        group = [*group, (f'empty {shape[1]}x{shape[0]}', np.zeros(shape, dtype))]
+        stored = [_loaded(inferencer, image, name) for name, image in group]
+        expected = [_as_arrays(inferencer.predict([inferencer.prepare(image, name)])[0]) for name, image in group]
+        for number, comparison in results.items():
+            for start in range(0, len(group), number):
+                part = range(start, min(start + number, len(group)))
+                filled = [stored[min(start + i, len(group) - 1)] for i in range(number)]
+                for index, got in zip(part, exported.predict(filled), strict=False):
+                    comparison.add(group[index][0], expected[index], got, exported.meta)
+    return results
+
+
+def match(expected: Found, got: Found) -> list[tuple[int, int]]:
+    """Pairs of detections of one class, with the smallest sum of distances; boxes that do not touch are no pair."""
+    pairs = []
+    for label in np.intersect1d(expected['labels'], got['labels']):
+        first, second = (np.flatnonzero(found['labels'] == label) for found in (expected, got))
+        overlap = _ious(expected['boxes'][first], got['boxes'][second])
+        scores = np.abs(expected['scores'][first][:, None] - got['scores'][second])
+        rows, columns = linear_sum_assignment(1 - overlap + scores)
+        # what is farther apart than the limits allow many times over is another detection, not an inexact one
+        near = overlap[rows, columns] > 0.7
+        pairs += zip(first[rows[near]].tolist(), second[columns[near]].tolist(), strict=True)
+    return pairs
+
+
+def _close_call(own: Found, index: int, other: Found, meta: dict) -> str | None:
+    """Why a detection may be missing on the other side by rounding alone; ``None`` if it may not."""
+    score = own['scores'][index]
+    if score - meta['score_threshold'] <= LIMITS['score']:
+        return 'at the score threshold'
+    limit = meta['max_per_image']
+    if len(own['boxes']) >= limit and score - own['scores'].min() <= LIMITS['score']:
+        return 'at the last place of a full list'
+    rivals = np.flatnonzero((other['labels'] == own['labels'][index]) & (other['scores'] >= score - LIMITS['score']))
+    ious = _ious(own['boxes'][index : index + 1], other['boxes'][rivals])[0]
+    if (np.abs(ious - meta['nms_iou_threshold']) <= _CLOSE_IOU).any():
+        return 'at the IoU threshold of NMS'
+    equal = np.abs(other['scores'][rivals] - score) <= LIMITS['score']
+    if (ious[equal] > meta['nms_iou_threshold']).any():
+        return 'suppressed by one of equal score'
+    return None
+
+
+def _ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return box_iou(torch.as_tensor(first), torch.as_tensor(second)).nan_to_num().numpy()
+
+
+def _mask_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """IoU of two masks ``[H, W]``; two empty ones agree."""
+    union = np.logical_or(first, second).sum()
+    return float(np.logical_and(first, second).sum() / union) if union else 1.0
+
+
+def _loaded(inferencer: IRInferencer, image: np.ndarray, name: str) -> np.ndarray:
+    """The image as the config's loader leaves it: the exported model's input."""
+    return inferencer.pipeline._take(image, name)
+
+
+def _as_arrays(found: InstanceData) -> Found:
+    values = {'boxes': found.bboxes, 'scores': found.scores, 'labels': found.labels, 'masks': found.masks}
+    return {name: np.asarray(torch.as_tensor(value)) for name, value in values.items()}

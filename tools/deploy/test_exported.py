@@ -1,0 +1,39 @@
+#!/usr/bin/env python
+"""Scores an exported model on the test set of a config, with the columns of tools/test.py."""
+
+import argparse
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.launch import load_config
+from mmdet_ir.deploy.backends import ExportedModel
+from mmdet_ir.deploy.score import score_exported
+
+from mmengine.config import DictAction
+
+EXAMPLES = """examples:
+  python tools/deploy/test_exported.py model.onnx CONFIG
+  python tools/deploy/test_exported.py model.xml CONFIG --out scores.json
+  python tools/deploy/test_exported.py model.onnx CONFIG --cfg-options test_dataloader.dataset.indices=20
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('model', help='file that tools/deploy/export.py wrote')
+    parser.add_argument('config', help='config with the test set; its loader has to fit the model')
+    parser.add_argument('--out', metavar='FILE.json', help='save the unrounded values')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of the config')  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    score_exported(ExportedModel(args.model), load_config(args.config, args.cfg_options), args.out)
+
+
+if __name__ == '__main__':
+    run_tool(main)
