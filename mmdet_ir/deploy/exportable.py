@@ -77,7 +77,7 @@ class ExportableMaskRCNN(nn.Module):
         return boxes, scores, labels, image, masks
 
     def _propose(self, features: tuple[Tensor, ...], size: tuple[Size, Size]) -> tuple[Tensor, Tensor]:
-        """Region proposals, ``[N, P, 4]`` in pixels of the network's input, and which of them there are, ``[N, P]``."""
+        """Region proposals ``[N, P, 4]``, in pixels of the network's input, and which there are, ``[N, P]``."""
         head = self.detector.rpn_head
         cfg = head.test_cfg
         boxes, scores = [], []

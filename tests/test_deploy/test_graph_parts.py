@@ -1,0 +1,118 @@
+"""Parts of the exported graph against NumPy, OpenCV and MMDetection."""
+
+from mmdet_ir.datasets.transforms.tone_mapping import ToneMapping, tone_map
+from mmdet_ir.deploy.exportable import ExportableMaskRCNN, _decode, _pool
+from mmdet_ir.deploy.graph_input import GraphInput, resize_8bit
+from mmdet_ir.deploy.pasting import paste_masks
+from mmdet_ir.deploy.tone_mapping import GraphToneMapping
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
+from mmengine.config import Config
+from torch import nn
+
+METHODS = [
+    ('linear', {}),
+    ('window', {'low': 6900, 'high': 7411.5}),
+    ('window', {'low': 0, 'high': 40, 'kelvin_per_count': 0.04}),
+    ('percentile', {}),
+    ('percentile', {'low': 12.5, 'high': 60}),
+    ('percentile', {'low': 0, 'high': 100}),
+]
+
+
+def images(dtype: type) -> np.ndarray:
+    """Three images ``[3, 41, 53]``: noise, one hot pixel on an even ground, nothing."""
+    noise = np.random.default_rng(3).normal(7200, 150, (41, 53))
+    pixel = np.full((41, 53), 7000.0)
+    pixel[4, 5] = 7510
+    values = np.stack([noise, pixel, np.full((41, 53), 7100.0)])
+    return (values / 60 if dtype is np.uint8 else values).astype(dtype)
+
+
+@pytest.mark.parametrize(('method', 'settings'), METHODS)
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_tone_mapping_gives_the_transforms_grey_values(method: str, settings: dict, dtype: type) -> None:
+    given = images(dtype)
+    graph = GraphToneMapping(ToneMapping(method, **settings))
+    mapped = graph(torch.from_numpy(given.astype(np.int32) if dtype is np.uint16 else given)[:, None])[:, 0].numpy()
+    expected = np.stack([tone_map(image, method, **settings) for image in given])
+    np.testing.assert_array_equal(mapped, expected)
+    if method != 'window':
+        assert expected[0].max() == 255
+
+
+@pytest.mark.parametrize('method', ['plateau', 'clahe', 'detail'])
+def test_other_tone_mapping_is_refused(method: str) -> None:
+    with pytest.raises(ValueError, match=f"one of .*'percentile'.*got '{method}'"):
+        GraphToneMapping(ToneMapping(method))
+
+
+@pytest.mark.parametrize('size', [(60, 88), (64, 94), (120, 171), (30, 44), (41, 53), (200, 37), (7, 9)])
+def test_resizing_is_opencvs(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (60, 88, 3), dtype=np.uint8)
+    resized = resize_8bit(torch.from_numpy(image).permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(resized, cv2.resize(image, size[::-1]))
+
+
+def test_masks_are_pasted_as_mmdetection_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(4, 28, 28, generator=generator)
+    boxes = torch.tensor([[3.3, 4.1, 40.7, 30.2], [0, 0, 64, 48], [50.2, 10, 64, 11.3], [5, 5, 6.5, 40]])
+    expected, _ = _do_paste_mask(masks[:, None], boxes, 48, 64, skip_empty=False)
+    torch.testing.assert_close(paste_masks(masks, boxes, 48, 64), expected, atol=2e-4, rtol=0)
+
+
+def test_a_box_without_area_has_an_empty_mask() -> None:
+    masks = paste_masks(torch.ones(1, 28, 28), torch.tensor([[5.0, 5.0, 5.0, 20.0]]), 32, 32)
+    assert masks.sum() == 0
+
+
+def test_boxes_are_decoded_as_the_coder_does() -> None:
+    coder = DeltaXYWHBBoxCoder(target_means=(0.1, 0.0, 0.0, -0.1), target_stds=(0.1, 0.1, 0.2, 0.2))
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(50, 2, generator=generator) * 60
+    boxes = torch.cat((corners, corners + torch.rand(50, 2, generator=generator) * 40), dim=1)
+    deltas = torch.randn(50, 4, generator=generator) * 12  # (some beyond the coder's limit)
+    expected = coder.decode(boxes, deltas, max_shape=(64, 96))
+    torch.testing.assert_close(_decode(coder, boxes, deltas, (64, 96)), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_boxes_are_pooled_on_the_extractors_levels() -> None:
+    layer = {'type': 'RoIAlign', 'output_size': 7, 'sampling_ratio': 0}
+    extractor = SingleRoIExtractor(layer, out_channels=5, featmap_strides=[4, 8, 16], finest_scale=16)
+    features = [torch.randn(2, 5, 96 // stride, 128 // stride) for stride in (4, 8, 16)]
+    boxes = torch.tensor([[60.0, 10, 120, 90], [3, 3, 10, 9], [5, 5, 50, 50], [0, 0, 0, 0], [1, 1, 100, 20]])
+    image = torch.tensor([1, 0, 1, 0, 0])
+    expected = extractor(features, torch.cat((image[:, None].float(), boxes), dim=1))
+    torch.testing.assert_close(_pool(extractor, features, boxes, image), expected)
+
+
+def _pipeline(*transforms: dict, **loader: object) -> Config:
+    pipeline = [{'type': 'LoadIRImageFromFile', **loader}, *transforms, {'type': 'PackDetInputs'}]
+    return Config({'test_dataloader': {'dataset': {'pipeline': pipeline}}}, filename=None)
+
+
+@pytest.mark.parametrize(
+    ('transforms', 'loader', 'message'),
+    [
+        ([{'type': 'Invert', 'prob': 1.0}], {}, 'got Invert'),
+        ([{'type': 'Resize', 'scale': (96, 64), 'interpolation': 'bicubic'}], {}, "got 'bicubic'"),
+        ([{'type': 'Resize', 'scale_factor': 2.0}], {}, 'got \\(2.0, 2.0\\)'),
+        ([{'type': 'Resize', 'scale': (96, 64)}], {'raw': True, 'channels': 1}, 'got int32'),
+        ([{'type': 'ToneMapping', 'method': 'clahe'}], {'raw': True, 'channels': 1}, "got 'clahe'"),
+    ],
+)
+def test_pipelines_that_no_graph_holds_are_refused(transforms: list, loader: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GraphInput(_pipeline(*transforms, **loader), nn.Identity())
+
+
+def test_other_detectors_are_refused() -> None:
+    with pytest.raises(ValueError, match='model: expected TwoStageDetector, got Identity'):
+        ExportableMaskRCNN(nn.Identity(), nn.Identity())
