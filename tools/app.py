@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""A page in the browser for a trained model: upload an infrared image, see what is found, download JSON and CSV."""
+
+import argparse
+import os
+
+# OpenCV reads its limit when it is imported. The same as mmdet_ir.apis.image_headers.MAX_PIXELS, which looks first.
+os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', '9000000')
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.app import serve
+from mmdet_ir.apis.errors import run_tool
+
+from mmengine.config import DictAction
+
+EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
+  python tools/app.py MODEL                                # http://127.0.0.1:7860, for this machine only
+  python tools/app.py MODEL --port 8080 --device cuda:1
+  python tools/app.py MODEL --host 0.0.0.0                 # for everybody in the network: there is no password
+
+The page needs Gradio: pip install "gradio>=6.31,<7". It works without a network, and reports nothing to anybody.
+Ctrl-C ends it and deletes what was uploaded. See docs/app.md.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--port', type=int, default=7860, help='port to listen on (default: %(default)s)')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: %(default)s)')
+    parser.add_argument('--share', choices=('never', 'public'), default='never', help="public: Gradio's servers hand "
+                        'the page on to the internet, images included (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of the config, as in model.test_cfg.rcnn.max_per_img=300')  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    serve(
+        args.config,
+        args.checkpoint,
+        host=args.host,
+        port=args.port,
+        share=args.share == 'public',
+        device=args.device,
+        cfg_options=args.cfg_options,
+        on_start=lambda address: print(f'{address} is open; Ctrl-C ends it', flush=True),
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main)
