@@ -134,8 +134,8 @@ class ExportableMaskRCNN(nn.Module):
     def _segment(self, features: tuple[Tensor, ...], boxes: Tensor, labels: Tensor, image: Tensor) -> Tensor:
         """Probabilities ``[D, m, m]`` over each box."""
         roi_head = self.detector.roi_head
-        # (one box more, as not every runtime takes an empty batch)
-        boxes = torch.cat((boxes, boxes.new_zeros(1, 4)))
+        # (one box more, as not every runtime takes an empty batch; OpenVINO pools an empty box to NaN)
+        boxes = torch.cat((boxes, boxes.new_tensor([[0.0, 0.0, 8.0, 8.0]])))
         image = torch.cat((image, image.new_zeros(1)))
         logits = roi_head.mask_head(_pool(roi_head.mask_roi_extractor, features, boxes, image))[:-1]
         if roi_head.mask_head.class_agnostic:

@@ -14,6 +14,7 @@ from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from torch import nn
 
 METHODS = [
@@ -94,6 +95,7 @@ def test_boxes_are_pooled_on_the_extractors_levels() -> None:
 
 
 def _pipeline(*transforms: dict, **loader: object) -> Config:
+    init_default_scope('mmdet')
     pipeline = [{'type': 'LoadIRImageFromFile', **loader}, *transforms, {'type': 'PackDetInputs'}]
     return Config({'test_dataloader': {'dataset': {'pipeline': pipeline}}}, filename=None)
 

@@ -60,13 +60,17 @@ def write_problem(root: Path) -> None:
     categories = [{'id': i, 'name': name} for i, name in enumerate(CLASSES, start=1)]
     (root / 'val.json').write_text(json.dumps({'images': images, 'annotations': objects, 'categories': categories}))
     (root / 'config.py').write_text(CONFIG.format(repo=REPO, root=root))
+    write_weights(root / 'config.py', root / 'weights.pth')
+
+
+def write_weights(config: Path, out: Path) -> None:
+    """Writes a checkpoint with random weights."""
     init_default_scope('mmdet')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(root / 'config.py').model)
+    model = MODELS.build(Config.fromfile(config).model)
     model.init_weights()
     spread_scores(model)
-    meta = {'dataset_meta': {'classes': CLASSES}}
-    torch.save({'state_dict': model.state_dict(), 'meta': meta}, root / 'weights.pth')
+    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, out)
 
 
 def spread_scores(model: torch.nn.Module) -> None:
