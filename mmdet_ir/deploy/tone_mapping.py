@@ -85,7 +85,8 @@ class GraphToneMapping(nn.Module):
         """
         low, high = self.limits(images, **self.settings)
         flat = high <= low
-        factor = 255 / torch.where(flat, 1.0, high - low)
+        span = torch.where(flat, 1.0, high - low)
+        factor = torch.full_like(span, 255.0) / span  # (255 / span would be rounded twice, as 255 * (1 / span))
         kind = torch.float32 if images.dtype == torch.float32 else torch.float64
         mapped = ((images.to(kind) - low.to(kind)) * factor.to(kind)).round().clamp(0, 255)
         return torch.where(flat, 0.0, mapped.float())

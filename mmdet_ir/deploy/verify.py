@@ -53,7 +53,7 @@ class Comparison:
 
         Detections are matched within their class, those with the closest boxes first of all. One that is left over is
         a difference, unless the decision against it was a close one: its score is at the threshold or at the last
-        place of a full list, its IoU with another detection is at the threshold of NMS, or it and its rival on the
+        place of two full lists, its IoU with another detection is at the threshold of NMS, or it and its rival on the
         other side suppress each other with equal scores.
 
         Args:
@@ -167,7 +167,7 @@ def _close_call(own: Found, index: int, other: Found, meta: dict) -> str | None:
     if score - meta['score_threshold'] <= LIMITS['score']:
         return 'at the score threshold'
     limit = meta['max_per_image']
-    if len(own['boxes']) >= limit and score - own['scores'].min() <= LIMITS['score']:
+    if min(len(own['boxes']), len(other['boxes'])) >= limit and score - own['scores'].min() <= LIMITS['score']:
         return 'at the last place of a full list'
     rivals = np.flatnonzero((other['labels'] == own['labels'][index]) & (other['scores'] >= score - LIMITS['score']))
     ious = _ious(own['boxes'][index : index + 1], other['boxes'][rivals])[0]
