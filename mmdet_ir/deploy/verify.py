@@ -112,7 +112,7 @@ def verify(
     images: Iterable[tuple[str, np.ndarray]],
     batches: Sequence[int] | None = None,
 ) -> dict[int, Comparison]:
-    """Compares an exported model with PyTorch on images, and on an empty one of each size.
+    """Compares an exported model with PyTorch on images, and on an evenly grey one of each size.
 
     Args:
         exported: The model.
@@ -135,7 +135,8 @@ def verify(
     fixed = exported.meta['input']['batch']
     results = {number: Comparison() for number in batches or ((1, 4) if fixed is None else (fixed,))}
     for (shape, dtype), group in sizes.items():
-        group = [*group, (f'empty {shape[1]}x{shape[0]}', np.zeros(shape, dtype))]
+        empty = np.full(shape, np.median(group[0][1])).astype(dtype)
+        group = [*group, (f'empty {shape[1]}x{shape[0]}', empty)]
         stored = [_loaded(inferencer, image, name) for name, image in group]
         expected = [_as_arrays(inferencer.predict([inferencer.prepare(image, name)])[0]) for name, image in group]
         for number, comparison in results.items():

@@ -93,7 +93,7 @@ def test_onnx_takes_other_sizes_and_numbers_of_images(onnx_model: ExportedModel,
 def test_an_image_without_detections_is_among_the_compared(
     onnx_model: ExportedModel, inferencer: IRInferencer
 ) -> None:
-    empty = np.zeros((HEIGHT, WIDTH), np.uint16)
+    empty = np.full((HEIGHT, WIDTH), 7001, np.uint16)
     found = onnx_model.predict([empty])[0]
     assert found['boxes'].shape == (0, 4) and found['masks'].shape == (0, HEIGHT, WIDTH)
     first, second, third = onnx_model.predict([IMAGES[0][1], empty, IMAGES[1][1]])
@@ -108,7 +108,7 @@ def test_the_file_tells_what_it_is(onnx_model: ExportedModel, inferencer: IRInfe
     meta = json.loads({entry.key: entry.value for entry in proto.metadata_props}[METADATA_KEY])
     assert meta == onnx_model.meta
     assert meta['classes'] == list(CLASSES)
-    assert meta['score_threshold'] == 0.3 and meta['max_per_image'] == 6 and meta['mask_threshold'] == 0.5
+    assert meta['score_threshold'] == 0.9 and meta['max_per_image'] == 6 and meta['mask_threshold'] == 0.5
     assert meta['tone_mapping'] == {'method': 'percentile', 'low': 0.5, 'high': 99.7}
     assert meta['input'] == {'dtype': 'int32', 'batch': None, 'channels': 1, 'height': None, 'width': None}
     assert (meta['config'], meta['config_sha256']) == ('config.py', config_hash(inferencer.cfg))

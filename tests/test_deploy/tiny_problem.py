@@ -31,7 +31,7 @@ model = dict(
         bbox_head=dict(in_channels=16, fc_out_channels=32),
         mask_roi_extractor=dict(out_channels=16),
         mask_head=dict(in_channels=16, conv_out_channels=16, num_convs=1)),
-    test_cfg=dict(rpn=dict(nms_pre=50, max_per_img=20), rcnn=dict(score_thr=0.3, max_per_img=6)))
+    test_cfg=dict(rpn=dict(nms_pre=50, max_per_img=20), rcnn=dict(score_thr=0.9, max_per_img=6)))
 """
 
 
