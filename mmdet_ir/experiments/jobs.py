@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,20 +169,55 @@ def missing_data(config: Config) -> list[str]:
 def locked(folder: Path):
     """Holds a folder; gives the lock's file descriptor, or ``None`` if another process has it.
 
-    The descriptor is handed to the processes that work in the folder: when a runner is killed, its lock lives as long
-    as they do, and a second runner does not start a second training in the same folder.
+    The descriptor is handed to the tools that work in the folder: when a runner is killed, its lock lives as long as
+    they do, and a second runner does not start a second training in the same folder. Loader processes that outlive a
+    killed tool are ended, since they would hold the folder for good.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / '.lock', os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield descriptor
+        yield descriptor if _try_lock(descriptor) or _end_orphans(descriptor) else None
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _end_orphans(descriptor: int) -> bool:
+    """Ends what a dead tool left behind; whether the folder is free then. The lock's file names the tool's process."""
+    tool = os.pread(descriptor, 20, 0)
+    if not tool or _is_alive(int(tool)):
+        return False
+    end_group(int(tool), signal.SIGKILL)
+    end = time.monotonic() + 5  # until the system has ended them
+    while not _try_lock(descriptor):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    stat = Path(f'/proc/{pid}/stat')  # Linux: a process that ended, but which nobody has asked about, is still listed
+    return not stat.is_file() or stat.read_text().rpartition(')')[2].split()[0] != 'Z'
+
+
+def end_group(leader: int, how: signal.Signals) -> None:
+    """Signals a tool and all that it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, how)
 
 
 Start = Callable[[list[str], Path, int], None]
@@ -202,12 +239,18 @@ def run_command(command: list[str], log: Path, lock: int, processes: set, env: d
     with log.open('a', encoding='utf-8') as out:
         out.write(f'$ {shlex.join(command)}\n')
         out.flush()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, pass_fds=[lock], env=env)
+        # A group of its own: what the tool starts can be ended with it, and after it.
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, pass_fds=[lock], env=env, start_new_session=True
+        )
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(process.pid).encode(), 0)
     processes.add(process)
     try:
         code = process.wait()
     finally:
         processes.discard(process)
+        end_group(process.pid, signal.SIGKILL)
     if code:
         lines = [line.strip() for line in log.read_text(encoding='utf-8', errors='replace').splitlines()]
         errors = [line for line in lines if line.startswith('error:')] or [line for line in lines if line]

@@ -15,7 +15,18 @@ from queue import SimpleQueue
 from mmengine.config import Config
 
 from .cells import SizeData, load_figures, load_sizes, load_tables
-from .jobs import Job, JobError, Launcher, MissingDataError, first_of, locked, missing_data, run_command, run_job
+from .jobs import (
+    Job,
+    JobError,
+    Launcher,
+    MissingDataError,
+    end_group,
+    first_of,
+    locked,
+    missing_data,
+    run_command,
+    run_job,
+)
 
 BUSY_SECONDS = 10  # until a run that another process holds is looked at again
 
@@ -241,7 +252,7 @@ class Reproduction:
     def _stop(self) -> None:
         self.stopping.set()
         for process in list(self.processes):
-            process.send_signal(signal.SIGTERM)
+            end_group(process.pid, signal.SIGTERM)
 
 
 def _duration(seconds: float) -> str:

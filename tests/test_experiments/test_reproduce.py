@@ -218,6 +218,57 @@ def test_the_lock_lives_as_long_as_a_process_that_was_given_it(tmp_path):
         assert third is not None
 
 
+def test_loaders_that_outlive_a_killed_tool_do_not_hold_the_folder(tmp_path):
+    """A tool whose child never ends; the tool alone is killed, as by the kernel when memory runs out."""
+    told = tmp_path / 'child'
+
+    def tool(end: str) -> str:
+        return f"""
+import os, time
+pid = os.fork()
+if pid:
+    open({str(told)!r}, 'w').write(str(pid))
+    {end}
+time.sleep(60)
+"""
+
+    def is_held() -> bool:
+        with locked(tmp_path) as lock:
+            return lock is None
+
+    def child_runs() -> bool:
+        status = Path(f'/proc/{told.read_text()}/stat')
+        return status.exists() and status.read_text().split()[2] != 'Z'
+
+    command = [sys.executable, '-c']
+    with locked(tmp_path) as lock, pytest.raises(JobError, match='code -9'):
+        jobs.run_command([*command, tool('os.kill(os.getpid(), 9)')], tmp_path / 'log', lock, set(), dict(os.environ))
+    assert not is_held()
+
+    # The runner is killed first, then the tool: nobody is left to clear up but the next runner.
+    told.unlink()
+    runner = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from mmdet_ir.experiments.jobs import locked, run_command
+with locked(Path({str(tmp_path)!r})) as lock:
+    run_command([sys.executable, '-c', {tool('pass')!r}], Path('log'), lock, set(), dict(os.environ))
+"""
+    process = subprocess.Popen([*command, runner], cwd=tmp_path)
+    while not told.exists() or not told.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert is_held()
+    os.kill(int((tmp_path / '.lock').read_text()), 9)
+    end = time.monotonic() + 20
+    while is_held() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_held() and not child_runs()
+
+
 def test_each_run_at_a_time_has_gpus_of_its_own(folder, tools, monkeypatch):
     at_once, seen, both = set(), [], threading.Barrier(2, timeout=20)
     original = reproduce.run_command
