@@ -140,8 +140,9 @@ class ExportableMaskRCNN(nn.Module):
         logits = roi_head.mask_head(_pool(roi_head.mask_roi_extractor, features, boxes, image))[:-1]
         if roi_head.mask_head.class_agnostic:
             return logits[:, 0].sigmoid()
-        index = labels[:, None, None, None].expand(-1, 1, logits.shape[2], logits.shape[3])
-        return logits.gather(1, index).squeeze(1).sigmoid()
+        # (one index into the flattened axes: after a gather OpenVINO's CPU plugin finds no detections at all)
+        rows = torch.arange(labels.shape[0], device=labels.device) * logits.shape[1] + labels
+        return logits.flatten(0, 1)[rows].sigmoid()
 
 
 def _best(scores: Tensor, limit: int) -> tuple[Tensor, Tensor]:
