@@ -1,9 +1,11 @@
 """Exported models under one interface, whatever runs them."""
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -125,9 +127,20 @@ class ExportedModel:
         ]
 
 
-def _load_onnx(path: Path, threads: int) -> tuple[Run, str]:
-    import onnxruntime
+def optional(name: str) -> ModuleType:
+    """A library of the extra ``deploy``.
 
+    Raises:
+        ImportError: If it is not installed; the message says how to get it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{name} is not installed; it comes with: pip install -e ".[deploy]"') from error
+
+
+def _load_onnx(path: Path, threads: int) -> tuple[Run, str]:
+    onnxruntime = optional('onnxruntime')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -138,9 +151,7 @@ def _load_onnx(path: Path, threads: int) -> tuple[Run, str]:
 
 
 def _load_openvino(path: Path, threads: int) -> tuple[Run, str]:
-    import openvino
-
-    core = openvino.Core()
+    core = optional('openvino').Core()
     model = core.read_model(path)
     text = str(model.get_rt_info([METADATA_KEY]).value) if model.has_rt_info([METADATA_KEY]) else ''
     # (without the hint some processors compute in bfloat16)

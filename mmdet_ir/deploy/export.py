@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from ..apis.inferencer import IRInferencer
 from ..version import __version__
-from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES
+from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
 from .exportable import OUTPUTS, ExportableMaskRCNN
 from .graph_input import DTYPES, GraphInput
 
@@ -111,8 +111,7 @@ def _metadata(
 
 
 def _write_onnx(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
-    import onnx
-
+    onnx = optional('onnx')
     free = {'images': {axis: name for axis, name in _AXES['images'].items() if axis in axes}}
     free |= {name: {0: 'detections'} for name in OUTPUTS}
     if model.masks == 'pasted' and 2 in axes:
@@ -137,8 +136,7 @@ def _write_onnx(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int
 
 
 def _write_openvino(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
-    import openvino
-
+    openvino = optional('openvino')
     shape = [-1 if axis in axes else length for axis, length in enumerate(example.shape)]
     converted = openvino.convert_model(_trace(model, example), example_input=(example,), input=[shape])
     converted.set_rt_info(meta, [METADATA_KEY])

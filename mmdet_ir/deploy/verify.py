@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
 from ..apis.inferencer import IRInferencer
+from ..datasets.loading import LoadIRImageFromFile
 from .backends import ExportedModel
 
 LIMITS = {'box': 0.5, 'score': 1e-3, 'mask': 0.995}  # pixels, difference, IoU
@@ -86,11 +87,11 @@ class Comparison:
                 )
 
     def _note(self, name: str, quantity: str, value: float) -> None:
-        smaller = quantity == 'mask'
-        if value < getattr(self, quantity) if smaller else value > getattr(self, quantity):
+        sign = -1 if quantity == 'mask' else 1  # of masks the smallest is the worst
+        if sign * value > sign * getattr(self, quantity):
             setattr(self, quantity, value)
             self.worst[quantity] = name
-        if value < LIMITS[quantity] if smaller else value > LIMITS[quantity]:
+        if sign * value > sign * LIMITS[quantity]:
             self.differences.append(f'{name}: {quantity}: expected {LIMITS[quantity]} at worst, got {value:.6g}')
 
     def table(self) -> list[list[str]]:
@@ -192,7 +193,8 @@ def _mask_iou(first: np.ndarray, second: np.ndarray) -> float:
 
 def _loaded(inferencer: IRInferencer, image: np.ndarray, name: str) -> np.ndarray:
     """The image as the config's loader leaves it: the exported model's input."""
-    return inferencer.pipeline._take(image, name)
+    loader = inferencer.pipeline.loader
+    return loader.prepare(image, name) if isinstance(loader, LoadIRImageFromFile) else image
 
 
 def _as_arrays(found: InstanceData) -> Found:
