@@ -3,7 +3,6 @@
 
 import argparse
 import sys
-from itertools import islice
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
@@ -48,11 +47,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--masks', choices=MASKS, default=MASKS[0], help='raw: probabilities on a grid over each box; '
                         'pasted: bool masks of the image (default: %(default)s)')  # fmt: skip
     parser.add_argument('--verify', nargs='+', metavar='IMAGE', help='images, folders or globs: compare with PyTorch')
-    parser.add_argument('--number', type=int, default=50, help='images to compare, at most (default: %(default)s)')
+    parser.add_argument(
+        '--number',
+        type=int,
+        default=50,
+        help='images to compare, at most, taken evenly among them (default: %(default)s)',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
                         'of the config, as in model.test_cfg.rcnn.score_thr=0.3')  # fmt: skip
     args = parser.parse_args()
     dynamic = args.size == ['dynamic']
+    if args.number < 1:
+        parser.error(f'--number: expected at least 1, got {args.number}')
     if not dynamic and (len(args.size) != 2 or not all(side.isdigit() for side in args.size)):
         parser.error(f'--size: expected two whole numbers or dynamic, got {" ".join(args.size)}')
     if args.batch != 'dynamic' and not args.batch.isdigit():
@@ -67,7 +73,9 @@ def main() -> None:
     files = []
     if args.verify:
         sources = find_sources(args.verify, Path(args.out).parent / f'.{Path(args.out).name}')
-        files = list(islice((file for source in sources for file in source.files), args.number))
+        files = [file for source in sources for file in source.files]
+        if len(files) > args.number:  # evenly among them, as folders hold one recording after the other
+            files = files[:: -(-len(files) // args.number)]
     inferencer = IRInferencer(args.config, args.checkpoint, 'cpu', show_progress=False, cfg_options=args.cfg_options)
     export_model(inferencer, args.out, args.format, size=args.size, batch=args.batch, masks=args.masks)
     print(f'written: {args.out}')
