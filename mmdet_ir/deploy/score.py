@@ -7,6 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
@@ -29,6 +30,7 @@ def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None)
     Raises:
         ValueError: If the classes of model and test set are not the same, or the model does not take the images.
     """
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     source = dataset
     while hasattr(source, 'dataset'):

@@ -61,6 +61,19 @@ def test_a_mask_that_lacks_a_row_is_a_difference() -> None:
     assert result.mask == pytest.approx(0.95) and not result.same
 
 
+@pytest.mark.parametrize('close', [True, False])
+def test_a_pixel_at_the_mask_threshold_is_a_close_call(close: bool) -> None:
+    box = np.array([[10, 10, 20, 15]], np.float32)  # 50 pixels: a single one is more than the limit allows
+    expected, got = (found(box, (0.9,), (0,)) for _ in range(2))
+    got['masks'][0, 12, 12] = False
+    pixels = np.zeros_like(got['masks'])
+    pixels[0, 12, 12 if close else 13] = True
+    comparison = Comparison()
+    comparison.add('image', expected, got, META, lambda: pixels)
+    assert comparison.mask == pytest.approx(0.98) and comparison.same == close
+    assert comparison.close.total() == close
+
+
 @pytest.mark.parametrize(
     ('extra', 'score', 'reason'),
     [
