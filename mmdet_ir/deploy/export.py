@@ -19,8 +19,10 @@ from .graph_input import DTYPES, GraphInput
 
 OPSET = 18  # of ONNX
 _EXAMPLE = (2, 256, 320)  # images, height and width that a dynamic model is traced with
-_LARGEST = (1024, 8192)  # images and pixels of a side that a dynamic torch.export program takes
 _SMALLEST_SIDE = 32
+# of a dynamic torch.export program; below, feature maps of one cell would be a case of their own
+_SIDES = (128, 8192)
+_IMAGES = (1, 1024)
 _AXES = {'images': {0: 'images', 2: 'height', 3: 'width'}, 'masks': {1: 'mask_height', 2: 'mask_width'}}
 
 
@@ -148,11 +150,14 @@ def _write_script(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[i
 
 
 def _write_program(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
-    dims = {0: torch.export.Dim('images', min=1, max=_LARGEST[0])}
+    dims = {0: torch.export.Dim('images', min=_IMAGES[0], max=_IMAGES[1])}
     for axis, name in ((2, 'height'), (3, 'width')):
-        dims[axis] = torch.export.Dim(name, min=_SMALLEST_SIDE, max=_LARGEST[1])
+        dims[axis] = torch.export.Dim(name, min=_SIDES[0], max=_SIDES[1])
     shapes = ({axis: dim for axis, dim in dims.items() if axis in axes},)
-    program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+    # (deferred: it cannot prove all that it asks of sizes, such as that 1 is no multiple of a width)
+    program = torch.export.export(
+        model, (example,), dynamic_shapes=shapes, strict=False, prefer_deferred_runtime_asserts_over_guards=True
+    )
     torch.export.save(program, path, extra_files={METADATA_FILE: meta})
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .graph_input import GraphInput
 from .pasting import paste_masks
-from .sizes import Size
+from .sizes import Size, as_tensor
 
 OUTPUTS = ('boxes', 'scores', 'labels', 'image', 'masks')
 MASKS = ('raw', 'pasted')
@@ -68,9 +68,8 @@ class ExportableMaskRCNN(nn.Module):
         boxes, scores, labels, image = self._classify(features, proposals, valid, size)
         masks = self._segment(features, boxes, labels, image)
         if self.prepare.resizing is not None:
-            factors = [torch.as_tensor(new / old, dtype=torch.float64) if not isinstance(new, Tensor)
-                       else new.double() / old for new, old in zip(size, stored, strict=True)]  # fmt: skip
-            boxes = boxes / torch.stack(factors[::-1] * 2).to(boxes)
+            new, old = (torch.stack([as_tensor(side, boxes) for side in reversed(sides)]) for sides in (size, stored))
+            boxes = boxes / (new / old).repeat(2)
         if self.masks == 'pasted':
             threshold = self.detector.roi_head.test_cfg.mask_thr_binary
             masks = paste_masks(masks, boxes, *stored) >= threshold
@@ -117,15 +116,10 @@ class ExportableMaskRCNN(nn.Module):
         deltas = deltas.reshape(-1, count, per_box, 4)
         boxes = _decode(head.bbox_coder, proposals[:, :, None].expand(-1, -1, per_box, -1), deltas, size)
         boxes = boxes.expand(-1, -1, classes, -1).flatten(1, 2)
-        # Few of the boxes pass the threshold. One without area is added, so that there is always one.
         passed = (scores.flatten() > cfg.score_thr).nonzero().squeeze(1)
-        some = torch.cat((boxes.flatten(0, 1)[passed], boxes.new_zeros(1, 4)))
-        rated = torch.cat((scores.flatten()[passed], scores.new_full((1,), _NONE)))
-        places = torch.cat((passed, passed.new_zeros(1) + scores.shape[0] * scores.shape[1]))
-        groups = torch.stack((places % classes, places // (count * classes)), dim=1)
-        chosen = places[_nms(some, rated, groups, cfg.nms.iou_threshold)]
-        marks = scores.new_zeros(scores.shape[0] * scores.shape[1] + 1).scatter(0, chosen, 1.0)
-        kept = marks[:-1].view_as(scores) > 0
+        groups = torch.stack((passed % classes, passed // (count * classes)), dim=1)
+        chosen = _nms(boxes.flatten(0, 1)[passed], scores.flatten()[passed], groups, cfg.nms.iou_threshold)
+        kept = torch.zeros_like(scores).flatten().scatter(0, passed, chosen.to(scores)).view_as(scores) > 0
         best, order = torch.where(kept, scores, _NONE).topk(min(cfg.max_per_img, count * classes), dim=1)
         image, rank = (best > _NONE).nonzero().unbind(1)
         place = order[image, rank]
@@ -177,29 +171,36 @@ def _decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, size: tupl
     centre = (boxes[..., :2] + boxes[..., 2:]) * 0.5 + sides * deltas[..., :2]
     half = sides * deltas[..., 2:].clamp(-_MAX_RATIO, _MAX_RATIO).exp() * 0.5
     moved = torch.cat((centre - half, centre + half), dim=-1)
-    height, width = (torch.as_tensor(side, dtype=moved.dtype, device=moved.device) for side in size)
+    height, width = (as_tensor(side, moved) for side in size)
     return torch.minimum(moved.clamp(min=0), torch.stack((width, height, width, height)))
 
 
 def _nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
-    """Indices that NMS keeps; boxes of different groups do not meet.
+    """NMS; boxes of different groups do not meet.
 
     Args:
         boxes: ``[B, 4]`` xyxy, not negative.
         scores: ``[B]``.
         groups: ``[B, 2]``; one number shifts in x and one in y, so that the shifts stay small and float32 precise.
-        iou_threshold: Of NMS.
+        iou_threshold: A box is dropped when its IoU with a better one is greater than this.
+
+    Returns:
+        Bool ``[B]``, what is kept.
     """
-    shift = groups * (boxes.flatten().amax(dim=0) + 1)
-    return torchvision.ops.nms(boxes + shift.repeat(1, 2), scores, iou_threshold)
+    # Two boxes without area are added, which suppress none: runtimes want at least one box, and torch.export takes it
+    # for granted that NMS keeps two.
+    boxes = torch.cat((boxes, boxes.new_zeros(2, 4)))
+    scores = torch.cat((scores, scores.new_full((2,), _NONE)))
+    shift = torch.cat((groups, groups.new_zeros(2, 2))) * (boxes.flatten().amax(dim=0) + 1)
+    chosen = torchvision.ops.nms(boxes + shift.repeat(1, 2), scores, iou_threshold)
+    return torch.zeros_like(scores).scatter(0, chosen, 1.0)[:-2] > 0
 
 
 def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """NMS within each image: boxes ``[N, B, 4]`` and scores ``[N, B]`` to bool ``[N, B]``, what is kept."""
     image = torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(-1, boxes.shape[1]).flatten()
     groups = torch.stack((torch.zeros_like(image), image), dim=1)
-    chosen = _nms(boxes.flatten(0, 1), scores.flatten(), groups, iou_threshold)
-    return torch.zeros_like(scores).flatten().scatter(0, chosen, 1.0).view_as(scores) > 0
+    return _nms(boxes.flatten(0, 1), scores.flatten(), groups, iou_threshold).view_as(scores)
 
 
 def _pool(extractor: SingleRoIExtractor, features: tuple[Tensor, ...], boxes: Tensor, image: Tensor) -> Tensor:

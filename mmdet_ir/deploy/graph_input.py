@@ -1,7 +1,6 @@
 """From the image as stored to the network's input, as tensor operations: tone mapping, resizing, normalisation."""
 
 import torch
-import torch.nn.functional as F
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -80,11 +79,19 @@ class GraphInput(nn.Module):
             values = values[:, [2, 1, 0]]
         if processor._enable_normalize:
             values = (values - processor.mean) / processor.std
-        divisor = processor.pad_size_divisor
-        height, width = ((side + divisor - 1) // divisor * divisor for side in size)
-        # (padded by a fixed number of cells, then cut: simpler for exporters than a padding that may be nothing)
-        padded = F.pad(values, (0, divisor - 1, 0, divisor - 1), value=processor.pad_value)
-        return padded[:, :, :height, :width], size, stored
+        return _pad(values, size, processor.pad_size_divisor, processor.pad_value), size, stored
+
+
+def _pad(images: Tensor, size: tuple[Size, Size], divisor: int, value: float) -> Tensor:
+    """Images of ``size`` filled up to the right and below, to multiples of a number.
+
+    By indices: paddings and slices of sizes that are not known make torch.export restrict them to multiples.
+    """
+    steps = [torch.arange((side + divisor - 1) // divisor * divisor, device=images.device) for side in size]
+    for axis, (step, side) in enumerate(zip(steps, size, strict=True), start=2):
+        images = images.index_select(axis, step.clamp(max=side - 1))
+    inside = (steps[0] < size[0])[:, None] & (steps[1] < size[1])
+    return torch.where(inside, images, float(value))
 
 
 def resize_8bit(images: Tensor, size: tuple[Size, Size]) -> Tensor:

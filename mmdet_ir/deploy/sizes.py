@@ -16,3 +16,10 @@ def least(first: Size, second: Size) -> Size:
 def greatest(first: Size, second: Size) -> Size:
     """The larger of two sizes."""
     return -least(-first, -second)
+
+
+def as_tensor(size: Size, like: Tensor) -> Tensor:
+    """A tensor without axes, like ``like``; ``torch.as_tensor`` would make a constant of a ``SymInt``."""
+    if isinstance(size, Tensor):
+        return size.to(like)
+    return torch.full((), size, dtype=like.dtype, device=like.device)

@@ -132,6 +132,7 @@ def test_torchscript_with_raw_masks(root: Path, inferencer: IRInferencer) -> Non
     _require_same(exported, inferencer, IMAGES, None)
 
 
+@pytest.mark.slow
 def test_openvino(root: Path, inferencer: IRInferencer) -> None:
     pytest.importorskip('openvino')
     export_model(inferencer, root / 'model.xml', 'openvino', masks='pasted')
