@@ -94,7 +94,7 @@ def list_runs(plan: Plan, launcher: Launcher) -> None:
             state = 'recorded' if job.is_done() else 'to do'
         except JobError as error:
             state = f'PROBLEM: {error}'
-        missing = missing_data(job.config())
+        missing = [] if state == 'recorded' else missing_data(job.config())
         done += state == 'recorded'
         print(f'\n[{number}/{len(jobs)}] {job.label}: {state}{", NO DATA: " + ", ".join(missing) if missing else ""}')
         print(f'  cell    {job.row.config}')
