@@ -19,13 +19,14 @@ from mmengine.structures import InstanceData
 
 ROOT = Path(__file__).parents[2] / 'configs'
 MODELS_OF = ('ir', 'baselines', 'quickstart')  # each holds models of its own; the others are settings on top of them
-FOLDERS = (*MODELS_OF, 'flir', *(f'ablation/{p.name}' for p in sorted((ROOT / 'ablation').iterdir())))
+FOLDERS = (*MODELS_OF, 'flir', 'edge', *(f'ablation/{p.name}' for p in sorted((ROOT / 'ablation').iterdir())))
 CONFIGS = sorted(f'{folder}/{p.name}' for folder in FOLDERS for p in (ROOT / folder).glob('*.py'))
 ANY_SCORE = {'score_thr': 0.0, 'filter_thr': 0.0, 'max_per_img': 5}
 STAGES = [256, 512, 1024, 2048]  # channels of ResNet-50 and -101
 PARTS = {'bnsa': 'BNSA', 'focalsiou': 'FocalSIoULoss', 'mbcedicels': 'MBCEDiceLovasz'}
 # Below, configs without a part. Parts change neither the way through an empty batch nor the post-processing.
-NAMED = [name for name in CONFIGS if not name.startswith('ablation')]  # by their parts; cells are named by what varies
+# Named by their parts; cells are named by what varies, the edge models by what they are for.
+NAMED = [name for name in CONFIGS if not name.startswith(('ablation', 'edge'))]
 PLAIN = [name for name in CONFIGS if name.startswith(MODELS_OF) and not set(PARTS) & set(Path(name).stem.split('_'))]
 SMALL_BACKBONE = {
     'model.backbone.depth': 18,
