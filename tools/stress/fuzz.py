@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Feed damaged annotation and image files to data set loading and the validator, in a child process with little memory.
+
+Each has to be loaded, or refused with a ValueError or FileNotFoundError that names the file. Anything else (another
+error, a crash, a hang, too much memory) is saved in the output folder, and the exit code is 1.
+"""
+
+import argparse
+import sys
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.stress.fuzz import Campaign, fuzz
+
+EPILOG = """\
+examples:
+  python tools/stress/fuzz.py --minutes 20 --seed 1
+  python tools/stress/fuzz.py --seed 1 --first 4711 --cases 1      # one case again
+What is protected and what is not: docs/untrusted_files.md
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--minutes', type=float, default=5, help='time to run (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='same seed, same cases (default: %(default)s)')
+    parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case (default: 0)')
+    parser.add_argument('--cases', type=int, metavar='N', help='stop after so many (default: only by time)')
+    parser.add_argument('--memory', type=float, default=4, metavar='GIB', help='limit of the child, on top of what '
+                        'it has at its start (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--out', default='work_dirs/fuzz', metavar='FOLDER', help='for findings (default: %(default)s)')
+    return parser.parse_args()
+
+
+def show(campaign: Campaign) -> None:
+    print(f'-- {campaign}', flush=True)
+
+
+def main() -> None:
+    args = parse_args()
+    campaign = fuzz(
+        args.out, args.seed, 60 * args.minutes, first=args.first, cases=args.cases,
+        memory=int(args.memory * (1 << 30)), progress=show,
+    )  # fmt: skip
+    print(campaign)
+    sys.exit(1 if campaign.findings else 0)
+
+
+if __name__ == '__main__':
+    run_tool(main)
