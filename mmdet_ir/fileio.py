@@ -1,13 +1,61 @@
 """Output files that are never seen half-written."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+
+class OutputError(ValueError):
+    """A file that cannot be written; the message names it and the reason."""
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike, temporary: str | os.PathLike | None = None) -> Iterator[BinaryIO]:
+    """Opens a file that takes its name only when all of it is on the disk; makes missing folders.
+
+    The content goes to a temporary name beside ``path``, is flushed to the disk, and is renamed. Whatever happens
+    before the renaming, a file that was there under ``path`` stays as it was.
+
+    Args:
+        path: The file.
+        temporary: Name meanwhile; default is one of this process. A process that is killed leaves it behind, so
+            large files should have one that the next attempt uses again.
+
+    Raises:
+        OutputError: If it cannot be written: full disk, missing permission, read-only file system.
+    """
+    path = Path(path)
+    temporary = Path(temporary or path.with_name(f'.{path.name}.{os.getpid()}.tmp'))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open('wb') as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _flush_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Puts the renaming itself on the disk; not every system lets a folder be opened."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes ``text`` under a temporary name beside ``path``, then renames; makes missing folders."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, path)
+    """Writes ``text`` as a whole or not at all, see :func:`whole_file`."""
+    with whole_file(path) as file:
+        file.write(text.encode('utf-8'))

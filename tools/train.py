@@ -3,18 +3,25 @@
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import train
+from mmdet_ir.engine import EX_TEMPFAIL, TrainingStopped
 
 from mmengine.config import DictAction
 
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
   python tools/train.py configs/ir/mask_rcnn.py --work-dir work_dirs/try --cfg-options train_dataloader.batch_size=4
-  python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption
+  python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption, or start
   tools/dist_train.sh configs/ir/mask_rcnn.py 2 --amp             # two GPUs, or two CPU processes
+
+SIGTERM and SIGUSR1 save a checkpoint after the running iteration and end with code 75: start again with --resume.
+A run that was killed or stopped at any point, and went on, ends with the weights of one left alone
+(docs/interrupted_runs.md).
 """
 
 
@@ -57,7 +64,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    train(**vars(parse_args()))
+    try:
+        train(**vars(parse_args()))
+    except TrainingStopped as stopped:
+        sys.stderr.write(f'{stopped}\n')
+        note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
+        if note and os.environ.get('LOCAL_RANK', '0') == '0':
+            Path(note).write_text(str(EX_TEMPFAIL))
+        sys.exit(EX_TEMPFAIL)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,10 @@
 """Training and testing from a config, with the options of MMDetection's tools."""
 
+import contextlib
+import errno
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,9 +14,14 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
+from ..compat.checkpoint import read_header
+from ..engine import StopRequest, add_invalid_loss_hook, find_whole_checkpoint, make_resumable
+from ..fileio import OutputError
 from .tta import check_tta, set_tta
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def load_config(
@@ -64,15 +73,44 @@ def use_mixed_precision(cfg: Config) -> None:
         wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def _set_resume(cfg: Config, resume: str) -> None:
+def _set_resume(cfg: Config, resume: str) -> dict:
+    """Sets what to go on from; returns the checkpoint's ``meta``, or nothing without one."""
     if resume != 'auto':
         cfg.resume, cfg.load_from = True, require_checkpoint(resume)
-    elif find_latest_checkpoint(cfg.work_dir) is not None:
-        cfg.resume, cfg.load_from = True, None
-    else:
+        return {} if '://' in resume else read_header(resume)['meta']
+    found = find_whole_checkpoint(cfg.work_dir)
+    if found is None:
         # Nothing to resume yet: a first run with --resume still starts from the config's pretrained weights.
         cfg.resume = False
         print_log(f'Nothing to resume in {cfg.work_dir}: starting from the beginning', logger='current')
+        return {}
+    cfg.resume, (cfg.load_from, meta) = True, found
+    return meta
+
+
+def _set_randomness(cfg: Config, seed: int | None, deterministic: bool, meta: dict) -> None:
+    randomness = dict(cfg.get('randomness', {}))
+    if seed is not None or deterministic:
+        randomness['deterministic'] = deterministic
+    if seed is not None:
+        randomness['seed'] = seed
+    if meta.get('seed') is not None:
+        if seed not in (None, meta['seed']):
+            print_log(f'--seed {seed}: the training goes on with its own, {meta["seed"]}', 'current', logging.WARNING)
+        randomness['seed'] = meta['seed']  # before anything is built: samplers take it then
+    if randomness:
+        cfg.randomness = randomness
+
+
+@contextlib.contextmanager
+def _output_errors(work_dir: str) -> Iterator[None]:
+    """Turns what the system says about a disk or a folder into a message for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise OutputError(f'{error.filename or work_dir}: {error.strerror} (outputs go to {work_dir})') from error
 
 
 def _build_runner(cfg: Config) -> Runner:
@@ -111,6 +149,10 @@ def train(
 
     Returns:
         The runner, after training.
+
+    Raises:
+        TrainingStopped: When SIGTERM or SIGUSR1 came; a checkpoint of the last iteration is on the disk.
+        OutputError: When the disk is full or the folder cannot be written.
     """
     cfg = load_config(config, cfg_options, work_dir, launcher)
     if amp or cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
@@ -121,18 +163,20 @@ def train(
                 f'{config}: --auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config'
             )
         cfg.auto_scale_lr.enable = True
+    meta = {}
     if resume is not None:
-        _set_resume(cfg, resume)
+        meta = _set_resume(cfg, resume)
     elif cfg.get('load_from') is not None:
         require_checkpoint(cfg.load_from)
-    if seed is not None or deterministic:
-        randomness = dict(cfg.get('randomness', {}), deterministic=deterministic)
-        cfg.randomness = randomness if seed is None else dict(randomness, seed=seed)
-    runner = _build_runner(cfg)
-    if deterministic:
-        # torchvision's RoIAlign has no deterministic backward pass on CUDA, and would stop the training.
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    runner.train()
+    _set_randomness(cfg, seed, deterministic, meta)
+    with _output_errors(cfg.work_dir), StopRequest() as stop:
+        runner = _build_runner(cfg)
+        add_invalid_loss_hook(runner)
+        make_resumable(runner, stop)
+        if deterministic:
+            # torchvision's RoIAlign has no deterministic backward pass on CUDA, and would stop the training.
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        runner.train()
     _leave_group()
     return runner
 

@@ -16,11 +16,12 @@ def apply() -> None:
         ImportError: When the installation cannot work; the message says how to mend it.
     """
     require_working_setup()
-    from . import amp, checkpoint, distributed, operators
+    from . import amp, checkpoint, distributed, operators, saving
 
     operators.serve_operators()
     checkpoint.allow_checkpoint_types()
     checkpoint.guard_checkpoint_loading()
     checkpoint.keep_scheduler_states_plain()
+    saving.keep_checkpoints_whole()
     distributed.support_cpu_launchers()
     amp.register()

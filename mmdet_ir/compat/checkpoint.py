@@ -9,6 +9,7 @@ import functools
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -93,6 +94,38 @@ def guard_checkpoint_loading() -> None:
             raise CheckpointError(_refusal(filename, str(error))) from None
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def read_header(path: str | os.PathLike) -> dict:
+    """Checks that a checkpoint file is whole, and reads what is not tensors; tensors stay on the disk.
+
+    Every byte is compared with the checksums that torch wrote. Files of torch before 1.6 have none and are loaded.
+
+    Returns:
+        ``meta``, and the names of all entries in ``keys``.
+
+    Raises:
+        CheckpointError: If the file is cut off, damaged, refused or no checkpoint.
+        FileNotFoundError: If there is none.
+    """
+    path = str(path)
+    try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise CheckpointError(_refusal(path, f'the checksum of {damaged} is wrong'))
+        content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
+        return {'meta': dict(content['meta']), 'keys': tuple(content)}
+    except FileNotFoundError:
+        raise
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(_refusal(path, str(error) or 'it is empty')) from None
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:  # garbage that looks like a pickle
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(_refusal(path, f'{type(error).__name__}: {error}')) from None
 
 
 def keep_scheduler_states_plain() -> None:

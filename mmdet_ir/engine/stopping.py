@@ -1,0 +1,42 @@
+"""A request to stop that arrives as a signal, as a scheduler sends it before it takes a machine away."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+EX_TEMPFAIL = 75  # of sysexits.h: not done, try again; no error of Python or of this project has it
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class TrainingStopped(Exception):
+    """The training was asked to stop, and did; a tool ends with ``EX_TEMPFAIL`` then."""
+
+
+class StopRequest:
+    """Notes SIGTERM and SIGUSR1 while it is entered, instead of ending the process.
+
+    Loader workers are forked with it. They let these signals pass: a scheduler sends them to every process of a job,
+    and the training needs its workers until it has come to the next boundary.
+
+    Attributes:
+        signal: The first one that arrived, or ``None``.
+    """
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._before: dict = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._pid and self.signal is None:
+            self.signal = signal.Signals(number)
+
+    def __enter__(self) -> 'StopRequest':
+        self._pid = os.getpid()
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread do this
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
