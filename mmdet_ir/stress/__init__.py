@@ -1,0 +1,1 @@
+"""What happens at the limits: large data sets, killed runs, damaged files."""
