@@ -13,14 +13,27 @@ def _geometry(
     return (*stride, *pad, *dilation, groups, deform_groups)
 
 
+def _finite_offset(offset: Tensor) -> tuple[Tensor, bool]:
+    """An offset that the kernel can take, and whether there was NaN in it.
+
+    torchvision's kernel for the CPU turns coordinates into addresses without a look at NaN, and crashes the process.
+    On other devices NaN passes through to the result, and the check would have to wait for the device.
+    """
+    if offset.device.type != 'cpu' or not offset.isnan().any():
+        return offset, False
+    return offset.nan_to_num(nan=0.0), True
+
+
 def _forward(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, geometry: tuple[int, ...]
 ) -> Tensor:
     used = mask is not None
     mask = mask if used else input.new_zeros(len(input), 1)
     bias = bias if bias is not None else input.new_zeros(len(weight))
-    tensors = upcast(input, weight, offset, mask, bias)
-    return torch.ops.torchvision.deform_conv2d(*tensors, *geometry, used)
+    finite, broken = _finite_offset(offset)
+    tensors = upcast(input, weight, finite, mask, bias)
+    output = torch.ops.torchvision.deform_conv2d(*tensors, *geometry, used)
+    return output + (offset * 0).sum(1, keepdim=True) if broken else output
 
 
 def _backward(
@@ -29,7 +42,7 @@ def _backward(
     """Gradients of input, weight, offset, mask and bias."""
     used = mask is not None
     mask = mask if used else input.new_zeros(len(input), 1)
-    tensors = upcast(grad_output, input, weight, offset, mask, input.new_zeros(len(weight)))
+    tensors = upcast(grad_output, input, weight, _finite_offset(offset)[0], mask, input.new_zeros(len(weight)))
     return torch.ops.torchvision._deform_conv2d_backward(*tensors, *geometry, used)
 
 

@@ -13,6 +13,20 @@ def _require_average(pool_mode: int) -> None:
         )
 
 
+def _on_the_map(rois: Tensor) -> tuple[Tensor, Tensor | None]:
+    """RoIs that the kernel can take, and which ones were not finite, (R,), or None.
+
+    torchvision's kernel for the CPU turns coordinates into addresses without a look at NaN, and crashes the process.
+    On other devices NaN passes through to the result, and the check would have to wait for the device.
+    """
+    if rois.device.type != 'cpu':
+        return rois, None
+    invalid = ~rois.isfinite().all(dim=1)
+    if not invalid.any():
+        return rois, None
+    return rois.masked_fill(invalid[:, None], 0), invalid
+
+
 def roi_align_forward(
     input: Tensor,
     rois: Tensor,
@@ -31,7 +45,7 @@ def roi_align_forward(
     Args:
         input: Features.
         rois: (R, 5), image index and xyxy in image pixels.
-        output: Written in place.
+        output: Written in place; NaN for a RoI that is not finite.
         argmax_y: Used by max pooling only.
         argmax_x: Used by max pooling only.
         aligned_height: Bins in y.
@@ -46,11 +60,14 @@ def roi_align_forward(
     """
     _require_average(pool_mode)
     features, boxes = upcast(input, rois)
+    boxes, invalid = _on_the_map(boxes)
     output.copy_(
         torch.ops.torchvision.roi_align(
             features, boxes, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
         )
     )
+    if invalid is not None:
+        output[invalid] = float('nan')
 
 
 def roi_align_backward(
@@ -69,6 +86,7 @@ def roi_align_backward(
     """Adds the gradient to ``grad_input`` (N, C, H, W); arguments as in :func:`roi_align_forward`."""
     _require_average(pool_mode)
     grad, boxes = upcast(grad_output, rois)
+    boxes, _ = _on_the_map(boxes)
     grad_input.add_(
         torch.ops.torchvision._roi_align_backward(
             grad,

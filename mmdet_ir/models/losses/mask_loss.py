@@ -56,7 +56,7 @@ def descending_order(errors: Tensor) -> Tensor:
     One sort of integers that hold the error in their high bits and the pixel's number in their low bits: half to a
     third of the time of ``argsort``, which moves values and indices apart. On the CPU NumPy sorts, since
     ``torch.sort`` carries indices along in any case. Errors that differ by less than 2^-21 (float32, up to 1024
-    pixels; else 2^-48) may swap places.
+    pixels) or ``2^-48`` (up to 32768; with each doubling of the pixels twice as much) may swap places.
 
     Args:
         errors: Shape ``[N, P]``, values in [0, 1], without gradient.
@@ -68,7 +68,7 @@ def descending_order(errors: Tensor) -> Tensor:
     if errors.dtype == torch.float32 and bits <= 10:
         dtype, levels = torch.int32, float(2 ** (31 - bits) - 1)
     else:
-        dtype, levels = torch.int64, 2.0**48
+        dtype, levels = torch.int64, 2.0 ** min(48, 63 - bits)  # a larger key would leave the integer's range
         errors = errors.double()
     pixels = torch.arange(errors.size(1), device=errors.device, dtype=dtype)
     keys = (-(errors * levels).to(dtype) << bits) | pixels

@@ -65,7 +65,8 @@ class SparseInstMatcher(BaseAssigner):
         if len(labels):
             dice = dice_scores(to_full_precision(pred_instances.masks).flatten(1), gt_instances.masks.flatten(1))
             probs = to_full_precision(pred_instances.scores).sigmoid()[:, labels]
-            score = dice**self.alpha * probs**self.beta
+            # SciPy refuses NaN. Matched anyhow, NaN reaches the loss, where training ends with the batch's name.
+            score = (dice**self.alpha * probs**self.beta).nan_to_num(nan=0.0)
             rows, columns = linear_sum_assignment(score.cpu().numpy(), maximize=True)
             rows, columns = (torch.from_numpy(indices).to(labels.device) for indices in (rows, columns))
             gt_inds[rows] = columns + 1
