@@ -157,7 +157,12 @@ def _load_openvino(path: Path, threads: int) -> tuple[Run, str]:
     # (without the hint some processors compute in bfloat16)
     settings = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32'}
     compiled = core.compile_model(model, 'CPU', settings)
-    return lambda images: [compiled(images)[name] for name in range(len(OUTPUTS))], text
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        found = compiled(images)
+        return [found[name] for name in range(len(OUTPUTS))]
+
+    return run, text
 
 
 def _load_script(path: Path, threads: int) -> tuple[Run, str]:

@@ -2,16 +2,14 @@
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.evaluator import Evaluator
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
 from .backends import ExportedModel
+from .images import open_images
 
 
 def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None) -> dict[str, float]:
@@ -30,18 +28,8 @@ def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None)
     Raises:
         ValueError: If the classes of model and test set are not the same, or the model does not take the images.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    source = dataset
-    while hasattr(source, 'dataset'):
-        source = source.dataset
-    if tuple(source.metainfo['classes']) != exported.classes:
-        raise ValueError(
-            f'{cfg.filename}: test set: expected the classes {list(exported.classes)} of {exported.path}, got '
-            f'{list(source.metainfo["classes"])}'
-        )
+    dataset, source = open_images(cfg, 'test', exported)
     # (the metric needs no annotations here, it reads them from its own file)
-    source.pipeline = Compose(source.pipeline.transforms[:1])
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     for metric in metrics if out is not None else ():
         metric['out_json'] = out

@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Makes an INT8 model of an exported ONNX model, calibrated on images of a config's training set."""
+
+import argparse
+
+import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.launch import load_config
+from mmdet_ir.deploy.quantize import KEPT, quantize_model
+
+from mmengine.config import DictAction
+
+EXAMPLES = """examples:
+  python tools/deploy/export.py CONFIG CHECKPOINT --format onnx --out model.onnx
+  python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.onnx
+  python tools/deploy/test_exported.py model_int8.onnx CONFIG     # what it costs
+
+  # keep more layers in float32, by parts of their names
+  python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.onnx --keep rpn fc_ conv_logits
+
+What is quantised, and what it was measured to cost: docs/edge.md.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('model', help='ONNX file that tools/deploy/export.py wrote')
+    parser.add_argument('config', help='config with the training set; its loader has to fit the model')
+    parser.add_argument('--out', required=True, metavar='FILE.onnx', help='where to write the INT8 model')
+    parser.add_argument('--number', type=int, default=100, help='calibration images, at most (default: 100)')
+    parser.add_argument('--keep', nargs='*', default=KEPT, metavar='NAME', help='layers that stay in float32 '
+                        f'(default: {" ".join(KEPT)})')  # fmt: skip
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
+                        'of the config')  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    meta = quantize_model(args.model, args.out, cfg, number=args.number, keep=args.keep)
+    done = meta['quantization']
+    print(f'written: {args.out} ({done["layers"]} layers in int8, from {done["calibration_images"]} images)')
+
+
+if __name__ == '__main__':
+    run_tool(main)
