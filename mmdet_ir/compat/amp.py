@@ -15,6 +15,16 @@ def _upcast_features(module: nn.Module, args: tuple) -> tuple:
     return (tuple(level.float() for level in features), *rest)
 
 
+def keep_rois_in_float32(model: nn.Module) -> None:
+    """Gives the RoI extractors of a model float32 features under autocast, so that RoIs keep their coordinates."""
+    # mmdet can be imported only after the operators are served, and this module is imported before.
+    from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+
+    for module in model.modules():
+        if isinstance(module, BaseRoIExtractor):
+            module.register_forward_pre_hook(_upcast_features)
+
+
 class Bf16OptimWrapper(OptimWrapper):
     """OptimWrapper with autocast to bfloat16; its range is that of float32, so no loss scaling is needed.
 
@@ -24,19 +34,11 @@ class Bf16OptimWrapper(OptimWrapper):
 
     _prepared: nn.Module | None = None
 
-    def _prepare(self, model: nn.Module) -> None:
-        # mmdet can be imported only after the operators are served, and this module is imported before.
-        from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
-
-        for module in model.modules():
-            if isinstance(module, BaseRoIExtractor):
-                module.register_forward_pre_hook(_upcast_features)
-        self._prepared = model
-
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         if self._prepared is not model:
-            self._prepare(model)
+            keep_rois_in_float32(model)
+            self._prepared = model
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
 

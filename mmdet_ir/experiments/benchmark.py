@@ -1,11 +1,10 @@
-"""Times of models and of mask losses, measured in turns in one run."""
+"""Detectors with the same work to do, so that their times can be compared."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +13,16 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.logging import MessageHub
+from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
+from ..apis.weights import load_fitting_weights
 from ..datasets.synthetic import generate_scene
+
+DETECTIONS = 100  # of an image, as MMDetection's Mask R-CNN shows
+PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps
 
 
 def make_batch(size: tuple[int, int], images: int, seed: int) -> dict:
@@ -71,39 +75,73 @@ def make_proposals(batch: dict, count: int, seed: int) -> list[InstanceData]:
     return proposals
 
 
+def give_proposals(model: nn.Module, proposals: list[InstanceData]) -> None:
+    """Lets the RPN of a two-stage detector propose as always, but hands the given proposals to the RoI head.
+
+    What a RoI costs depends on its size, and the untrained RPNs of two models propose different sizes. A single-stage
+    detector stays as it is.
+
+    Args:
+        model: MMDetection's detector.
+        proposals: For each image of a batch, see :func:`make_proposals`.
+    """
+    if not hasattr(model, 'rpn_head'):
+        return
+    propose = model.rpn_head.predict_by_feat
+
+    def propose_as_given(cls_scores: list, *args, **kwargs) -> list[InstanceData]:
+        propose(cls_scores, *args, **kwargs)
+        return [p.to(cls_scores[0].device) for p in proposals[: len(cls_scores[0])]]
+
+    model.rpn_head.predict_by_feat = propose_as_given
+
+
+def set_score_threshold(model: nn.Module, value: float, count: int = DETECTIONS) -> None:
+    """Sets the lowest score of a detection, and how many are shown at most, in every head that asks for them."""
+    for module in model.modules():
+        test_cfg = getattr(module, 'test_cfg', None)
+        if test_cfg is not None and 'score_thr' in test_cfg:
+            test_cfg.update(score_thr=value, max_per_img=count)
+            if 'filter_thr' in test_cfg:  # SOLOv2's second threshold, after its NMS has lowered the scores
+                test_cfg.filter_thr = 0.0
+
+
 class Subject:
     """A detector with its optimizer, ready to be timed.
 
-    The RPN of a two-stage detector proposes as always, but the RoI head gets given proposals. What a RoI costs depends
-    on its size, and the untrained RPNs of two models propose different sizes.
-
     Args:
-        config: Config file; weights are random.
+        config: Config file.
         device: Where it runs.
-        proposals: For each image of the batch, see :func:`make_proposals`; single-stage detectors need none.
+        proposals: What its RoI head gets, see :func:`give_proposals`; ``None`` leaves it the RPN's.
         score_thr: Lowest score of a detection, see :meth:`keep_detections`; default is the config's.
+        checkpoint: Weights; default is random ones.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the config.
     """
 
     def __init__(
-        self, config: str, device: str, proposals: list[InstanceData], score_thr: float | None = None
+        self,
+        config: str,
+        device: str,
+        proposals: list[InstanceData] | None,
+        score_thr: float | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         cfg = Config.fromfile(config)
         cfg.model.backbone.init_cfg = None  # times do not depend on weights, and no download is needed
         torch.manual_seed(0)
         self.model = MODELS.build(cfg.model).to(device)
-        self.model.init_weights()
+        if checkpoint is None:
+            self.model.init_weights()
+        else:
+            weights = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+            load_fitting_weights(self.model, weights, config, checkpoint)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
         if score_thr is not None:
-            self._set_score_threshold(score_thr)
-        if not hasattr(self.model, 'rpn_head'):
-            return
-        propose = self.model.rpn_head.predict_by_feat
-
-        def propose_as_given(cls_scores: list, *args, **kwargs) -> list[InstanceData]:
-            propose(cls_scores, *args, **kwargs)
-            return [p.to(device) for p in proposals[: len(cls_scores[0])]]
-
-        self.model.rpn_head.predict_by_feat = propose_as_given
+            self.set_score_threshold(score_thr)
+        if proposals is not None:
+            give_proposals(self.model, proposals)
 
     def step(self, batch: dict) -> None:
         self.model.train()
@@ -122,7 +160,7 @@ class Subject:
         (sample,) = self.model(**self.model.data_preprocessor(one, training=False), mode='predict')
         return sample.pred_instances.scores
 
-    def keep_detections(self, batch: dict, count: int = 100) -> float:
+    def keep_detections(self, batch: dict, count: int = DETECTIONS) -> float:
         """Raises the score threshold as far as ``count`` detections of the first image remain, to within a hundredth.
 
         How many candidates an untrained model has to sort, suppress and turn into masks depends on how its scores
@@ -132,7 +170,7 @@ class Subject:
             The threshold, 0 if there never are as many detections.
         """
         low, high = 0.0, 1.0
-        self._set_score_threshold(low, count)
+        self.set_score_threshold(low, count)
         scores = self.inference(batch)
         if len(scores) < count:
             return low
@@ -143,20 +181,15 @@ class Subject:
         while high > low * 1.01:
             middle = math.sqrt(low * high)
             low, high = (middle, high) if self._shows(count, middle, batch) else (low, middle)
-        self._set_score_threshold(low, count)
+        self.set_score_threshold(low, count)
         return low
 
     def _shows(self, count: int, threshold: float, batch: dict) -> bool:
-        self._set_score_threshold(threshold, count)
+        self.set_score_threshold(threshold, count)
         return len(self.inference(batch)) >= count
 
-    def _set_score_threshold(self, value: float, count: int = 100) -> None:
-        for module in self.model.modules():
-            test_cfg = getattr(module, 'test_cfg', None)
-            if test_cfg is not None and 'score_thr' in test_cfg:
-                test_cfg.update(score_thr=value, max_per_img=count)
-                if 'filter_thr' in test_cfg:  # SOLOv2's second threshold, after its NMS has lowered the scores
-                    test_cfg.filter_thr = 0.0
+    def set_score_threshold(self, value: float, count: int = DETECTIONS) -> None:
+        set_score_threshold(self.model, value, count)
 
 
 def interleaved(actions: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, float]:
@@ -171,57 +204,3 @@ def interleaved(actions: dict[str, Callable[[], None]], repeats: int, device: st
             if round_:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def render_models(result: dict[str, dict[str, float]], names: list[str]) -> str:
-    """Markdown table with a line for each model and, in brackets, the ratio to the first.
-
-    Args:
-        result: What was measured -> model -> value; measurements of anything but the models are left out.
-        names: The models.
-    """
-    titles = [title for title, values in result.items() if list(values) == names]
-    lines = [['model', *titles], ['---', *['---:'] * len(titles)]]
-    for name in names:
-        pairs = [(result[title][name], result[title][names[0]]) for title in titles]
-        cells = [f'{value:.4g} ({value / first:.2f})' if first else f'{value:.4g}' for value, first in pairs]
-        lines.append([Path(name).stem, *cells])
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
-
-
-class LoopMaskLoss(nn.Module):
-    """The compound mask loss with the Lovasz part one RoI at a time, as usually published."""
-
-    def forward(self, pred: torch.Tensor, target: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        logits = pred[torch.arange(len(pred)), label].flatten(1)
-        target = target.flatten(1)
-        probs = logits.sigmoid()
-        bce = nn.functional.binary_cross_entropy_with_logits(logits, target)
-        dice = 1 - 2 * (probs * target).sum(1) / (probs.sum(1) + target.sum(1))
-        lovasz = logits.new_zeros(())
-        for x, y in zip(probs, target, strict=True):
-            errors, order = (y - x).abs().sort(descending=True)
-            hit = y[order]
-            jaccard = 1 - (hit.sum() - hit.cumsum(0)) / (hit.sum() + (1 - hit).cumsum(0))
-            increments = torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
-            lovasz = lovasz + (errors * increments).sum()
-        return bce + dice.mean() + 0.1 * lovasz / len(pred)
-
-
-def time_mask_losses(rois: int, classes: int, repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of forward and backward of each mask loss, 28x28 logits."""
-    gen = torch.Generator().manual_seed(0)
-    pred = torch.randn(rois, classes, 28, 28, generator=gen).to(device).requires_grad_()
-    target = (torch.rand(rois, 28, 28, generator=gen) > 0.5).float().to(device)
-    label = torch.randint(0, classes, (rois,), generator=gen).to(device)
-    losses = {
-        'MBCEDiceLovaszLoss': MODELS.build({'type': 'MBCEDiceLovaszLoss'}),
-        'CrossEntropyLoss': MODELS.build({'type': 'CrossEntropyLoss', 'use_mask': True}),
-        'loop over RoIs': LoopMaskLoss(),
-    }
-
-    def action(loss: nn.Module) -> None:
-        pred.grad = None
-        loss(pred, target, label).sum().backward()
-
-    return interleaved({name: lambda loss=loss: action(loss) for name, loss in losses.items()}, repeats, device)

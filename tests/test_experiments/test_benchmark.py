@@ -3,14 +3,8 @@
 import json
 from pathlib import Path
 
-from mmdet_ir.experiments.benchmark import (
-    LoopMaskLoss,
-    Subject,
-    interleaved,
-    make_batch,
-    make_proposals,
-    render_models,
-)
+from mmdet_ir.experiments.benchmark import Subject, interleaved, make_batch, make_proposals
+from mmdet_ir.experiments.benchmark_mask_losses import LoopMaskLoss
 from mmdet_ir.experiments.box_loss_balance import gradient_norm, positive_rois
 from mmdet_ir.models import MBCEDiceLovaszLoss
 
@@ -35,17 +29,6 @@ def test_actions_take_turns_and_the_first_round_does_not_count() -> None:
     calls = []
     medians = interleaved({name: lambda n=name: calls.append(n) for name in 'ab'}, repeats=3, device='cpu')
     assert calls == ['a', 'b'] * 4 and set(medians) == {'a', 'b'}
-
-
-def test_one_table_of_all_models() -> None:
-    result = {
-        'step [s]': {'configs/a.py': 2.0, 'configs/b.py': 3.14159},
-        'detections': {'configs/a.py': 0, 'configs/b.py': 100},
-        'mask loss [s]': {'fast': 1.0, 'slow': 2.0},
-    }
-    lines = render_models(result, ['configs/a.py', 'configs/b.py']).splitlines()
-    assert lines[0] == '| model | step [s] | detections |' and lines[1] == '| --- | ---: | ---: |'
-    assert lines[2:] == ['| a | 2 (1.00) | 0 |', '| b | 3.142 (1.57) | 100 |']
 
 
 def test_the_batch_has_tight_boxes_around_its_masks() -> None:

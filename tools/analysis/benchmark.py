@@ -1,92 +1,112 @@
 #!/usr/bin/env python
-"""Times the full method against stock Mask R-CNN, or any models, and the mask loss against its rivals, in one run.
+"""Times models against each other, in every form in which they can run, and says whether each form is right.
 
-The models take turns, so that whatever else the machine does meets all alike; medians and their ratios are printed.
-Peak memory comes from one more process for each model and mode (resident memory, or the GPU allocator's peak).
-Weights are random. So that all have the same to do, RoI heads get 1000 given proposals an image, and each model's
-score threshold is such that it shows 100 detections.
+Each model in each form has a process of its own; the processes take turns, so that whatever else the machine does
+meets all alike. Written are medians, their ratios, peak memory, operations a second beside what matrix products reach
+on this machine, and how the detections differ from PyTorch's in float32.
+
+Without a checkpoint weights are random. So that all have the same to do then, RoI heads get 1000 given proposals an
+image, and each model's score threshold is such that it shows 100 detections. With one, real images are looked at, with
+the model's own proposals and thresholds. Training steps always see synthetic scenes.
 """
 
 import argparse
 import json
-import math
-import resource
-import subprocess
-import sys
+from functools import partial
+from pathlib import Path
 
 from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.benchmark import (
-    Subject,
-    interleaved,
-    make_batch,
-    make_proposals,
-    render_models,
-    time_mask_losses,
-)
+from mmdet_ir.evaluation.backend_benchmark import benchmark_backends, generate_masks
+from mmdet_ir.experiments.benchmark_forms import EAGER, FORMS
+from mmdet_ir.experiments.benchmark_mask_losses import time_mask_losses
+from mmdet_ir.experiments.benchmark_profile import profile_model
+from mmdet_ir.experiments.benchmark_run import Settings, run_benchmark
+from mmdet_ir.experiments.benchmark_tables import render
+from mmdet_ir.experiments.benchmark_torchvision import NAME
+from mmdet_ir.experiments.benchmark_worker import Job
 from mmdet_ir.experiments.complexity import TABLE4
+from mmdet_ir.experiments.environment import collect_environment
+from mmdet_ir.experiments.loading_benchmark import benchmark_loading
 from mmdet_ir.fileio import write_text
 
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-MODES = ('step', 'inference')
-PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps
+FULL = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
+RIVALS = ('configs/ir/mask_rcnn.py', FULL, 'configs/baselines/rtmdet-ins_tiny.py', NAME)
+EPILOG = f"""\
+examples:
+  # stock Mask R-CNN, the full method, RTMDet-Ins-tiny and torchvision's Mask R-CNN, everything
+  python tools/analysis/benchmark.py --all --out work_dirs/benchmark
 
+  # two trained models on real images, an INT8 file made elsewhere beside their own forms
+  python tools/analysis/benchmark.py CONFIG=CHECKPOINT CONFIG=CHECKPOINT --images data/real/images \\
+      --exported work_dirs/int8.onnx --forms eager onnx openvino
 
-def ask_child(config: str, question: str, args: argparse.Namespace, *more: str) -> float:
-    """What :func:`answer` prints, in a process of its own."""
-    command = [sys.executable, __file__, config, '--ask', question, '--size', *map(str, args.size), *more]
-    command += ['--batch', str(args.batch), '--device', args.device, '--threads', str(args.threads)]
-    command += ['--seed', str(args.seed)]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+  # quick look at small models; where an inference and a training step spend their time
+  python tools/analysis/benchmark.py configs/quickstart/mask_rcnn_synthetic.py --size 320 256 --repeats 1 --no-steps
+  python tools/analysis/benchmark.py configs/quickstart/mask_rcnn_synthetic.py --size 320 256 --profile
 
+  # the models of the paper's Table 4, as PyTorch runs them
+  python tools/analysis/benchmark.py --table4 --forms eager
 
-def answer(args: argparse.Namespace) -> None:
-    """Prints the score threshold for 100 detections, or the MiB that two rounds of a mode need at their peak."""
-    batch = make_batch(args.size, args.batch, args.seed)
-    proposals = make_proposals(batch, PROPOSALS, args.seed)
-    subject = Subject(args.configs[0], args.device, proposals, args.score_thr)
-    if args.ask == 'threshold':
-        print(subject.keep_detections(batch))
-        return
-    for _ in range(2):
-        getattr(subject, args.ask)(batch)
-    if args.device.startswith('cuda'):
-        print(torch.cuda.max_memory_allocated() / 2**20)
-    else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+Models are configs, or {NAME}. Forms: {', '.join(FORMS)}.
+"""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/benchmark.py --table4 --repeats 9 --out work_dirs/benchmark.json',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    full = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
     parser.add_argument(
-        'configs',
+        'models',
         nargs='*',
-        default=['configs/ir/mask_rcnn.py', full],
-        help='models to compare; ratios refer to the first (default: %(default)s)',
+        metavar='CONFIG[=CHECKPOINT]',
+        help=f'models to compare; ratios refer to the first (default: {" ".join(RIVALS)})',
     )
     parser.add_argument('--table4', action='store_true', help="the seven models of the paper's Table 4")
-    parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'))
+    parser.add_argument('--forms', nargs='+', choices=FORMS, metavar='FORM', default=[EAGER], help='of inference, see '
+                        'below (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--exported', nargs='+', default=[], metavar='FILE', help='.onnx or .xml files that were made '
+                        'of one of the models with its checkpoint, such as INT8')  # fmt: skip
+    parser.add_argument('--images', nargs='+', default=[], metavar='PATH', help='images, folders or globs to look at '
+                        '(default: a synthetic scene)')  # fmt: skip
+    parser.add_argument('--count', type=int, default=4, help='images to take, evenly (default: %(default)s)')
+    parser.add_argument('--no-steps', action='store_true', help='inference only')
+    parser.add_argument('--all', action='store_true', help='every form, and mask losses, data loading and evaluation')
+    parser.add_argument('--profile', action='store_true', help='instead: parts and operators of an inference and a '
+                        'training step of each model')  # fmt: skip
+    parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'), help='of the images '
+                        '(default: 640 512)')  # fmt: skip
     parser.add_argument('--batch', type=int, default=2, help='images of a training step; inference takes one')
     parser.add_argument('--repeats', type=int, default=7, help='timed rounds (default: %(default)s)')
     parser.add_argument('--rois', type=int, default=256, help='RoIs of the mask loss (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--markdown', action='store_true', help='print one Markdown table of the models at the end')
-    parser.add_argument('--out', help='write the numbers as JSON too')
-    parser.add_argument('--ask', choices=('threshold', *MODES), help=argparse.SUPPRESS)
-    parser.add_argument('--score-thr', type=float, help=argparse.SUPPRESS)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='default: all (%(default)s)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help="PyTorch's")
+    parser.add_argument('--seed', type=int, default=0, help='of scenes and proposals')
+    parser.add_argument('--out', metavar='PATH', help='write PATH.json and PATH.md, anew after every part')
     args = parser.parse_args()
-    if args.table4:
-        args.configs = list(TABLE4.values())
+    if args.table4 and args.models:
+        parser.error('--table4: expected no models beside it')
+    names = TABLE4.values() if args.table4 else args.models or RIVALS
+    args.models = {name: checkpoint for name, _, checkpoint in (given.partition('=') for given in names)}
+    args.size = tuple(args.size)
+    if min(args.size) < 64 or min(args.batch, args.repeats, args.rois, args.threads) < 1:
+        raise ValueError(
+            'expected --size of at least 64 64 and --batch, --repeats, --rois and --threads of at least 1'
+        )
+    if args.all:
+        args.forms = list(FORMS)
     return args
+
+
+def keep(args: argparse.Namespace, result: dict) -> None:
+    if args.out:
+        base = args.out.removesuffix('.json').removesuffix('.md')
+        content = {'settings': vars(args), 'environment': collect_environment(), **result}
+        write_text(f'{base}.json', json.dumps(content, indent=1) + '\n')
+        write_text(f'{base}.md', render(result))
 
 
 def main() -> None:
@@ -94,37 +114,30 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
-    if args.ask:
-        answer(args)
-        return
-    print(f'device {args.device}, {args.threads} threads, torch {torch.__version__}, {args.size[0]}x{args.size[1]}')
-    result: dict[str, dict[str, float]] = {}
-    # Other processes, and first: a child process starts with its parent's peak of resident memory.
-    thresholds = {name: ask_child(name, 'threshold', args) for name in args.configs}
-    for mode in MODES:
-        memory = {name: ask_child(name, mode, args, '--score-thr', str(thresholds[name])) for name in args.configs}
-        result[f'{mode} peak memory [MiB]'] = memory
-    batch = make_batch(args.size, args.batch, args.seed)
-    proposals = make_proposals(batch, PROPOSALS, args.seed)
-    subjects = {name: Subject(name, args.device, proposals, thresholds[name]) for name in args.configs}
-    result['detections of inference'] = {name: len(s.inference(batch)) for name, s in subjects.items()}
-    # Inference first: training steps would change what it detects.
-    for mode in reversed(MODES):
-        actions = {name: lambda s=s, m=mode: getattr(s, m)(batch) for name, s in subjects.items()}
-        result[f'{mode} [s]'] = interleaved(actions, args.repeats, args.device)
-    for classes in (4, 80):
-        seconds = time_mask_losses(args.rois, classes, 10 * args.repeats, args.device)
-        result[f'mask loss, {args.rois} RoIs, {classes} classes [s]'] = seconds
-    for title, values in result.items():
-        print(title)
-        first = next(iter(values.values()))
-        for name, value in values.items():
-            print(f'  {name:56} {value:10.4g}   ratio to first {value / first if first else math.nan:7.3f}')
-    if args.markdown:
-        print(render_models(result, args.configs))
-    if args.out:
-        settings = {**vars(args), 'torch': torch.__version__, 'score_thresholds': thresholds}
-        write_text(args.out, json.dumps({'settings': settings, 'medians': result}, indent=1))
+    job = Job('', '', '', '', size=args.size, batch=args.batch, threads=args.threads, device=args.device,
+              seed=args.seed)  # fmt: skip
+    settings = Settings(args.models, args.forms, args.exported, args.images, args.count, not args.no_steps,
+                        args.repeats, job)  # fmt: skip
+    if args.profile:
+        result = {'profile': {}}
+        for model in args.models:
+            for title, rows in profile_model(settings, model).items():
+                result['profile'][f'{Path(model).stem}, {title}'] = rows
+    else:
+        result = run_benchmark(settings, partial(keep, args))
+    if args.all and not args.profile:
+        result['mask_losses'] = {
+            f'{classes} classes, {args.rois} RoIs': time_mask_losses(
+                args.rois, classes, 10 * args.repeats, args.device
+            )
+            for classes in (4, 80)
+        }
+        keep(args, result)
+        result['loading'] = benchmark_loading(args.size, repeats=args.repeats)
+        keep(args, result)
+        result['evaluation'] = benchmark_backends(*generate_masks(14_000, 280, 4, (320, 256), args.seed), 3)
+    keep(args, result)
+    print(render(result))
 
 
 if __name__ == '__main__':
