@@ -21,11 +21,10 @@ from mmengine.structures import InstanceData
 from numeric_cases import MASK_KINDS, SEEDS, autocast, cases, draw_mask
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'quickstart'
-FAMILIES = ["mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic"]
+FAMILIES = [
     'mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic',
-    *(f'{n}_real' for n in ('blendmask', 'condinst', 'boxinst')),
+    *(f'{name}_real' for name in ('blendmask', 'condinst', 'boxinst', 'sparseinst')),
 ]
-FAMILIES += [f"{name}_real" for name in ("blendmask", "condinst", "boxinst", "sparseinst")]
 SIDE = 64
 # A box of no width, of no height, a point, the whole image, larger than the image, outside of it, one pixel, ordinary.
 BOXES = [
