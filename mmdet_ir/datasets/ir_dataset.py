@@ -13,6 +13,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 
 from .coco_files import CLASSES, read_json
+from .collector import collector_paused
 from .validation.annotations import Needs, check_for_training
 from .validation.problem import raise_errors
 
@@ -72,6 +73,18 @@ class IRDataset(CocoDataset):
             coco.createIndex()
         coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
         return coco
+
+    def full_init(self) -> None:
+        """Read and check the annotations, and keep them as one array that loader workers share.
+
+        Raises:
+            ValueError: If the annotation file is unsound, or nested too deeply to be kept so.
+        """
+        try:
+            with collector_paused():
+                super().full_init()
+        except RecursionError as error:
+            raise ValueError(f'{self.ann_file}: expected a COCO file, got one that is nested too deeply') from error
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """As ``CocoDataset`` does, with the ``page`` of a stack if there is one."""

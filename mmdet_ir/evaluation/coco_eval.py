@@ -60,7 +60,7 @@ def accumulate(
         for i, target in enumerate((t for t in targets if t['image_id'] in ids), start=1)
     ]
     found = [
-        {'area': _area(detection, rle), **detection, 'id': i, 'iscrowd': 0}
+        {**detection, 'area': _area(detection, rle), 'id': i, 'iscrowd': 0}
         for i, detection in enumerate((d for d in detections if d['image_id'] in ids), start=1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
@@ -92,6 +92,8 @@ def check_backend(backend: str, kind: str = 'segm') -> None:
 
 
 def _area(detection: dict, rle: bool) -> float:
+    if 'area' in detection:
+        return detection['area']
     if rle:
         return float(mask_utils.area(detection['segmentation']))
     return detection['bbox'][2] * detection['bbox'][3]

@@ -4,16 +4,16 @@ import contextlib
 import io
 import json
 import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
-from mmengine.fileio import load
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
 from ..datasets.coco_files import refuse
+from ..datasets.collector import collector_paused
 from ..fileio import write_text
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data
@@ -84,7 +84,7 @@ class IRCocoMetric(CocoMetric):
         check_backend(backend)
         if extra and 'segm' not in metrics:
             raise ValueError(f"extra: expected metric 'segm', as extra measures are of masks, got {metric!r}")
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        with contextlib.redirect_stdout(io.StringIO()), collector_paused():  # pycocotools prints its progress
             super().__init__(
                 ann_file=ann_file,
                 metric=metrics,
@@ -118,25 +118,12 @@ class IRCocoMetric(CocoMetric):
         if 'segm' in self.metrics and any('masks' not in prediction for prediction in predictions):
             raise ValueError("metric 'segm': expected a model that predicts masks, got boxes only; set metric='bbox'")
 
-        with tempfile.TemporaryDirectory() as tmp_dir:
-            prefix = self.outfile_prefix or os.path.join(tmp_dir, 'results')
-            files = self.results2json(predictions, prefix)
+        if self.outfile_prefix is not None:
+            self.results2json(predictions, self.outfile_prefix)
             if self.format_only:
                 return {}
-            detections = {metric: load(files[metric]) for metric in self.metrics}
-
-        classes = dict(zip(self.dataset_meta['classes'], self.cat_ids, strict=True))
-        masks = None
-        if 'segm' in self.metrics:
-            where = (str(self.ann_file), 'detections')
-            masks = mask_data(self._coco_api.dataset, detections['segm'], classes, self.img_ids, where)
-        tables = {
-            metric: standard_rows(masks, 'segm', self.settings)
-            if metric == 'segm'
-            else self._score_boxes(detections['bbox'], classes)
-            for metric in self.metrics
-        }
-        extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
+        with collector_paused():
+            tables, extra = self._score(predictions)
         logger = MMLogger.get_current_instance()
         logger.info('\n' + render(tables))
         for title, lines in measure_tables(extra):
@@ -150,6 +137,20 @@ class IRCocoMetric(CocoMetric):
             groups = {'': content} if name == 'boundary' else {f'_{label}': rows for label, rows in content.items()}
             flat |= {f'segm_{name}{label}_mAP': rows['all']['mAP'] for label, rows in groups.items()}
         return flat
+
+    def _score(self, predictions: list[dict]) -> tuple[dict[str, Rows], dict[str, dict]]:
+        """Rows of the table of each metric, and the extra measures."""
+        classes = dict(zip(self.dataset_meta['classes'], self.cat_ids, strict=True))
+        tables, extra = {}, {}
+        for metric in self.metrics:  # one after the other: the entries of both would be in memory together
+            found = coco_results(predictions, self.cat_ids, metric)
+            if metric == 'bbox':
+                tables[metric] = self._score_boxes(found, classes)
+                continue
+            masks = mask_data(self._coco_api.dataset, found, classes, self.img_ids, (str(self.ann_file), 'detections'))
+            tables[metric] = standard_rows(masks, 'segm', self.settings)
+            extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
+        return tables, extra
 
     def _category_ids(self) -> list[int]:
         """Category id of each label; labels follow the file's order of categories, as in ``CocoDataset``."""
@@ -192,6 +193,34 @@ class IRCocoMetric(CocoMetric):
             content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
         MMLogger.get_current_instance().info(f'unrounded metrics: {path}')
+
+
+def coco_results(predictions: Iterable[dict], category_ids: Sequence[int], metric: str) -> list[dict]:
+    """COCO results, the same as ``CocoMetric.results2json`` writes to a file.
+
+    Through a file they would take longer than the matching of a large data set.
+
+    Args:
+        predictions: As ``CocoMetric.process`` stores them: ``img_id``, ``bboxes`` (N, 4) as corners in pixels,
+            ``scores`` and ``labels`` (N,), and for masks N compressed RLE and perhaps ``mask_scores``.
+        category_ids: Category id of each label.
+        metric: ``'bbox'``, or ``'segm'`` for entries with masks.
+    """
+    entries = []
+    for prediction in predictions:
+        boxes = prediction['bboxes'].astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        scores = prediction['scores'] if metric == 'bbox' else prediction.get('mask_scores', prediction['scores'])
+        for box, score, label in zip(boxes.tolist(), scores.tolist(), prediction['labels'].tolist(), strict=True):
+            entries.append({'image_id': prediction['img_id'], 'bbox': box, 'score': score,
+                            'category_id': category_ids[label]})  # fmt: skip
+        if metric == 'segm':
+            masks = prediction['masks']
+            for entry, mask in zip(entries[len(entries) - len(masks) :], masks, strict=True):
+                counts = mask['counts']
+                mask['counts'] = counts.decode() if isinstance(counts, bytes) else counts
+                entry['segmentation'] = mask
+    return entries
 
 
 def render(tables: dict[str, Rows]) -> str:
