@@ -1,7 +1,6 @@
 """Two processes on the CPU against one with the same global batch."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -47,18 +46,12 @@ if torch.distributed.is_initialized():
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def run(*command: object) -> str:
+def run(*command: object, logs: Path | None = None) -> None:
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1'}
     env['PYTHONPATH'] = str(Path(compat.__file__).parents[2])
     done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
+    of_each = [file.read_text()[-4000:] for file in sorted(logs.rglob('stderr.log'))] if logs else []
+    assert done.returncode == 0, '\n'.join([done.stdout[-2000:], done.stderr[-4000:], *of_each])
 
 
 @pytest.mark.slow
@@ -66,11 +59,15 @@ def test_two_processes_take_the_steps_of_one_with_the_same_global_batch(tmp_path
     script = tmp_path / 'train.py'
     script.write_text(SCRIPT)
     run(script, tmp_path / 'one', 4, 'none')
-    launch = ('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}')
-    output = run(*launch, script, tmp_path / 'two', 2, 'pytorch')
+    # --standalone takes a port that it holds from then on; one that is looked up first can be gone when it is needed.
+    launch = ('-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone')
     # One file for each process: what two of them print to one pipe can arrive mixed.
+    logs = tmp_path / 'logs'
+    run(*launch, '--redirects=3', f'--log-dir={logs}', script, tmp_path / 'two', 2, 'pytorch', logs=logs)
     assert [(tmp_path / 'two' / f'rank{rank}.txt').read_text() for rank in (0, 1)] == ['gloo 2', 'gloo 2']
-    assert output.count('No GPU: 2 processes on the CPU with the gloo backend, 1 thread(s) each') == 1
+    printed = [next(logs.rglob(f'{rank}/stdout.log')).read_text() for rank in (0, 1)]
+    told = 'No GPU: 2 processes on the CPU with the gloo backend, 1 thread(s) each'
+    assert [text.count(told) for text in printed] == [1, 0]
     one, two = (torch.load(tmp_path / name / 'epoch_3.pth')['state_dict'] for name in ('one', 'two'))
     torch.manual_seed(0)
     assert set(one) == set(two) == {'layer.weight', 'layer.bias'}

@@ -1,7 +1,9 @@
 """Trainings of a small BlendMask on a few synthetic scenes, in one process or two, through the launch scripts."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -50,9 +52,12 @@ def write_config(path: Path, data: Path, model: str = 'blendmask_small', more: s
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """A port below those that systems hand out by themselves, so nobody gets it between here and the launch."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return port
 
 
 def start(script: str, *arguments: object, processes: int = 1, output: Path, **options: object) -> subprocess.Popen:

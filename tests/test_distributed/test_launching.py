@@ -16,7 +16,7 @@ import torch
 from dist_runs import losses, start, write_config
 
 pytestmark = pytest.mark.slow
-LIMIT = 600  # seconds until a run counts as hanging; it takes 15 on an idle machine
+LIMIT = 1500  # seconds until a run counts as hanging; it takes 15 on an idle machine
 
 
 @pytest.fixture(scope='module')
@@ -69,11 +69,11 @@ def test_two_processes_learn_and_score_as_one(launch: Callable, data: Path, tmp_
         assert set(one) == set(first) == set(second)
         for name, value in one.items():
             if 'loss' in name:
-                assert (first[name] + second[name]) / 2 == pytest.approx(value, rel=1e-3), name
+                assert (first[name] + second[name]) / 2 == pytest.approx(value, rel=1e-5), name
     assert alone[-1]['loss'] < alone[0]['loss']
     weights = [torch.load(tmp_path / run / 'epoch_2.pth', weights_only=False)['state_dict'] for run in ('one', 'two')]
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
     scores = [json.loads(next((tmp_path / run).rglob('metrics_val_*.json')).read_text()) for run in ('one', 'two')]
     assert [score['images'] for score in scores] == [5, 5]
     for kind, rows in scores[0]['metrics'].items():
