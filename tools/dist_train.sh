@@ -2,6 +2,7 @@
 # Trains on several GPUs, or on several CPU processes where there is no GPU.
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. PYTHON names another interpreter.
+# SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint after the running iteration and end with code 75; --resume goes on.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -12,4 +13,22 @@ TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/launch_env.sh
 . "$TOOLS/launch_env.sh"
 
-run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}"
+# torchrun ends with 1 whatever its processes end with: they write down when they were stopped.
+MMDET_IR_STOPPED_FILE=$(mktemp)
+export MMDET_IR_STOPPED_FILE
+trap 'rm -f "$MMDET_IR_STOPPED_FILE"' EXIT
+run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}" &
+JOB=$!
+# To the training processes: torchrun itself would kill them 30 seconds later, in the middle of a large checkpoint.
+stop() {
+    SIGNALLED=1
+    pkill -USR1 -P "$JOB" -f train.py || kill -TERM "$JOB" || true
+}
+trap stop TERM USR1 INT
+while
+    SIGNALLED=0 CODE=0
+    wait "$JOB" || CODE=$?
+    [ "$SIGNALLED" = 1 ] # a signal ended the waiting, not the job
+do :; done
+if [ -s "$MMDET_IR_STOPPED_FILE" ]; then CODE=75; fi
+exit "$CODE"

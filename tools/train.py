@@ -1,15 +1,34 @@
 #!/usr/bin/env python
 """Trains a config."""
 
+# ruff: noqa: E402 (signals are taken before the libraries are read, which takes seconds)
+
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+EX_TEMPFAIL = 75  # of sysexits.h: not done, start again
+
+
+def leave(*signal_and_frame: object) -> NoReturn:
+    """Ends a training that was asked to stop."""
+    note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
+    if note and os.environ.get('LOCAL_RANK', '0') == '0':
+        Path(note).write_text(str(EX_TEMPFAIL))
+    sys.exit(EX_TEMPFAIL)
+
+
+if __name__ == '__main__':  # until the training takes them: there is nothing to save while the libraries are read
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGUSR1, leave)
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import train
-from mmdet_ir.engine import EX_TEMPFAIL, TrainingStopped
+from mmdet_ir.engine import TrainingStopped
 
 from mmengine.config import DictAction
 
@@ -68,10 +87,7 @@ def main() -> None:
         train(**vars(parse_args()))
     except TrainingStopped as stopped:
         sys.stderr.write(f'{stopped}\n')
-        note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
-        if note and os.environ.get('LOCAL_RANK', '0') == '0':
-            Path(note).write_text(str(EX_TEMPFAIL))
-        sys.exit(EX_TEMPFAIL)
+        leave()
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import functools
 import os
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 FORCE_SAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 FORCE_UNSAFE = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 STATISTICS = ('min', 'max', 'current', 'mean')
+OLD_FORMAT = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'  # the pickled magic number of torch before 1.6
 GLOBAL_IN_MESSAGE = re.compile(
     r'GLOBAL (\S+) (?:was not an allowed global|whose module)|call reduce for unrecognized function (.+)'
 )
@@ -111,7 +113,11 @@ def read_header(path: str | os.PathLike) -> dict:
     path = str(path)
     try:
         zipped = zipfile.is_zipfile(path)
-        if zipped:
+        if not zipped:
+            with open(path, 'rb') as file:
+                if file.read(len(OLD_FORMAT)) != OLD_FORMAT:
+                    raise CheckpointError(_refusal(path, 'it is cut off, or something else'))
+        else:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
             if damaged is not None:
@@ -122,7 +128,7 @@ def read_header(path: str | os.PathLike) -> dict:
         raise
     except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise CheckpointError(_refusal(path, str(error) or 'it is empty')) from None
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:  # garbage that looks like a pickle
+    except (LookupError, TypeError, AttributeError, ValueError, struct.error) as error:  # damage within a pickle
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(_refusal(path, f'{type(error).__name__}: {error}')) from None

@@ -36,12 +36,11 @@ def save_whole(content: dict, path: str | Path) -> None:
         with whole_file(path, temporary_name(path)) as file:
             torch.save(content, file)
     except RuntimeError as error:
-        # torch's writer of zip files hides what its file object raised, or raises on top of it.
-        if 'PytorchStreamWriter' not in str(error):
+        # torch's writer of zip files stumbles once more when it is closed, over what its file object raised.
+        reasons = [reason for reason in (error.__context__, error.__cause__) if isinstance(reason, OSError)]
+        if not reasons:
             raise
-        reason = error.__context__ or error.__cause__
-        known = reason.strerror if isinstance(reason, OSError) else 'the disk may be full'
-        raise OutputError(f'{path}: cannot be written ({known})') from error
+        raise OutputError(f'{path}: cannot be written ({reasons[0].strerror})') from error
 
 
 def _whole_local_files(stock: object) -> object:

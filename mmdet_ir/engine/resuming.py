@@ -1,7 +1,9 @@
 """Training that survives being killed or asked to stop: where it goes on, and how it stops."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from mmengine.dist import all_gather, all_reduce, barrier, get_world_size, is_main_process
@@ -51,10 +53,12 @@ def find_whole_checkpoint(work_dir: str | Path) -> tuple[str, dict] | None:
             continue
         if named or 'optimizer' in header['keys']:  # the best weights alone are nothing to go on from
             if passed:
-                print_log(f'Going on from {path} instead of newer files: {"; ".join(passed)}', 'current', 30)
+                print_log(
+                    f'Going on from {path} instead of newer files: {"; ".join(passed)}', 'current', logging.WARNING
+                )
             return str(path), header['meta']
     if passed:
-        print_log(f'No whole checkpoint in {work_dir}: {"; ".join(passed)}', 'current', 30)
+        print_log(f'No whole checkpoint in {work_dir}: {"; ".join(passed)}', 'current', logging.WARNING)
     return None
 
 
@@ -140,12 +144,14 @@ class ResumeHook(Hook):
         if not asked or not getattr(runner.optim_wrapper, 'should_update', lambda: True)():
             return
         _log_iteration(runner, batch_idx)
-        runner.save_checkpoint(runner.work_dir, STOPPED, by_epoch=False)
-        path = Path(runner.work_dir, STOPPED)
-        if is_main_process():
-            write_text(path.with_name('last_checkpoint'), str(path))
+        path = self._saved(runner, runner.iter + 1)
+        if path is None:
+            path = str(Path(runner.work_dir, STOPPED))
+            runner.save_checkpoint(runner.work_dir, STOPPED, by_epoch=False)
+            if is_main_process():
+                write_text(Path(runner.work_dir, 'last_checkpoint'), path)
         barrier()
-        self._leave(runner, runner.iter + 1, path)
+        self._leave(runner.iter + 1, path)
 
     def after_val_iter(
         self,
@@ -159,12 +165,16 @@ class ResumeHook(Hook):
         Raises:
             TrainingStopped: If so.
         """
-        if self.stop.signal is not None:
-            for hook in _hooks(runner, CheckpointHook):
-                if getattr(hook, 'saved_iter', None) == runner.iter:
-                    self._leave(runner, runner.iter, hook.last_ckpt)
+        path = self._saved(runner, runner.iter)
+        if self.stop.signal is not None and path is not None:
+            self._leave(runner.iter, path)
 
-    def _leave(self, runner: Runner, iteration: int, path: str | Path) -> None:
+    def _saved(self, runner: Runner, iteration: int) -> str | None:
+        """The checkpoint of an iteration, if it was the last that was saved."""
+        hooks = _hooks(runner, CheckpointHook)
+        return next((hook.last_ckpt for hook in hooks if getattr(hook, 'saved_iter', None) == iteration), None)
+
+    def _leave(self, iteration: int, path: str) -> NoReturn:
         name = self.stop.signal.name if self.stop.signal is not None else 'a signal to another process'
         raise TrainingStopped(f'stopped by {name} after iteration {iteration}; --resume goes on from {path}')
 
