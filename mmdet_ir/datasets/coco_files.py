@@ -41,16 +41,30 @@ def read_coco(path: str | Path) -> dict:
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a file that holds one JSON object, such as a COCO file."""
+    """Read a file that holds one JSON object, such as a COCO file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not UTF-8 or not JSON, is nested deeper than Python's parser goes, has a key twice in one
+            object (programs differ in which they take), or holds something else than an object.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f'annotation file not found: {path}')
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path}: expected a JSON object with images, annotations and categories, got a '
                          f'{type(content).__name__}')  # fmt: skip
+    return content
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        key = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f'the key {key!r} stands more than once in one object')
     return content
 
 
@@ -88,7 +102,11 @@ def write_coco(coco: dict, path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     try:
-        temporary.write_text(json.dumps(coco, separators=(',', ':')), encoding='utf-8')
+        try:
+            text = json.dumps(coco, separators=(',', ':'))
+        except RecursionError as error:
+            raise ValueError(f'{path}: expected a COCO file to write, got one that is nested too deeply') from error
+        temporary.write_text(text, encoding='utf-8')
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,11 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine import fileio
+from PIL import Image
+
+from .image_limits import check_image, npy_shape
 
 RJPEG_MODES = ('picture', 'celsius')
 _TIFF = ('.tif', '.tiff')
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # as stored, turned upright where EXIF says so
 _EXACT_IN_FLOAT32 = 2**24
+# For a damaged R-JPEG, and from Pillow for a huge one inside.
+_FLYR_ERRORS = (ValueError, KeyError, IndexError, OSError, OverflowError, Image.DecompressionBombError)
 
 
 def read_infrared(
@@ -40,13 +45,14 @@ def read_infrared(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded, holds NaN or infinite values, values that float32 cannot hold, colours of
-            more than 8 bits, or if ``page`` is missing for a stack or beyond its end.
+        ValueError: If it cannot be decoded, is larger than ``image_limits`` allows, holds NaN or infinite values,
+            values that float32 cannot hold, colours of more than 8 bits, or if ``page`` is missing for a stack or
+            beyond its end.
         ImportError: If ``rjpeg='celsius'`` and flyr is not installed.
     """
     if rjpeg not in RJPEG_MODES:
         raise ValueError(f'rjpeg: expected one of {RJPEG_MODES}, got {rjpeg!r}')
-    if page is not None and (not isinstance(page, int | np.integer) or page < 0):
+    if page is not None and (not isinstance(page, int | np.integer) or not 0 <= page < 1 << 31):
         raise ValueError(f'image {path}: expected a page number from 0 on, got {page!r}')
     try:
         if page is not None and backend_args is None and Path(path).is_file():
@@ -56,6 +62,8 @@ def read_infrared(
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'image not found: {path}') from error
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise ValueError(f'cannot read image {path}: {error.strerror}') from error
     try:
         image = _decode(content, path, page, rjpeg)
     except cv2.error as error:  # else OpenCV returns None for what it cannot decode
@@ -141,20 +149,22 @@ def _decode(content: bytes, path: str | os.PathLike, page: int | None, rjpeg: st
     suffix = Path(path).suffix.lower()
     if suffix == '.npy':
         return _read_npy(content, path, page)
+    if not content:
+        raise ValueError(f'cannot read image {path}: the file is empty')
+    check_image(content, path, page)
     if suffix in _TIFF:
         return _read_tiff(content, path, page)
     if page:
         raise ValueError(f'image {path}: expected a TIFF or .npy stack for page {page}, got a single image')
     if rjpeg == 'celsius' and suffix in ('.jpg', '.jpeg'):
         return _read_rjpeg(content, path)
-    return cv2.imdecode(_as_array(content, path), _FLAGS)
+    return cv2.imdecode(np.frombuffer(content, np.uint8), _FLAGS)
 
 
 def _map_npy(path: str | os.PathLike) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode='r', allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f'cannot read image {path}: not a whole .npy file of numbers ({error})') from error
+    with Path(path).open('rb') as file:
+        npy_shape(file, path)
+    return np.load(path, mmap_mode='r', allow_pickle=False)
 
 
 def _read_local_page(path: str | os.PathLike, page: int) -> np.ndarray | None:
@@ -162,8 +172,10 @@ def _read_local_page(path: str | os.PathLike, page: int) -> np.ndarray | None:
     suffix = Path(path).suffix.lower()
     if suffix == '.npy':
         stack = _map_npy(path)
+        check_image(path, path, page)
         return np.array(stack[page]) if stack.ndim == 3 and stack.shape[2] != 1 and page < len(stack) else None
     if suffix in _TIFF:
+        check_image(path, path, page)
         try:
             readable, pages = cv2.imreadmulti(str(path), int(page), 1, flags=_FLAGS)
         except cv2.error:  # the reader of whole files says what is wrong
@@ -172,23 +184,18 @@ def _read_local_page(path: str | os.PathLike, page: int) -> np.ndarray | None:
     return None
 
 
-def _as_array(content: bytes, path: str | os.PathLike) -> np.ndarray:
-    if not content:
-        raise ValueError(f'cannot read image {path}: the file is empty')
-    return np.frombuffer(content, np.uint8)
-
-
 def _damaged(path: str | os.PathLike) -> ValueError:
     return ValueError(f'cannot read image {path}: damaged, cut off, or not an image file')
 
 
 def _read_npy(content: bytes, path: str | os.PathLike, page: int | None) -> np.ndarray:
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f'cannot read image {path}: not a whole .npy file of numbers ({error})') from error
-    if not isinstance(array, np.ndarray):
+    if content.startswith(b'PK'):
         raise ValueError(f'cannot read image {path}: expected one array, got an archive (.npz) under the name .npy')
+    file = io.BytesIO(content)
+    npy_shape(file, path)
+    check_image(content, path, page)
+    file.seek(0)
+    array = np.load(file, allow_pickle=False)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2:
@@ -201,10 +208,11 @@ def _read_npy(content: bytes, path: str | os.PathLike, page: int | None) -> np.n
 def _read_tiff(content: bytes, path: str | os.PathLike, page: int | None) -> np.ndarray:
     # Without a page number, two pages are asked for, to notice a stack.
     span = (0, 2) if page is None else (page, page + 1)
-    readable, pages = cv2.imdecodemulti(_as_array(content, path), _FLAGS, range=span)
+    data = np.frombuffer(content, np.uint8)
+    readable, pages = cv2.imdecodemulti(data, _FLAGS, range=span)
     if readable and pages:
         return _take_page(pages, len(pages), path, None if page is None else 0)
-    first = cv2.imdecodemulti(_as_array(content, path), _FLAGS, range=(0, 1))[0] if page else False
+    first = cv2.imdecodemulti(data, _FLAGS, range=(0, 1))[0] if page else False
     if first:
         raise ValueError(f'image {path}: the stack has no page {page} (counted from 0), or that page is damaged')
     raise _damaged(path)
@@ -234,7 +242,7 @@ def _read_rjpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
         raise ImportError(f"image {path}: rjpeg='celsius' needs the package flyr: pip install flyr") from error
     try:
         return np.asarray(flyr.unpack(io.BytesIO(content)).celsius, np.float32)
-    except (ValueError, KeyError, IndexError, OSError, OverflowError) as error:  # what flyr raises for a damaged one
+    except _FLYR_ERRORS as error:
         raise ValueError(f'cannot read the thermal data of R-JPEG {path}: {error}') from error
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Feed damaged annotation and image files to data set loading and the validator, in a child process with little memory.
+"""Feeds damaged annotation and image files to data set loading and the validator, in a child with limited memory.
 
 Each has to be loaded, or refused with a ValueError or FileNotFoundError that names the file. Anything else (another
 error, a crash, a hang, too much memory) is saved in the output folder, and the exit code is 1.
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cases', type=int, metavar='N', help='stop after so many (default: only by time)')
     parser.add_argument('--memory', type=float, default=4, metavar='GIB', help='limit of the child, on top of what '
                         'it has at its start (default: %(default)s)')  # fmt: skip
-    parser.add_argument('--out', default='work_dirs/fuzz', metavar='FOLDER', help='for findings (default: %(default)s)')
+    parser.add_argument('--out', default='work_dirs/fuzz', metavar='DIR', help='for findings (default: %(default)s)')
     return parser.parse_args()
 
 

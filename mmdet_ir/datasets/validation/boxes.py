@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .masks import Masks
+from .masks import FARTHEST, Masks
 from .problem import Problem, listed
 from .table import Table
 
@@ -14,6 +14,7 @@ def check_boxes(table: Table) -> list[Problem]:
     """Boxes that are no boxes: errors that everything else relies on the absence of."""
     finite = np.isfinite(table.boxes).all(axis=1)
     empty = finite & ~(table.boxes[:, 2:] > 0).all(axis=1)
+    far = finite & (np.abs(table.boxes) > FARTHEST).any(axis=1)
     remedy = 'correct the box, or delete the annotation; a box can be taken from its mask'
     return [
         *listed('box-form', 'error', 'boxes that are not four numbers [x, y, width, height], width and height > 0; '
@@ -22,6 +23,8 @@ def check_boxes(table: Table) -> list[Problem]:
                 table.ids_of(table.well_formed & ~finite), 'annotation', remedy, True),
         *listed('box-empty', 'error', 'boxes that are not [x, y, width, height] with width and height > 0; '
                 'annotation ids', table.ids_of(empty), 'annotation', remedy, True),
+        *listed('box-far', 'error', f'boxes with numbers beyond {FARTHEST}, which no image has; '
+                'annotation ids', table.ids_of(far & ~empty), 'annotation', remedy),
     ]  # fmt: skip
 
 

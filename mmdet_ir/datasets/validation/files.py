@@ -10,15 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from ..image_limits import ImageTooLargeError
 from ..infrared_io import eight_bit_content, read_infrared
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
 from .structure import Sound, stays_inside
 
-MAX_PIXELS = 64_000_000  # a file that says it has more is not decoded; infrared detectors have 5 million at most
 _END_OF_JPEG, _START_OF_SCAN = b'\xff\xd9', b'\xff\xda'
 
 
@@ -119,12 +118,11 @@ def read_pictures(
 
 
 def read_picture(path: Path, page: int | None = None) -> Picture:
-    """Read one image file as training does (``read_infrared``), after a look at the size that its header tells."""
-    pixels = _header_pixels(path)
-    if pixels > MAX_PIXELS:
-        return Picture('image-too-large', f'{path}: {pixels} pixels')
+    """Read one image file as training does (``read_infrared``)."""
     try:
         image = read_infrared(path, page=page)
+    except ImageTooLargeError as error:
+        return Picture('image-too-large', str(error))
     except (ValueError, OSError, cv2.error) as error:
         text = str(error)
         fault = 'image-not-finite' if 'NaN' in text else 'image-unreadable'
@@ -139,18 +137,6 @@ def read_picture(path: Path, page: int | None = None) -> Picture:
     return found
 
 
-def _header_pixels(path: Path) -> int:
-    if path.suffix.lower() == '.npy':
-        return path.stat().st_size  # at least one byte a pixel
-    try:
-        with Image.open(path) as header:
-            return header.width * header.height
-    except Image.DecompressionBombError:
-        return 2 * Image.MAX_IMAGE_PIXELS
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return 0  # not for Pillow; OpenCV has the last word
-
-
 def _cut_off(path: Path) -> bool:
     """Whether a JPEG ends within its pixels; some versions of OpenCV decode what is there."""
     content = path.read_bytes()
@@ -158,7 +144,7 @@ def _cut_off(path: Path) -> bool:
 
 
 _FAULTS = {
-    'image-too-large': ('error', f'image files with more than {MAX_PIXELS} pixels, not decoded',
+    'image-too-large': ('error', 'image files with more pixels than allowed, not decoded',
                         'take them out; a file that is small on disk may be made to fill the memory'),
     'image-unreadable': ('error', 'image files that cannot be read', 'fetch or export them anew'),
     'image-not-finite': ('error', 'image files with NaN or infinity',

@@ -12,6 +12,8 @@ from .table import Table, numbers
 
 NONE, POLYGONS, RLE, OTHER = range(4)
 OUTSIDE = 1.0  # pixels that a polygon may leave its image
+FARTHEST = 1 << 20  # a coordinate beyond is no pixel of any image
+LONGEST = 5_000_000  # pixels along a mask's sides; pycocotools takes 60 bytes for each
 BOX_SLACK = (2.0, 0.05)  # a mask may leave its box by 2 pixels or by 5 % of the box's side
 
 
@@ -91,6 +93,10 @@ def _parse_polygons(masks: Masks, segmentations: list) -> None:
     finite[owner[ring_of[~np.isfinite(points).all(axis=1)]]] = False
     not_finite = np.flatnonzero(~finite).tolist()
     masks.faults.setdefault('polygon-numbers', []).extend(not_finite)
+    # pycocotools walks along every side, so that its memory grows with the coordinates.
+    far_off = np.unique(owner[ring_of[(np.abs(points) > FARTHEST).any(axis=1)]])
+    masks.faults['polygon-far'] = far_off[finite[far_off]].tolist()
+    finite[far_off] = False
     kept = finite[owner] if len(owner) else np.zeros(0, bool)
     points = points[kept[ring_of]]
     owner, lengths = owner[kept], lengths[kept]
@@ -112,6 +118,7 @@ def _parse_polygons(masks: Masks, segmentations: list) -> None:
     present = np.unique(owner)
     masks.area[present] = np.bincount(owner, areas, n)[present]
     masks.outline[:] = np.bincount(owner, outlines, n)
+    masks.faults['polygon-long'] = np.flatnonzero(masks.outline > LONGEST).tolist()
     begin = first[np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))]
     masks.box[present, :2] = np.minimum.reduceat(points, begin)
     masks.box[present, 2:] = np.maximum.reduceat(points, begin)
@@ -121,7 +128,8 @@ def _parse_polygons(masks: Masks, segmentations: list) -> None:
     xx, yy = np.add.reduceat(centred**2, first).T
     xy = np.add.reduceat(centred.prod(axis=1), first)
     masks.good[owner[xx * yy - xy**2 > 1e-9 * (xx + yy) ** 2]] = True
-    masks.faults['mask-empty'] = present[~masks.good[present]].tolist()
+    masks.good[masks.faults['polygon-long']] = False
+    masks.faults['mask-empty'] = np.setdiff1d(present[~masks.good[present]], masks.faults['polygon-long']).tolist()
 
 
 def _parse_rles(masks: Masks, segmentations: list, table: Table) -> None:
@@ -130,7 +138,7 @@ def _parse_rles(masks: Masks, segmentations: list, table: Table) -> None:
         size = segmentations[i].get('size')
         if not (segmentations[i].get('counts') and size):
             incomplete.append(i)
-        elif not (isinstance(size, list) and len(size) == 2 and all(type(v) is int and v > 0 for v in size)):
+        elif not (isinstance(size, list) and len(size) == 2 and all(type(v) is int and 0 < v < 1 << 31 for v in size)):
             masks.faults.setdefault('rle-malformed', []).append(i)
         else:
             of.append(i)
@@ -158,6 +166,10 @@ _FORM = {
                        'write each polygon as [x1, y1, x2, y2, x3, y3, ...], and all of them in a list'),
     'polygon-numbers': ('annotations have a polygon with text, NaN or infinity among its coordinates; ids',
                         'write finite numbers'),
+    'polygon-far': (f'annotations have a polygon with numbers beyond {FARTHEST}, which no image has; ids',
+                    'correct the coordinates: are they of another scale, or of another image?'),
+    'polygon-long': (f'annotations have a polygon of more than {LONGEST} pixels along its sides; ids',
+                     'draw the outline anew, or write the mask as RLE'),
     'rle-incomplete': ('annotations have an RLE mask without "counts" or "size"; ids', 'export the masks anew'),
     'rle-malformed': ('annotations have an RLE mask whose "counts" are damaged or do not add up to its "size"; ids',
                       'export the masks anew; where the tool allows it, as polygons or compressed RLE'),

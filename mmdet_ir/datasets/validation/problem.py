@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN = 5  # entries, and kinds of problems, that a message names
+_LONGEST = 200  # characters of an entry that a message shows
 SEVERITIES = ('note', 'warning', 'error')  # the exit codes 0, 1 and 2 of tools/data/validate.py
 
 
@@ -38,7 +39,14 @@ class Problem:
 def shown(entries: Sequence) -> str:
     """The first entries, and how many more there are."""
     more = f' and {len(entries) - SHOWN} more' if len(entries) > SHOWN else ''
-    return ', '.join(map(str, entries[:SHOWN])) + more
+    return ', '.join(map(_plain, entries[:SHOWN])) + more
+
+
+def _plain(entry: object) -> str:
+    """A short text that cannot move a terminal's cursor or break the line."""
+    text = str(entry)
+    text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def listed(

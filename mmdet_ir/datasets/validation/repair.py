@@ -14,6 +14,10 @@ from .structure import check_structure, is_id
 from .table import Table, as_table
 
 
+class NestedTooDeeplyError(ValueError):
+    """A file whose lists and objects are nested by the hundreds."""
+
+
 def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list[str]]:
     """Repair what is certain.
 
@@ -29,10 +33,16 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
 
     Returns:
         The repaired dictionary, and what was done, a line for each kind.
+
+    Raises:
+        NestedTooDeeplyError: If it is nested too deeply.
     """
     if check_structure(coco).fatal:
         return coco, []
-    coco = copy.deepcopy(coco)
+    try:
+        coco = copy.deepcopy(coco)
+    except RecursionError as error:
+        raise NestedTooDeeplyError('expected a COCO file, got one that is nested too deeply to be copied') from error
     done: list[str] = []
     _numbers_from_text(coco, done)
     _merge_images(coco, done)
@@ -274,7 +284,9 @@ def _number_annotations(coco: dict, done: list[str]) -> None:
 def _category_order(coco: dict, classes: Sequence[str] | None, done: list[str]) -> None:
     categories = coco['categories']
     names = [c.get('name') if isinstance(c, dict) else None for c in categories]
-    if classes is None or len(set(map(str, names))) < len(names) or not set(classes) <= set(names):
+    if not all(isinstance(name, str) for name in names):
+        return
+    if classes is None or len(set(names)) < len(names) or not set(classes) <= set(names):
         return
     rank = {name: i for i, name in enumerate(classes)}
     ordered = sorted(categories, key=lambda c: rank.get(c['name'], len(rank)))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _LONGEST = 7  # characters of 5 bits that one number of a compressed RLE may have
+_PART = 4096  # masks at a time: the arrays stay in the processor's caches, and the memory small
 
 
 def run_lengths(counts: Sequence[str | list]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,11 +32,18 @@ def run_lengths(counts: Sequence[str | list]) -> tuple[np.ndarray, np.ndarray, n
             list_of.append(i)
         else:
             good[i] = False
-    runs, owner, sound = _decode_texts(texts)
-    good[np.array(text_of, np.int64)[~sound]] = False
-    owner = np.array(text_of, np.int64)[owner]
-    runs = np.concatenate([runs, np.array([v for value in lists for v in value], np.int64)])
-    owner = np.concatenate([owner, np.repeat(np.array(list_of, np.int64), [len(value) for value in lists])])
+    text_of = np.array(text_of, np.int64)
+    runs = [np.array([v for value in lists for v in value], np.int64)]
+    owner = [np.repeat(np.array(list_of, np.int64), [len(value) for value in lists])]
+    for begin in range(0, len(texts), _PART):
+        part_runs, part_owner, sound = _decode_texts(texts[begin : begin + _PART])
+        part_of = text_of[begin : begin + _PART]
+        good[part_of[~sound]] = False
+        runs.append(part_runs)
+        owner.append(part_of[part_owner])
+    runs, owner = np.concatenate(runs), np.concatenate(owner)
+    if not lists:
+        return runs, owner, good
     order = np.argsort(owner, kind='stable')
     return runs[order], owner[order], good
 
@@ -66,7 +74,7 @@ def _decode_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     owner = text_of[starts]
 
     index = _place(owner)  # number within its text
-    chain = np.where(index == 0, 0, 1 + index % 2) + 3 * owner  # numbers that are summed: 1, 3, 5 ... and 2, 4, 6 ...
+    chain = (np.where(index == 0, 0, 1 + index % 2) + 3 * owner).astype(np.int16)  # numbers that are summed: 1, 3, 5 ... and 2, 4, 6 ...
     order = np.argsort(chain, kind='stable')
     total = np.cumsum(values[order])
     begin = np.arange(len(order)) - _place(chain[order])
@@ -94,6 +102,16 @@ def measure(runs: np.ndarray, owner: np.ndarray, heights: np.ndarray) -> tuple[n
     Returns:
         Number of pixels ``[R]``, pixels of the mask ``[R]``, and its box ``[R, 4]`` as corners, NaN without pixels.
     """
+    parts = range(0, max(len(heights), 1), _PART)
+    bounds = [*np.searchsorted(owner, parts), len(owner)]
+    measured = [
+        _measure(runs[begin:end], owner[begin:end] - first, heights[first : first + _PART])
+        for first, begin, end in zip(parts, bounds[:-1], bounds[1:], strict=True)
+    ]
+    return tuple(np.concatenate(values) for values in zip(*measured, strict=True))
+
+
+def _measure(runs: np.ndarray, owner: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = np.bincount(owner, runs, len(heights)).astype(np.int64)
     box = np.full((len(heights), 4), np.nan)
     inside = _place(owner) % 2 == 1

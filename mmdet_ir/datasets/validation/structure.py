@@ -1,10 +1,12 @@
 """Sections, keys, ids and references of a COCO dictionary."""
 
+import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from ..image_limits import pixel_limit
 from .problem import Problem, listed
 
 REQUIRED = {
@@ -12,6 +14,7 @@ REQUIRED = {
     'annotations': ('id', 'image_id', 'category_id', 'bbox'),
     'categories': ('id', 'name'),
 }
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes
 _SINGULAR = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
 
 
@@ -38,9 +41,17 @@ def is_id(value: object) -> bool:
 
 
 def stays_inside(name: object) -> bool:
-    """Whether ``name`` is a relative path that stays in its folder."""
+    """Whether ``name`` is a relative path that a file system can hold and that stays in its folder, as it is written.
+
+    Links in the folder are not looked at: who placed them there wanted them.
+    """
     parts = PurePosixPath(name.replace('\\', '/')).parts if isinstance(name, str) else ()
-    return bool(parts) and not ('..' in parts or parts[0].startswith('/') or ':' in parts[0] or '\0' in name)
+    if not parts or '..' in parts or parts[0].startswith('/') or ':' in parts[0] or '\0' in name:
+        return False
+    try:
+        return len(os.fsencode(name)) <= _LONGEST_PATH and max(len(os.fsencode(p)) for p in parts) <= _LONGEST_NAME
+    except UnicodeEncodeError:  # half of a character
+        return False
 
 
 def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
@@ -65,6 +76,11 @@ def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
         entries = _with_keys(coco[section], section, sound.problems)
         setattr(sound, section, _with_ids(entries, section, sound.problems))
     _check_images(sound, image_key)
+    sound.problems += listed(
+        'category-name', 'error', 'categories whose name is no text; ids',
+        [category['id'] for category in sound.categories if not isinstance(category['name'], str)], 'category',
+        'write the name of the class',
+    )  # fmt: skip
     names = Counter(str(category['name']) for category in sound.categories)
     sound.problems += listed(
         'duplicate-category-name', 'error', 'category names that occur more than once',
@@ -141,6 +157,11 @@ def _check_images(sound: Sound, key: str) -> None:
         bad = [image['id'] for image in images if not _is_size(image[side])]
         problems += listed('image-size', 'error', f'images whose {side} is not a positive whole number; image ids',
                            bad, 'image', 'write the size of the image file, in pixels', True)  # fmt: skip
+    limit = pixel_limit()
+    large = [image['id'] for image in images if _is_size(image['width']) and _is_size(image['height'])
+             and image['width'] * image['height'] > limit]  # fmt: skip
+    problems += listed('image-size', 'error', f'images of more than {limit} pixels, which are not decoded; image ids',
+                       large, 'image', 'write the size of the image file, in pixels')  # fmt: skip
     files = Counter((name, str(image.get('page', ''))) for image in images if isinstance(name := image.get(key), str))
     problems += listed(
         'duplicate-file-name', 'error', 'files that are listed for more than one image (the targets of one entry are '
