@@ -118,5 +118,4 @@ def test_one_process_that_fails_ends_all(
     (entry,) = json.loads(report.read_text())['processes']
     assert entry['rank'] == 1
     assert len(entry['images']) == 2 and all(Path(image['path']).is_file() for image in entry['images'])
-    assert 'Traceback' not in text.split('error: ')[0].split('ChildFailedError')[0]
-    (tmp_path / 'seconds.txt').write_text(f'{failure} {seconds}')
+    assert text.index('error: ') < text.index('Traceback')  # that of the launcher, which closes the output

@@ -60,10 +60,11 @@ def box_geometry(pred: Tensor, target: Tensor, eps: float = 1e-7) -> BoxGeometry
     overlap_w, overlap_h = (
         (torch.min(pred[:, 2:], target[:, 2:]) - torch.max(pred[:, :2], target[:, :2])).clamp(min=0).unbind(-1)
     )
-    enclosing_w, enclosing_h = (
-        (torch.max(pred[:, 2:], target[:, 2:]) - torch.min(pred[:, :2], target[:, :2])).clamp(min=eps).unbind(-1)
-    )
-    dx, dy = ((pred[:, :2] + pred[:, 2:] - target[:, :2] - target[:, 2:]) / 2).unbind(-1)
+    distance = (pred[:, :2] + pred[:, 2:] - target[:, :2] - target[:, 2:]) / 2
+    enclosing = torch.max(pred[:, 2:], target[:, 2:]) - torch.min(pred[:, :2], target[:, :2])
+    # Of boxes with swapped corners the latter can be 0 or negative; what encloses both also spans their centres.
+    enclosing_w, enclosing_h = torch.max(enclosing, distance.abs()).clamp(min=eps).unbind(-1)
+    dx, dy = distance.unbind(-1)
     overlap = overlap_w * overlap_h
     iou = overlap / (w * h + w_gt * h_gt - overlap).clamp(min=eps)
     return BoxGeometry(iou, dx, dy, enclosing_w, enclosing_h, w, h, w_gt, h_gt)
