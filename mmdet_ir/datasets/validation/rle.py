@@ -74,7 +74,9 @@ def _decode_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     owner = text_of[starts]
 
     index = _place(owner)  # number within its text
-    chain = (np.where(index == 0, 0, 1 + index % 2) + 3 * owner).astype(np.int16)  # numbers that are summed: 1, 3, 5 ... and 2, 4, 6 ...
+    chain = (np.where(index == 0, 0, 1 + index % 2) + 3 * owner).astype(
+        np.int16
+    )  # numbers that are summed: 1, 3, 5 ... and 2, 4, 6 ...
     order = np.argsort(chain, kind='stable')
     total = np.cumsum(values[order])
     begin = np.arange(len(order)) - _place(chain[order])
