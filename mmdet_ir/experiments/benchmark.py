@@ -146,7 +146,7 @@ class Subject:
     def step(self, batch: dict) -> None:
         self.model.train()
         MessageHub.get_current_instance().update_info('iter', 0)  # what a Runner does; BoxInst's loss asks for it
-        data = self.model.data_preprocessor(deepcopy(batch), training=True)  # which changes targets in place
+        data = self.preprocess(batch, training=True)
         loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
         self.optimizer.zero_grad()
         loss.backward()
@@ -156,9 +156,16 @@ class Subject:
     def inference(self, batch: dict) -> torch.Tensor:
         """Detects in the first image of the batch; returns the scores ``[N]``."""
         self.model.eval()
-        one = deepcopy({k: list(v)[:1] for k, v in batch.items()})
-        (sample,) = self.model(**self.model.data_preprocessor(one, training=False), mode='predict')
+        one = {key: list(value)[:1] for key, value in batch.items()}
+        (sample,) = self.model(**self.preprocess(one, training=False), mode='predict')
         return sample.pred_instances.scores
+
+    def preprocess(self, batch: dict, training: bool) -> dict:
+        """A batch of :func:`make_batch` as the model's ``forward`` takes it, with as many channels as it reads."""
+        batch = deepcopy(batch)  # since preprocessors change targets in place
+        channels = len(self.model.data_preprocessor.mean)
+        batch['inputs'] = [image[:channels] for image in batch['inputs']]
+        return self.model.data_preprocessor(batch, training)
 
     def keep_detections(self, batch: dict, count: int = DETECTIONS) -> float:
         """Raises the score threshold as far as ``count`` detections of the first image remain, to within a hundredth.

@@ -126,8 +126,8 @@ def inference_multiply_adds(config: str, size: tuple[int, int]) -> dict[str, int
     batch = make_batch(size, images=1, seed=0)
     subject = Subject(config, 'cpu', make_proposals(batch, 1000, seed=0))
     subject.keep_detections(batch)
-    data = subject.model.eval().data_preprocessor({key: list(value) for key, value in batch.items()}, False)
-    return multiply_adds(subject.model, **data, mode='predict')
+    subject.model.eval()
+    return multiply_adds(subject.model, **subject.preprocess(batch, training=False), mode='predict')
 
 
 def complexity_row(config: str, size: tuple[int, int]) -> dict:
