@@ -28,6 +28,20 @@ GLOBAL_IN_MESSAGE = re.compile(
 )
 
 
+_CARRY_CODE = ('TorchScript archive', '.tar format')  # in torch's messages about files that are no plain checkpoints
+# What a damaged pickle raises, whatever it is that went wrong in it.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
+
+
 class CheckpointError(ValueError):
     """A checkpoint that is refused or cannot be read; the message names the file and the reason."""
 
@@ -67,6 +81,9 @@ def _weights_only() -> Iterator[None]:
 
 def _refusal(filename: str, message: str) -> str:
     match = GLOBAL_IN_MESSAGE.search(message)
+    kind = next((kind for kind in _CARRY_CODE if kind in message), None)
+    if kind is not None:
+        return f'{filename}: refused: expected a checkpoint of plain data, got a {kind}, which can carry code'
     if match is None:
         return f'{filename}: not a readable PyTorch checkpoint ({message.strip().splitlines()[-1].strip()})'
     name = match[1] or match[2]
@@ -85,17 +102,64 @@ def guard_checkpoint_loading() -> None:
     @functools.wraps(stock.__func__)
     def load_checkpoint(cls: type, filename: str, *args: object, **kwargs: object) -> dict:
         try:
+            _check_archive(filename)
             with _weights_only():
-                return stock(filename, *args, **kwargs)
-        except (pickle.UnpicklingError, EOFError) as error:
+                content = stock(filename, *args, **kwargs)
+            _check_content(filename, content)
+            return content
+        except CheckpointError:
+            raise
+        except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
             raise CheckpointError(_refusal(filename, str(error) or 'it is empty')) from None
-        except (RuntimeError, OSError) as error:
-            # What torch's reader of zip files raises for a damaged one.
-            if 'PytorchStreamReader' not in str(error) and getattr(error, 'errno', None) != errno.EINVAL:
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # what torch's reader raises for a cut-off file; others are the system's
                 raise
             raise CheckpointError(_refusal(filename, str(error))) from None
+        except (RuntimeError, *_DAMAGE) as error:
+            raise CheckpointError(_refusal(filename, f'{type(error).__name__}: {error}')) from None
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _check_archive(filename: str) -> None:
+    """Refuses a local file that is compressed: torch never compresses, and a small file could fill the memory."""
+    if not zipfile.is_zipfile(filename):
+        return
+    with zipfile.ZipFile(filename) as archive:
+        entries = archive.infolist()
+    if any(entry.filename.endswith('/constants.pkl') for entry in entries):
+        raise CheckpointError(_refusal(filename, _CARRY_CODE[0]))
+    packed = next((entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
+    unpacked, size = sum(entry.file_size for entry in entries), os.path.getsize(filename)
+    if packed is not None or unpacked > size:
+        raise CheckpointError(
+            f'{filename}: refused, because it is compressed or its parts overlap, as torch never writes it '
+            f'({unpacked} bytes in a file of {size})'
+        )
+
+
+def _check_content(filename: str, content: object) -> None:
+    """Refuses numpy arrays whose type was made up of objects: reading one would follow any address in it."""
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{filename}: expected a dictionary, got a {type(content).__name__}')
+    seen, todo = set(), [content]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen or isinstance(value, torch.Tensor | str | bytes | int | float):
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.ndarray | np.generic):
+            dtype = value.dtype
+            if dtype.kind not in 'biufcSU' or dtype.names is not None or dtype.subdtype is not None or dtype.hasobject:
+                raise CheckpointError(
+                    f'{filename}: refused, because it holds a numpy array that is not of numbers or text'
+                )
+        elif isinstance(value, dict):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        else:
+            todo += vars(value).values() if hasattr(value, '__dict__') else ()
 
 
 def read_header(path: str | os.PathLike) -> dict:
@@ -118,17 +182,20 @@ def read_header(path: str | os.PathLike) -> dict:
                 if file.read(len(OLD_FORMAT)) != OLD_FORMAT:
                     raise CheckpointError(_refusal(path, 'it is cut off, or something else'))
         else:
+            _check_archive(path)
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise CheckpointError(_refusal(path, f'the checksum of {damaged} is wrong'))
-        content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
+        with _weights_only():
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
+        _check_content(path, content)
         return {'meta': dict(content['meta']), 'keys': tuple(content)}
     except FileNotFoundError:
         raise
     except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise CheckpointError(_refusal(path, str(error) or 'it is empty')) from None
-    except (LookupError, TypeError, AttributeError, ValueError, struct.error) as error:  # damage within a pickle
+    except _DAMAGE as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(_refusal(path, f'{type(error).__name__}: {error}')) from None
