@@ -1,0 +1,74 @@
+"""The launch scripts hand a request to stop on to the training, and its answer to the scheduler; the rest is played."""
+
+import os
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+TRAINING = """#!/usr/bin/env bash
+# train.py: ends with 75 when it gets a signal, a while after it
+trap 'sleep 0.3; [ -z "$MMDET_IR_STOPPED_FILE" ] || echo 75 > "$MMDET_IR_STOPPED_FILE"; exit 75' TERM USR1
+touch {folder}/started
+for _ in $(seq 200); do sleep 0.05; done
+exit 9
+"""
+TORCHRUN = """#!/usr/bin/env bash
+trap 'touch {folder}/killed; exit 1' TERM USR1
+{folder}/train.py & wait
+exit 1
+"""
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Path:
+    """A folder with ``train.py``, ``torchrun``, ``srun`` and ``scontrol``."""
+    srun = f'#!/usr/bin/env bash\nexec {tmp_path}/train.py\n'
+    scontrol = f'#!/usr/bin/env bash\necho "$@" > {tmp_path}/requeued\n'
+    for name, text in (('train.py', TRAINING), ('torchrun', TORCHRUN), ('srun', srun), ('scontrol', scontrol)):
+        path = tmp_path / name
+        path.write_text(text.format(folder=tmp_path) if name in ('train.py', 'torchrun') else text)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return tmp_path
+
+
+def stopped(folder: Path, number: signal.Signals, *command: object, **environment: str) -> int:
+    """Exit code of a script that gets a signal, alone, while the training runs."""
+    env = os.environ | {'PATH': f'{folder}:{os.environ["PATH"]}'} | environment
+    with subprocess.Popen(list(map(str, command)), env=env, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while not (folder / 'started').exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+    return process.returncode
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_torchrun_is_left_alone_and_its_code_replaced(played: Path, number: signal.Signals) -> None:
+    assert stopped(played, number, TOOLS / 'dist_train.sh', 'config.py', 1, PYTHON=str(played / 'torchrun')) == 75
+    assert not (played / 'killed').exists()
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_a_stopped_batch_job_is_put_back_into_the_queue(played: Path, number: signal.Signals) -> None:
+    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', '--resume')
+    assert stopped(played, number, *command, SLURM_JOB_ID='123') == 75
+    assert (played / 'requeued').read_text() == 'requeue 123\n'
+
+
+def test_a_job_of_ones_own_is_not(played: Path) -> None:
+    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run')
+    assert stopped(played, signal.SIGTERM, *command, SLURM_JOB_ID='123', REQUEUE='0') == 75
+    assert not (played / 'requeued').exists()
+
+
+def test_other_codes_are_handed_on(played: Path) -> None:
+    (played / 'srun').write_text('#!/usr/bin/env bash\nexit 2\n')
+    command = [TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run']
+    env = os.environ | {'PATH': f'{played}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '123'}
+    assert subprocess.run(list(map(str, command)), env=env).returncode == 2
+    assert not (played / 'requeued').exists()
