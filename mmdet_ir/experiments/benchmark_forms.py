@@ -100,7 +100,7 @@ def pytorch_form(source: IRInferencer | TorchvisionSubject, name: str, device: s
 
     def detect(image: np.ndarray) -> Found:
         with torch.autocast(device.split(':')[0], torch.bfloat16) if low else nullcontext():
-            found = source.detect(image) if isinstance(source, TorchvisionSubject) else _detect(source, image)
+            found = source.detect(image) if isinstance(source, TorchvisionSubject) else detect_image(source, image)
         spent.append(time.perf_counter() - began)
         return found
 
@@ -181,7 +181,8 @@ def _exported_proposals(given: InstanceData) -> Iterator[None]:
         yield
 
 
-def _detect(inferencer: IRInferencer, image: np.ndarray) -> Found:
+def detect_image(inferencer: IRInferencer, image: np.ndarray) -> Found:
+    """Detections of a grey image ``[H, W]``, as :attr:`Form.detect` gives them."""
     (found,) = inferencer.predict([inferencer.prepare(image, 'image')])
     names = {'boxes': 'bboxes', 'scores': 'scores', 'labels': 'labels', 'masks': 'masks'}
     return {name: torch.as_tensor(found[field]).cpu().numpy() for name, field in names.items()}

@@ -13,7 +13,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from .benchmark import PROPOSALS, Subject, make_batch, make_proposals
-from .benchmark_forms import EAGER, make_inferencer, pytorch_form, reference_weights
+from .benchmark_forms import detect_image, make_inferencer, reference_weights
 from .benchmark_run import Settings, read_images
 from .benchmark_torchvision import NAME
 from .benchmark_worker import WEIGHTS
@@ -136,7 +136,10 @@ def profile_step(subject: object, batch: dict, repeats: int) -> dict[str, list[d
 
 
 def profile_model(settings: Settings, model: str) -> dict[str, dict[str, list[dict]]]:
-    """Inference of all images, and a training step, of a model of ``settings``: title -> :func:`profile_call`.
+    """Inference of all images in the layout of the config, and a training step, of a model of ``settings``.
+
+    Returns:
+        Title -> what :func:`profile_call` returns.
 
     Raises:
         ValueError: For a model that is not MMDetection's.
@@ -154,12 +157,11 @@ def profile_model(settings: Settings, model: str) -> dict[str, dict[str, list[di
         weights = Path(folder, WEIGHTS)
         reference_weights(subject.model, weights)
         inferencer = make_inferencer(model, str(weights), job.size, job.device, proposals, threshold)
-    form = pytorch_form(inferencer, EAGER, job.device)
     others = {'test pipeline': (inferencer, 'prepare')}
 
     def detect() -> None:
         for image in images:
-            form.detect(image)
+            detect_image(inferencer, image)
 
     found = profile_call(detect, inferencer.model, settings.repeats, others)
     result = {f'inference of {len(images)} images': found}

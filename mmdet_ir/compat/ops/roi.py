@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from . import roi_align_cpu
 from ._dtype import upcast
 
 
@@ -61,11 +62,15 @@ def roi_align_forward(
     _require_average(pool_mode)
     features, boxes = upcast(input, rois)
     boxes, invalid = _on_the_map(boxes)
-    output.copy_(
-        torch.ops.torchvision.roi_align(
-            features, boxes, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
+    sampling = roi_align_cpu.Sampling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    if roi_align_cpu.fits(features, boxes, sampling):
+        roi_align_cpu.forward(features, boxes, output, sampling)
+    else:
+        output.copy_(
+            torch.ops.torchvision.roi_align(
+                features, boxes, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
+            )
         )
-    )
     if invalid is not None:
         output[invalid] = float('nan')
 
@@ -87,6 +92,10 @@ def roi_align_backward(
     _require_average(pool_mode)
     grad, boxes = upcast(grad_output, rois)
     boxes, _ = _on_the_map(boxes)
+    sampling = roi_align_cpu.Sampling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    if grad_input.dtype is grad.dtype and roi_align_cpu.fits(grad_input, boxes, sampling):
+        roi_align_cpu.backward(grad, boxes, grad_input, sampling)
+        return
     grad_input.add_(
         torch.ops.torchvision._roi_align_backward(
             grad,
