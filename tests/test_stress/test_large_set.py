@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets.coco_files import read_json
 from mmdet_ir.datasets.collector import collector_paused
+from mmdet_ir.datasets.validation import near_duplicates
 from mmdet_ir.datasets.validation.annotations import Needs, check_everything
 from mmdet_ir.evaluation.ir_coco_metric import coco_results
 from mmdet_ir.stress.large_set import detections, read_extent, write_large_set
@@ -116,3 +117,19 @@ def test_numbers_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='images: expected a number from 1 on, got 0'):
         write_large_set(tmp_path / 'none', 0, 5)
     assert not (tmp_path / 'none').exists()
+
+
+@pytest.mark.parametrize('many', [0.0, 1.0])
+def test_frames_of_a_camera_that_does_not_move(monkeypatch: pytest.MonkeyPatch, many: float) -> None:
+    """Nearly all pairs are near-duplicates; correlations one by one or all at once, the best one is found."""
+    monkeypatch.setattr(near_duplicates, '_BLOCK', 16)
+    monkeypatch.setattr(near_duplicates, '_MANY', many)
+    rng = np.random.default_rng(0)
+    scenes = 200 * rng.random((2, 8, 8)).repeat(16, axis=1).repeat(16, axis=2)
+    frames = [near_duplicates.thumbnail(scenes[i % 2] + rng.normal(0, 20, (128, 128))) for i in range(40)]
+    position, similar = near_duplicates.nearest(np.array(frames), np.array(frames), earlier_only=True)
+    assert position[:2].tolist() == [-1, -1]
+    for i in range(2, 40):
+        wanted = [np.corrcoef(frames[i].ravel(), frames[j].ravel())[0, 1] for j in range(i)]
+        assert wanted[position[i]] >= max(wanted) - 1e-3
+        assert similar[i] == pytest.approx(max(wanted), abs=2e-3)  # thumbnails have 16 bits

@@ -9,6 +9,7 @@ SIDE = 32  # pixels of a thumbnail
 DISTANCE = 6  # of the 63 bits of a hash may differ
 SAME = 0.98  # correlation of the thumbnails from which two candidates are near-duplicates
 _BLOCK = 2048
+_MANY = 0.02  # share of a block's pairs from which all correlations at once are faster
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -59,10 +60,17 @@ def nearest(a: np.ndarray, b: np.ndarray, earlier_only: bool = False) -> tuple[n
     least = hash_a.shape[1] - 2 * DISTANCE  # of the product of two hashes
     for i in range(0, len(a), _BLOCK):
         for j in range(0, i + 1 if earlier_only else len(b), _BLOCK):
-            rows, columns = np.nonzero(hash_a[i : i + _BLOCK] @ hash_b[j : j + _BLOCK].T >= least - 0.5)
+            candidates = hash_a[i : i + _BLOCK] @ hash_b[j : j + _BLOCK].T >= least - 0.5
+            if earlier_only and i == j:
+                candidates = np.tril(candidates, -1)
+            if candidates.mean() > _MANY:  # frames of a camera that does not move
+                x, y = (flat[k : k + _BLOCK].astype(np.float32) for flat, k in ((flat_a, i), (flat_b, j)))
+                similar = np.where(candidates, x @ y.T / x.shape[1], -1)
+                most = similar.argmax(axis=1)
+                candidates = np.zeros_like(candidates)
+                candidates[np.arange(len(most)), most] = similar[np.arange(len(most)), most] >= SAME
+            rows, columns = np.nonzero(candidates)
             rows, columns = rows + i, columns + j
-            if earlier_only:
-                rows, columns = rows[columns < rows], columns[columns < rows]
             for k in range(0, len(rows), _BLOCK):
                 r, c = rows[k : k + _BLOCK], columns[k : k + _BLOCK]
                 similar = np.einsum('np,np->n', flat_a[r].astype(np.float32), flat_b[c].astype(np.float32))
