@@ -37,7 +37,7 @@ def quantize_model(
 
     Args:
         source: ONNX file that ``export_model`` wrote.
-        out: ONNX file to write.
+        out: File to write: ``.onnx``, or ``.xml`` (and ``.bin``) for OpenVINO, which runs the same INT8 graph.
         cfg: Config with the training set; its loader has to fit the model.
         number: Calibration images, at most.
         keep: Layers that stay in float32, by parts of their names.
@@ -48,16 +48,17 @@ def quantize_model(
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If the model is no ONNX file or is quantised already, no image fits it, or no layer is left.
-        ImportError: If ``onnx`` or ``onnxruntime`` is not installed.
+        ValueError: If the model is no ONNX file or is quantised already, ``out`` has another ending, no image fits the
+            model, or no layer is left.
+        ImportError: If ``onnx`` or ``onnxruntime`` is not installed, or for ``.xml`` ``openvino``.
     """
     onnx = optional('onnx')
     quantization = optional('onnxruntime.quantization')
     out = Path(out)
     exported = ExportedModel(source, threads)
-    for path in (exported.path, out):
-        if path.suffix != '.onnx':
-            raise ValueError(f'{path}: expected a name that ends in .onnx, since ONNX Runtime quantises')
+    for path, endings in ((exported.path, ('.onnx',)), (out, ('.onnx', '.xml'))):
+        if path.suffix not in endings:
+            raise ValueError(f'{path}: expected a name that ends in {" or ".join(endings)}')
     if 'quantization' in exported.meta:
         raise ValueError(f'{source}: expected a float32 model, got one that is quantised already')
     nodes = [node.name for node in onnx.load(source).graph.node if node.op_type in QUANTIZED]
@@ -67,7 +68,7 @@ def quantize_model(
     images = CalibrationImages(cfg, exported, number)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder, _quiet():
-        made = Path(folder, out.name)
+        made = Path(folder, f'{out.stem}.onnx')
         quantization.quantize_static(
             str(source),
             str(made),
@@ -88,10 +89,19 @@ def quantize_model(
                 'kept_in_float32': list(keep),
             }
         }
-        proto = onnx.load(made)
-        onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(meta)})
-        onnx.save(proto, made)
-        os.replace(made, out)
+        if out.suffix == '.onnx':
+            proto = onnx.load(made)
+            onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(meta)})
+            onnx.save(proto, made)
+        else:
+            openvino = optional('openvino')
+            converted = openvino.convert_model(made)
+            converted.set_rt_info(json.dumps(meta), [METADATA_KEY])
+            openvino.save_model(converted, Path(folder, out.name), compress_to_fp16=False)
+            made.unlink()
+        # (the weights of OpenVINO come first, then what refers to them)
+        for file in sorted(Path(folder).iterdir()):
+            os.replace(file, out.with_name(file.name))
     return meta
 
 

@@ -101,14 +101,25 @@ def test_what_cannot_be_quantised_is_refused(root: Path, made: ExportedModel, in
     cfg, out = read_config(root), root / 'out.onnx'
     with pytest.raises(ValueError, match=r'int8\.onnx: expected a float32 model, got one that is quantised already'):
         quantize_model(made.path, out, cfg)
-    with pytest.raises(ValueError, match=r'out\.xml: expected a name that ends in \.onnx'):
-        quantize_model(root / 'model.onnx', root / 'out.xml', cfg)
+    with pytest.raises(ValueError, match=r'out\.pt: expected a name that ends in \.onnx or \.xml'):
+        quantize_model(root / 'model.onnx', root / 'out.pt', cfg)
     with pytest.raises(ValueError, match='expected layers to quantise'):
         quantize_model(root / 'model.onnx', out, cfg, keep=[''])
     export_model(inferencer, root / 'fixed.onnx', 'onnx', size=(64, 48), batch=1)
     with pytest.raises(ValueError, match=r'training set: expected images of 64x48 pixels, .* got none'):
         quantize_model(root / 'fixed.onnx', out, cfg)
     assert not out.exists()
+
+
+def test_openvino_runs_the_same_graph(root: Path, made: ExportedModel) -> None:
+    pytest.importorskip('openvino')
+    meta = quantize_model(root / 'model.onnx', root / 'int8.xml', read_config(root), number=2, threads=1)
+    openvino = ExportedModel(root / 'int8.xml', threads=1)
+    assert openvino.meta == meta == made.meta and (root / 'int8.bin').is_file()
+    (expected,), (got,) = (model.predict([counts(0)]) for model in (made, openvino))
+    assert got['labels'][0] == expected['labels'][0]
+    assert np.abs(got['boxes'][0] - expected['boxes'][0]).max() < 1
+    assert got['scores'][0] == pytest.approx(expected['scores'][0], abs=0.02)
 
 
 def test_openvino_runs_once_for_each_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

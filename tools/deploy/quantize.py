@@ -15,6 +15,9 @@ EXAMPLES = """examples:
   python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.onnx
   python tools/deploy/test_exported.py model_int8.onnx CONFIG     # what it costs
 
+  # the same for OpenVINO
+  python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.xml
+
   # keep more layers in float32, by parts of their names
   python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.onnx --keep rpn fc_ conv_logits
 
@@ -28,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('model', help='ONNX file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the training set; its loader has to fit the model')
-    parser.add_argument('--out', required=True, metavar='FILE.onnx', help='where to write the INT8 model')
+    parser.add_argument('--out', required=True, metavar='FILE', help='INT8 model to write, .onnx or .xml')
     parser.add_argument('--number', type=int, default=100, help='calibration images, at most (default: 100)')
     parser.add_argument('--keep', nargs='*', default=KEPT, metavar='NAME', help='layers that stay in float32 '
                         f'(default: {" ".join(KEPT)})')  # fmt: skip
