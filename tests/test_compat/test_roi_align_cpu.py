@@ -71,8 +71,13 @@ def test_a_map_of_one_row_or_column(shape: tuple) -> None:
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize('channels', [roi_align_cpu._MIN_CHANNELS, 4])
-def test_mmcv_takes_it_where_it_is_worth_it(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ('channels', 'rois', 'expected_calls'),
+    [(33, 3, ['forward', 'backward']), (33, 1, ['backward']), (4, 3, [])],
+)
+def test_mmcv_takes_it_where_it_is_worth_it(
+    channels: int, rois: int, expected_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gradient of a sum is each cell's weight in all; in a RoI of whole cells, a bin each, it is 1 by hand."""
     called = []
     for name in ('forward', 'backward'):
@@ -80,12 +85,11 @@ def test_mmcv_takes_it_where_it_is_worth_it(channels: int, monkeypatch: pytest.M
         monkeypatch.setattr(roi_align_cpu, name, lambda *a, n=name, f=original: (called.append(n), f(*a)))
     features = torch.zeros(1, channels, 12, 12, requires_grad=True)
     layer = RoIAlign(4, spatial_scale=1.0, sampling_ratio=0)
-    layer(features, torch.tensor([[0.0, 3, 3, 7, 7]])).sum().backward()
+    layer(features, torch.tensor([[0.0, 3, 3, 7, 7]]).repeat(rois, 1)).sum().backward()
     expected = torch.zeros(12, 12)
-    expected[3:7, 3:7] = 1  # the only sample of a bin is its cell's centre
+    expected[3:7, 3:7] = rois  # the only sample of a bin is its cell's centre
     torch.testing.assert_close(features.grad[0], expected.expand(channels, -1, -1))
-    ours = operator_backend() == 'torchvision' and channels == roi_align_cpu._MIN_CHANNELS
-    assert called == (['forward', 'backward'] if ours else [])
+    assert called == (expected_calls if operator_backend() == 'torchvision' else [])
 
 
 def test_a_roi_that_is_out_of_all_proportion_is_left_to_torchvision() -> None:

@@ -63,7 +63,7 @@ def roi_align_forward(
     features, boxes = upcast(input, rois)
     boxes, invalid = _on_the_map(boxes)
     sampling = roi_align_cpu.Sampling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
-    if roi_align_cpu.fits(features, boxes, sampling):
+    if roi_align_cpu.fits(features, boxes, sampling) and roi_align_cpu.pays(features, boxes, sampling):
         roi_align_cpu.forward(features, boxes, output, sampling)
     else:
         output.copy_(

@@ -51,6 +51,13 @@ def fits(features: Tensor, rois: Tensor, sampling: Sampling) -> bool:
     return not len(rois) or float(sides.max()) * sampling.scale <= _MAX_CELLS
 
 
+def pays(features: Tensor, rois: Tensor, sampling: Sampling) -> bool:
+    """Whether there are so many bins that it is worth turning the map, where that is needed (forward only)."""
+    turned = features.is_contiguous(memory_format=torch.channels_last)
+    cells = features.shape[0] * features.shape[2] * features.shape[3]
+    return turned or 4 * len(rois) * sampling.height * sampling.width >= cells
+
+
 def forward(features: Tensor, rois: Tensor, output: Tensor, sampling: Sampling) -> None:
     """Fills ``output`` (R, C, height, width) from ``features`` (N, C, H, W); ``rois`` (R, 5) as mmcv has them."""
     shape, channels = features.shape, features.shape[1]
