@@ -154,10 +154,9 @@ def run_benchmark(settings: Settings, keep: Callable[[dict], None] = lambda resu
         threshold and ``operations`` of each model.
     """
     result: dict = {'products': {}, 'prepared': {}, 'inference': [], 'step': []}
-    forms = len(settings.forms) + 1 + len(set(settings.forms) & set(EXPORTED_FORMS))
-    rounds = settings.repeats + 1
-    total = 1 + len(settings.models) * (1 + (forms + settings.steps) * rounds)
-    total += len(settings.files) * rounds
+    models, forms = len(settings.models), dict.fromkeys((EAGER, *settings.forms))
+    jobs = models * (len(forms) + 1 + settings.steps) - 1 + len(settings.files)  # (the first is its own reference)
+    total = 1 + models * (1 + len(set(forms) & set(EXPORTED_FORMS))) + jobs * (settings.repeats + 1)
     with tempfile.TemporaryDirectory() as name, tqdm(total=total, unit='measurement', smoothing=0.1) as progress:
         bench = _Bench(settings, Path(name), progress)
         result['products'] = bench.products()
@@ -222,6 +221,7 @@ class _Bench:
         self.settings = settings
         self.folder = folder
         self.progress = progress
+        self.started = 0
         self.images = read_images(settings)
         np.save(folder / IMAGES, self.images)
         self.folders = {model: folder / str(i) for i, model in enumerate(settings.models)}
@@ -301,7 +301,8 @@ class _Bench:
 
     def _worker(self, job: Job) -> Worker:
         self.progress.set_description(f'{job.task} {Path(job.model).stem} {job.form}')
-        return Worker(job, self.folder / 'worker.log')
+        self.started += 1
+        return Worker(job, self.folder / f'{self.started}.log')
 
     @contextmanager
     def _workers(self, jobs: dict[str, Job]) -> Iterator[dict[str, Worker]]:
