@@ -1,4 +1,4 @@
-"""Lets mmengine's launchers run on machines without an accelerator, with gloo."""
+"""Lets mmengine's launchers run without an accelerator, and train models with images without targets."""
 
 import contextlib
 import functools
@@ -63,8 +63,28 @@ def _without_device_ids_on_cpu(init: Callable) -> Callable:
     return wrapper
 
 
+def _with_unused_mask_branch(init: Callable) -> Callable:
+    """CondInst's mask head, and BoxInst's, leaves its branch out of the loss of a batch without positive locations.
+
+    The processes that have some would wait for its gradients for ever, or fail in the next iteration.
+    """
+
+    @functools.wraps(init)
+    def wrapper(self: MMDistributedDataParallel, module: torch.nn.Module, *args: object, **kwargs: object) -> None:
+        # mmdet can be imported only after the operators are served, and this module is imported before.
+        from mmdet.models.dense_heads import CondInstMaskHead
+
+        if any(isinstance(part, CondInstMaskHead) for part in module.modules()):
+            kwargs['find_unused_parameters'] = True
+        init(self, module, *args, **kwargs)
+
+    return wrapper
+
+
 def support_cpu_launchers() -> None:
-    """Makes ``init_dist`` and ``wrap_model`` of mmengine work without a GPU; with one they stay as they are."""
+    """Makes ``init_dist`` and ``wrap_model`` of mmengine work without a GPU, and for CondInst everywhere."""
     for name in LAUNCHERS:
         setattr(utils, name, _on_any_device(getattr(utils, name)))
-    MMDistributedDataParallel.__init__ = _without_device_ids_on_cpu(MMDistributedDataParallel.__init__)
+    MMDistributedDataParallel.__init__ = _without_device_ids_on_cpu(
+        _with_unused_mask_branch(MMDistributedDataParallel.__init__)
+    )

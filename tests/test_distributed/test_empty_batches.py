@@ -14,7 +14,7 @@ FAMILIES = [
     *(f'{name}_real' for name in ('blendmask', 'condinst', 'boxinst', 'sparseinst')),
 ]
 SCRIPT = """
-import datetime, sys
+import sys
 from pathlib import Path
 import mmdet_ir
 import torch
@@ -23,12 +23,12 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from test_whole_models import BOXES, batch, model
 
-init_dist('pytorch', backend='gloo', timeout=datetime.timedelta(seconds=240))
+init_dist('pytorch', backend='gloo', timeout=240)
 rank = get_rank()
 for name in sys.argv[2:]:
     built, _ = model(name)
     parallel = MMDistributedDataParallel(built, broadcast_buffers=False)
-    wrapper = build_optim_wrapper(built, {'optimizer': {'type': 'SGD', 'lr': 1e-3}})
+    wrapper = build_optim_wrapper(built, {'optimizer': {'type': 'SGD', 'lr': 1e-6}})
     for step in range(4):
         # Targets on process 0 only, on process 1 only, nowhere, and on process 0 again.
         full = (step in (0, 3) and rank == 0) or (step == 1 and rank == 1)
