@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..datasets.coco_files import read_coco, refuse, write_coco
+from ..datasets.coco_files import check_file_name, read_coco, refuse, write_coco
 from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
 from ..datasets.converters.derived_masks import (
     LOOSE,
@@ -179,6 +179,8 @@ def _needs_mask(entry: dict, replace: bool) -> bool:
 def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_key: str) -> None:
     """What would otherwise end a long run in its middle."""
     refuse(path, f'images lack the field "{image_key}"; image ids', [i['id'] for i in images if image_key not in i])
+    for image in images:
+        check_file_name(image[image_key], f'{path}, image id {image["id"]}, "{image_key}"')
     missing = [str(folder / i[image_key]) for i in images if not (folder / i[image_key]).is_file()]
     if missing:
         raise FileNotFoundError(f'{path}: {len(missing)} of {len(images)} images not found, the first: {missing[0]}')

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..datasets.converters.images import IMAGE_SUFFIXES
+from ..datasets.image_limits import ImageTooLargeError, check_video
 from ..datasets.infrared_io import count_pages
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
@@ -171,6 +172,11 @@ def _read_video(source: Source) -> Iterator[Frame | Skipped]:
     try:
         if not capture.isOpened():
             yield Skipped(path, None, 'cannot open the video: damaged, cut off, or of a kind unknown to OpenCV')
+            return
+        try:
+            check_video(capture, path)
+        except ImageTooLargeError as error:
+            yield Skipped(path, None, str(error))
             return
         pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
         if pixels in _GREY_DEEP:

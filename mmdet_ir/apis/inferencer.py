@@ -20,6 +20,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..datasets.converters.images import grey_levels
+from ..datasets.image_limits import check_image
 from ..datasets.infrared_io import as_plain_type, read_infrared, repeat_channels
 from ..datasets.loading import LoadIRImageFromFile
 from ..datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
@@ -95,6 +96,7 @@ class IRInferencer(DetInferencer):
         if page:
             raise ValueError(f'image {path}: a stack needs LoadIRImageFromFile in the test pipeline of the config')
         try:
+            check_image(path, path)
             return loader({'img_path': str(path)})['img']
         except (AttributeError, OSError) as error:  # (what OpenCV cannot decode arrives there as None)
             raise ValueError(f'cannot read image {path}: {error}') from error

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .validation.annotations import structure_and_boxes
+from .validation.masks import as_masks, check_form
 from .validation.problem import SHOWN, raise_errors, shown
 from .validation.structure import stays_inside
 
@@ -28,15 +29,19 @@ def class_categories() -> list[dict]:
     return [{'id': i, 'name': name} for i, name in enumerate(CLASSES, start=1)]
 
 
-def read_coco(path: str | Path) -> dict:
+def read_coco(path: str | Path, masks: bool = False) -> dict:
     """Read a COCO file and check it with ``check_coco``.
+
+    Args:
+        path: The file.
+        masks: Whether its masks are going to be decoded.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not JSON or not a sound COCO file. The message names file and entry.
     """
     coco = read_json(path)
-    check_coco(coco, path)
+    check_coco(coco, path, masks)
     return coco
 
 
@@ -68,19 +73,44 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
     return content
 
 
-def check_coco(coco: dict, path: str | Path) -> None:
+def check_coco(coco: dict, path: str | Path, masks: bool = False) -> None:
     """Check the parts of a COCO dictionary that everything else relies on (``validation`` holds the checks).
 
     Args:
         coco: The dictionary.
         path: Where it comes from, for the messages.
+        masks: Whether to check, too, that masks that are there can be decoded (pycocotools does not).
 
     Raises:
         ValueError: If a section is missing, there are no images, an id or a file occurs twice, a file name leaves the
             image folder, an annotation refers to an unknown image or category, or a box is not ``[x, y, w, h]`` with
-            positive width and height.
+            positive width and height, or a mask that cannot be decoded.
     """
-    raise_errors(path, structure_and_boxes(coco)[2])
+    sound, table, problems = structure_and_boxes(coco)
+    if masks and not sound.fatal:
+        problems = problems + check_form(table, as_masks(table))
+    raise_errors(path, problems)
+    if masks:
+        remember_checked(path)
+
+
+_checked: set[tuple] = set()  # annotation files that this process has found sound
+
+
+def remember_checked(path: str | Path) -> None:
+    """Spares evaluation the check of a file that the data set has just read."""
+    if os.path.isfile(path):
+        _checked.add(_identity(path))
+
+
+def was_checked(path: str | Path) -> bool:
+    """Whether the file, as it is now, has been found sound, masks included."""
+    return os.path.isfile(path) and _identity(path) in _checked
+
+
+def _identity(path: str | Path) -> tuple:
+    status = os.stat(path)
+    return os.path.realpath(path), status.st_size, status.st_mtime_ns
 
 
 def refuse(path: str | Path, what: str, entries: list) -> None:

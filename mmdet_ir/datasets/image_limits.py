@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000  # of one image; infrared detectors have 5 million at most
@@ -80,6 +81,15 @@ def check_image(
     with io.BytesIO(content) if isinstance(content, bytes) else Path(content).open('rb') as file:
         for width, height in islice(image_sizes(file, name), page or 0, 2 if page is None else page + 1):
             check_size(width, height, name, limit)
+
+
+def check_video(capture: cv2.VideoCapture, name: object) -> None:
+    """Refuses a video that says its frames are larger than ``pixel_limit()``.
+
+    Raises:
+        ImageTooLargeError: If they are.
+    """
+    check_size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), name)
 
 
 def image_sizes(file: BinaryIO, name: object) -> Iterator[tuple[int, int]]:

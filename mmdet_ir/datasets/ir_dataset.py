@@ -12,7 +12,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 
-from .coco_files import CLASSES, read_json
+from .coco_files import CLASSES, read_json, remember_checked
 from .collector import collector_paused
 from .validation.annotations import Needs, check_for_training
 from .validation.problem import raise_errors
@@ -65,6 +65,8 @@ class IRDataset(CocoDataset):
             if problem.code in _LEFT_OUT:
                 MMLogger.get_current_instance().warning(f'{self.ann_file}: {problem.text}')
         raise_errors(self.ann_file, problems, self._command(needs))
+        if needs.masks:
+            remember_checked(path)
         for image in dataset['images']:
             image['file_name'] = image[self.image_key]
         coco = COCO()

@@ -12,7 +12,7 @@ from mmdet.registry import METRICS
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
-from ..datasets.coco_files import refuse
+from ..datasets.coco_files import read_coco, refuse, was_checked
 from ..datasets.collector import collector_paused
 from ..fileio import write_text
 from .coco_eval import BACKENDS, accumulate, check_backend
@@ -56,9 +56,9 @@ class IRCocoMetric(CocoMetric):
         extra_settings: Fields of ``MeasureSettings`` other than the backend.
 
     Raises:
-        ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, or, on evaluation, if the categories of
-            ``ann_file`` are not those of the data set, annotations lack what is to be scored, or masks are to be
-            scored but the model predicts none.
+        ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, ``ann_file`` is unsound, or, on evaluation, if
+            the categories of ``ann_file`` are not those of the data set, annotations lack what is to be scored, or
+            masks are to be scored but the model predicts none.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class IRCocoMetric(CocoMetric):
         check_backend(backend)
         if extra and 'segm' not in metrics:
             raise ValueError(f"extra: expected metric 'segm', as extra measures are of masks, got {metric!r}")
+        if os.path.isfile(ann_file) and not was_checked(ann_file):
+            read_coco(ann_file, masks='segm' in metrics)
         with contextlib.redirect_stdout(io.StringIO()), collector_paused():  # pycocotools prints its progress
             super().__init__(
                 ann_file=ann_file,
@@ -147,7 +149,9 @@ class IRCocoMetric(CocoMetric):
             if metric == 'bbox':
                 tables[metric] = self._score_boxes(found, classes)
                 continue
-            masks = mask_data(self._coco_api.dataset, found, classes, self.img_ids, (str(self.ann_file), 'detections'))
+            masks = mask_data(
+                self._coco_api.dataset, found, classes, self.img_ids, (str(self.ann_file), 'detections'), own=True
+            )
             tables[metric] = standard_rows(masks, 'segm', self.settings)
             extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
         return tables, extra

@@ -71,7 +71,7 @@ def compare_masks(exact: str | os.PathLike, others: Mapping[str, str | os.PathLi
         ValueError: If an exact mask is missing or marked as derived, or another file lacks an object or its mask, or
             has it in another image. The message names file and annotations.
     """
-    truth = read_coco(exact)
+    truth = read_coco(exact, masks=True)
     objects = [a for a in truth['annotations'] if not a.get('iscrowd')]
     if not objects:
         raise ValueError(f'{exact}: expected objects to compare with, got none but ignored regions')
@@ -81,7 +81,7 @@ def compare_masks(exact: str | os.PathLike, others: Mapping[str, str | os.PathLi
     classes = {category['id']: category['name'] for category in truth['categories']}
     ious = {}
     for name, path in others.items():
-        found = {a['id']: a for a in read_coco(path)['annotations'] if a.get('segmentation')}
+        found = {a['id']: a for a in read_coco(path, masks=True)['annotations'] if a.get('segmentation')}
         refuse(path, f'objects of {exact} have no mask; annotation ids',
                [a['id'] for a in objects if a['id'] not in found])  # fmt: skip
         refuse(path, f'objects are in another image than in {exact}; annotation ids',

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
-from ..datasets.coco_files import check_file_name, read_coco
+from ..datasets.coco_files import check_coco, check_file_name, read_json
 from ..datasets.infrared_io import read_infrared, to_single_channel
 from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter
@@ -96,7 +96,8 @@ def measure(
             ``images``.
     """
     settings = settings or MeasureSettings()
-    coco = annotations if isinstance(annotations, dict) else read_coco(annotations)
+    coco = annotations if isinstance(annotations, dict) else read_json(annotations)
+    check_coco(coco, 'annotations' if isinstance(annotations, dict) else annotations, masks=True)
     where = ('annotations' if isinstance(annotations, dict) else str(annotations), 'detections')
     if isinstance(detections, str | os.PathLike):
         where, detections = (where[0], str(detections)), read_detections(detections)

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import read_coco, refuse
+from ..datasets.coco_files import check_file_name, read_coco, refuse
 from ..datasets.converters.images import grey_levels
 from ..datasets.infrared_io import read_infrared
 from ..evaluation.error_breakdown import Mistake, find_mistakes
@@ -72,11 +72,13 @@ def compare_files(
         FileNotFoundError: If a file is missing.
         ValueError: If a file is unsound or does not fit the annotation file.
     """
-    coco = read_coco(ann_file)
+    coco = read_coco(ann_file, masks=True)
     refuse(ann_file, 'annotations have no mask; annotation ids',
            [a['id'] for a in coco['annotations'] if not a.get('segmentation')])  # fmt: skip
     refuse(ann_file, f'images lack the field "{image_key}"; image ids',
            [image['id'] for image in coco['images'] if image_key not in image])  # fmt: skip
+    for image in coco['images']:
+        check_file_name(image[image_key], f'{ann_file}, image id {image["id"]}, "{image_key}"')
     infos = sorted(coco['images'], key=lambda image: image['id'])
     labels = {category['id']: label for label, category in enumerate(coco['categories'])}
     sizes = {info['id']: (info['height'], info['width']) for info in infos}

@@ -39,7 +39,7 @@ def write_error_report(
         FileNotFoundError: If a file is missing.
         ValueError: If a file is unsound or does not fit the annotation file, or a threshold is not sensible.
     """
-    coco = read_coco(ann_file)
+    coco = read_coco(ann_file, masks=True)
     targets = [a for a in coco['annotations'] if not a.get('iscrowd')]
     refuse(ann_file, 'annotations have no mask or no area; annotation ids',
            [a['id'] for a in coco['annotations'] if not a.get('segmentation') or 'area' not in a])  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import read_coco
+from ..datasets.coco_files import check_file_name, read_coco
 from ..datasets.converters.images import grey_levels
 from ..datasets.infrared_io import read_infrared
 from ..evaluation.mask_agreement import MaskAgreement, to_rle
@@ -45,10 +45,12 @@ def draw_mask_crops(
     Returns:
         The annotation ids of the objects shown.
     """
-    truth = read_coco(exact)
+    truth = read_coco(exact, masks=True)
     infos = {image['id']: image for image in truth['images']}
     exact_masks = {a['id']: a for a in truth['annotations']}
-    other_masks = {name: {a['id']: a for a in read_coco(path)['annotations']} for name, path in others.items()}
+    other_masks = {
+        name: {a['id']: a for a in read_coco(path, masks=True)['annotations']} for name, path in others.items()
+    }
     chosen = _spread(agreement, per_class)
 
     width = _LEFT + len(chosen) * (_CELL + _GAP)
@@ -61,7 +63,8 @@ def draw_mask_crops(
     for column, index in enumerate(chosen):
         annotation = exact_masks[agreement.annotations[index]]
         info = infos[annotation['image_id']]
-        grey = grey_levels(read_infrared(Path(images) / info[image_key], page=info.get('page')))
+        name = check_file_name(info.get(image_key), f'{exact}, image id {info["id"]}, "{image_key}"')
+        grey = grey_levels(read_infrared(Path(images) / name, page=info.get('page')))
         x0, y0, side = _window(annotation['bbox'])
         # Beyond the image's border the crop repeats the border, the masks end.
         rows, columns = np.mgrid[y0 : y0 + side, x0 : x0 + side]

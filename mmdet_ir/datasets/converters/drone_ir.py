@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from ..coco_files import SPLITS, output_folder, write_coco
+from ..image_limits import check_video
 from ..validation.near_duplicates import thumbnail
 from .boxes_to_coco import CocoBuilder
 from .derived_masks import box_corners
@@ -170,6 +171,7 @@ def read_clip(video: Path, labels: Path, stride: int) -> tuple[list[tuple[int, n
     capture = cv2.VideoCapture(str(video))
     frames, thumbnails, count = [], [], 0
     try:
+        check_video(capture, video)
         while capture.grab():
             if count % stride == 0 or count % STRIDE == 0:
                 decoded, frame = capture.retrieve()

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import SPLITS, check_file_name, output_folder, read_json, write_coco
+from ..image_limits import check_image
 from .boxes_to_coco import CocoBuilder
 from .derived_masks import box_corners
 from .report import ConversionReport
@@ -60,7 +61,11 @@ def convert_hit_uav(
             target = folder / 'images' / path.name
             if target.exists():
                 raise ValueError(f'{path}: another part of the release has an image of this name')
-            image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+            try:
+                check_image(path, path)
+                image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            except (OSError, ValueError):  # absent, damaged or too large
+                image = None
             if image is None or image.shape != record['shape']:
                 report.skipped.append(f'{path}: {_what_is_wrong(path, image, record["shape"])}')
                 continue

@@ -150,6 +150,8 @@ def _place_mask(text: object, points: list, width: int, height: int) -> np.ndarr
         raise ValueError('mask without an image or without two corners')
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            if image.width > width or image.height > height:  # (before it is decoded)
+                raise ValueError('mask that leaves the image')
             part = np.asarray(image)
     except (binascii.Error, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError('mask that is not a readable image') from error

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..image_limits import ImageTooLargeError, check_image
 from .images import find_images, name_in_set
 from .records import Instance, Options, Record, split_of, write_records
 from .report import ConversionReport
@@ -74,8 +75,11 @@ def convert_mask_images(
 def read_mask(path: Path) -> np.ndarray:
     """``[H, W]`` whole numbers of a mask image. Raises ``ValueError`` that names the file."""
     try:
+        check_image(path, path)
         with Image.open(path) as image:
             mask = np.asarray(image)
+    except ImageTooLargeError:
+        raise
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path}: not a readable image: {error}') from error
     if mask.ndim != 2 or not (np.issubdtype(mask.dtype, np.integer) or mask.dtype == bool):

@@ -54,8 +54,17 @@ class Masks:
 
 def as_masks(table: Table) -> Masks:
     """Parse the masks of all annotations."""
-    n = len(table)
-    segmentations = [a.get('segmentation') for a in table.annotations]
+    return parse_masks([a.get('segmentation') for a in table.annotations], table.size)
+
+
+def parse_masks(segmentations: list, size: np.ndarray) -> Masks:
+    """Parse N masks.
+
+    Args:
+        segmentations: As COCO files have them, or anything else.
+        size: ``[N, 2]``, width and height of their images, NaN if unknown.
+    """
+    n = len(segmentations)
     kind = np.array([_kind(s) for s in segmentations], np.int8)
     masks = Masks(
         kind, np.zeros(n, bool), np.full(n, np.nan), np.zeros(n), np.full((n, 4), np.nan),
@@ -63,7 +72,7 @@ def as_masks(table: Table) -> Masks:
         {'mask-form': np.flatnonzero(kind == OTHER).tolist()},
     )  # fmt: skip
     _parse_polygons(masks, segmentations)
-    _parse_rles(masks, segmentations, table)
+    _parse_rles(masks, segmentations, size)
     return masks
 
 
@@ -132,7 +141,7 @@ def _parse_polygons(masks: Masks, segmentations: list) -> None:
     masks.faults['mask-empty'] = np.setdiff1d(present[~masks.good[present]], masks.faults['polygon-long']).tolist()
 
 
-def _parse_rles(masks: Masks, segmentations: list, table: Table) -> None:
+def _parse_rles(masks: Masks, segmentations: list, of_image: np.ndarray) -> None:
     incomplete, of, counts, sizes = [], [], [], []
     for i in np.flatnonzero(masks.is_rle).tolist():
         size = segmentations[i].get('size')
@@ -150,8 +159,8 @@ def _parse_rles(masks: Masks, segmentations: list, table: Table) -> None:
     pixels, area, box = rle.measure(runs, owner, sizes[:, 0])
     sound &= pixels == sizes.prod(axis=1)
     masks.faults.setdefault('rle-malformed', []).extend(of[~sound].tolist())
-    known = np.isfinite(table.size[of]).all(axis=1)
-    fits = ~known | (sizes == np.nan_to_num(table.size[of])[:, ::-1]).all(axis=1)
+    known = np.isfinite(of_image[of]).all(axis=1)
+    fits = ~known | (sizes == np.nan_to_num(of_image[of])[:, ::-1]).all(axis=1)
     masks.faults['rle-size'] = of[sound & ~fits].tolist()
     masks.faults['mask-empty'] += of[sound & (area == 0)].tolist()
     usable = sound & fits & (area > 0)
@@ -211,6 +220,18 @@ def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bo
     return problems + listed('mask-off-image', 'error', 'annotations have a mask that lies outside the image; ids',
                              table.ids_of(off_image(table, masks)), 'annotation', 'correct the coordinates, or delete '
                              'the annotation')  # fmt: skip
+
+
+def check_form(table: Table, masks: Masks) -> list[Problem]:
+    """Masks that must not reach pycocotools, which writes beyond its memory or asks for all there is."""
+    forms = set(_FORM) - {'mask-empty'}
+    return [problem for problem in check_masks(table, masks, None) if problem.code in forms]
+
+
+def unusable(masks: Masks) -> np.ndarray:
+    """Positions of masks that are missing or must not reach pycocotools, see ``check_form``."""
+    faults = [positions for code, positions in masks.faults.items() if code != 'mask-empty']
+    return np.unique(np.concatenate([np.flatnonzero(masks.is_none), *map(np.array, faults)]).astype(np.int64))
 
 
 def off_image(table: Table, masks: Masks) -> np.ndarray:

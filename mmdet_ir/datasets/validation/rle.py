@@ -15,7 +15,7 @@ def run_lengths(counts: Sequence[str | list]) -> tuple[np.ndarray, np.ndarray, n
     on, bit 5 set if more follow, two's complement; from the fourth number on the difference to the one two before.
 
     Args:
-        counts: Text, or a list of numbers, for each mask.
+        counts: Text (also as bytes), or a list of numbers, for each mask.
 
     Returns:
         Run lengths of all masks one after the other, ``[K]``; the mask of each, ``[K]``; and which masks are well
@@ -24,6 +24,7 @@ def run_lengths(counts: Sequence[str | list]) -> tuple[np.ndarray, np.ndarray, n
     good = np.ones(len(counts), bool)
     texts, text_of, lists, list_of = [], [], [], []
     for i, value in enumerate(counts):
+        value = value.decode('latin-1') if isinstance(value, bytes) else value
         if isinstance(value, str) and value.isascii():
             texts.append(value)
             text_of.append(i)

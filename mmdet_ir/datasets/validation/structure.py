@@ -1,5 +1,6 @@
 """Sections, keys, ids and references of a COCO dictionary."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -172,6 +173,13 @@ def _check_images(sound: Sound, key: str) -> None:
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 31
+
+
+def known_size(image: dict) -> tuple[float, float]:
+    """Width and height that an image's entry tells; NaN where they are no sizes, or larger than is decoded."""
+    width, height = image['width'], image['height']
+    sound = _is_size(width) and _is_size(height) and width * height <= pixel_limit()
+    return (width, height) if sound else (math.nan, math.nan)
 
 
 def _check_references(sound: Sound) -> None:

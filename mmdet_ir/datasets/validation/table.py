@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .structure import Sound, index_of, is_id
+from .structure import Sound, index_of, is_id, known_size
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Table:
         well_formed: ``[N]``, whether ``bbox`` is a list of four numbers (NaN and infinity are numbers).
         area: ``[N]``, in pixels.
         crowd: ``[N]``, ``iscrowd``: 0 or 1, -1 if it is missing, -2 if it is anything else.
-        size: ``[N, 2]``, width and height of the image in pixels, NaN if unknown.
+        size: ``[N, 2]``, width and height of the image in pixels, NaN if unknown, or above ``image_limits``.
     """
 
     annotations: list[dict]
@@ -78,8 +78,8 @@ def as_table(sound: Sound) -> Table:
     well_formed = four.copy()
     well_formed[four] = is_number.reshape(-1, 4).all(axis=1)
     boxes[~well_formed] = np.nan
-    sizes, _ = numbers([entry[side] for entry in sound.images for side in ('width', 'height')])
-    size = np.vstack([sizes.reshape(-1, 2), [[np.nan, np.nan]]])[image]
+    sizes = np.array([known_size(entry) for entry in sound.images] + [(np.nan, np.nan)], float)
+    size = sizes[image]
     return Table(
         annotations,
         ids,
