@@ -141,6 +141,7 @@ def _events(work_dir: Path, kind: str) -> Callable[[], int]:
 
 
 def _last_iteration(work_dir: Path) -> int:
+    """The last one that the newest session has logged; 0 if it has not trained yet."""
     steps = re.findall(r'"iter": (\d+)', _read(work_dir, '*/vis_data/scalars.json', set()))
     return int(steps[-1]) if steps else 0
 

@@ -1,4 +1,4 @@
-"""The launch scripts hand a request to stop on to the training, and its answer to the scheduler; the rest is played."""
+"""The launch scripts hand a stop on to the training, and its answer to the scheduler; all else is played."""
 
 import os
 import signal
