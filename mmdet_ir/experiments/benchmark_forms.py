@@ -185,4 +185,6 @@ def detect_image(inferencer: IRInferencer, image: np.ndarray) -> Found:
     """Detections of a grey image ``[H, W]``, as :attr:`Form.detect` gives them."""
     (found,) = inferencer.predict([inferencer.prepare(image, 'image')])
     names = {'boxes': 'bboxes', 'scores': 'scores', 'labels': 'labels', 'masks': 'masks'}
-    return {name: torch.as_tensor(found[field]).cpu().numpy() for name, field in names.items()}
+    values = {name: torch.as_tensor(found[field]).cpu() for name, field in names.items()}
+    # (under autocast the RPN decodes boxes in bfloat16, which NumPy lacks)
+    return {name: (v.float() if v.dtype is torch.bfloat16 else v).numpy() for name, v in values.items()}

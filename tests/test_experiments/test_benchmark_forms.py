@@ -4,12 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmdet_ir.experiments.benchmark import make_batch
-from mmdet_ir.experiments.benchmark_forms import exported_form, pytorch_form
+from mmdet_ir.experiments.benchmark_forms import exported_form, make_inferencer, pytorch_form
 from mmdet_ir.experiments.benchmark_profile import profile_call
 from mmdet_ir.experiments.benchmark_run import Settings, Worker, compare, read_images
 from mmdet_ir.experiments.benchmark_tables import render
 from mmdet_ir.experiments.benchmark_torchvision import NAME, TorchvisionSubject
-from mmdet_ir.experiments.benchmark_worker import IMAGES, Job, load_found, matrix_products, prepare, run, save_found
+from mmdet_ir.experiments.benchmark_worker import (
+    IMAGES,
+    WEIGHTS,
+    Job,
+    load_found,
+    matrix_products,
+    prepare,
+    run,
+    save_found,
+)
 
 import cv2
 import numpy as np
@@ -68,6 +77,13 @@ def test_channels_last_detects_the_same(job: Job) -> None:
     row = compare(*found.values())
     assert row['expected'] == row['detections'] == row['matched'] == 100
     assert row['box'] < 1e-2 and row['score'] < 1e-4 and row['mask'] > 0.999
+
+
+def test_bf16_detects_with_proposals_of_its_own(job: Job) -> None:
+    """Which are in bfloat16."""
+    form = pytorch_form(make_inferencer(CONFIG, f'{job.folder}/{WEIGHTS}', SIZE, 'cpu', score_thr=0.01), 'bf16', 'cpu')
+    found = form.detect(np.load(Path(job.folder).parent / IMAGES)[0])
+    assert form.precision == 'bfloat16' and len(found['boxes']) and found['boxes'].dtype == np.float32
 
 
 def test_an_exported_graph_gets_the_given_proposals_too(job: Job) -> None:
