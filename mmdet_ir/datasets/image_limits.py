@@ -25,7 +25,7 @@ _MAX_FIELDS = 4096  # of a TIFF directory; a usual one has 20
 _MAX_NPY_HEADER = 10_000
 # What OpenCV decodes as well, apart from PNG, BMP and TIFF. OpenEXR and Radiance files are unknown to Pillow.
 _PILLOW_FORMATS = ('JPEG', 'WEBP', 'GIF', 'JPEG2000', 'PPM', 'AVIF', 'SUN')
-_TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 258, 277, 322, 323  # TIFF 6.0
 _TIFF_TAGS = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT)
 _INTEGERS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
@@ -108,11 +108,12 @@ def image_sizes(file: BinaryIO, name: object) -> Iterator[tuple[int, int]]:
     file.seek(0)
     try:
         if head.startswith(b'\x89PNG\r\n\x1a\n') and head[12:16] == b'IHDR' and len(head) >= 24:
+            _check_chunks(file)
             yield struct.unpack_from('>II', head, 16)
         elif head.startswith(b'BM') and len(head) >= 26:
             form = '<HH' if head[14] == 12 else '<ii'
             yield tuple(abs(side) for side in struct.unpack_from(form, head, 18))
-        elif head.startswith(_TIFF_STARTS):
+        elif head.startswith(TIFF_STARTS):
             yield from _tiff_sizes(file)
         elif head.startswith(b'\x93NUMPY'):
             yield from _npy_sizes(file, name)
@@ -123,6 +124,19 @@ def image_sizes(file: BinaryIO, name: object) -> Iterator[tuple[int, int]]:
         raise ImageTooLargeError(f'image {name}: expected at most {pixel_limit()} pixels, got many more') from None
     except (UnidentifiedImageError, OSError, SyntaxError, KeyError, TypeError, struct.error, EOFError) as error:
         raise ValueError(f'cannot read image {name}: damaged, cut off, or not an image file') from error
+
+
+def _check_chunks(file: BinaryIO) -> None:
+    """Raises ``EOFError`` if a chunk of a PNG goes beyond the file: OpenCV allocates what a chunk says, up to 2 GB."""
+    size, place = file.seek(0, os.SEEK_END), 8
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack('>I4s', file.read(8))
+        place += 12 + length
+        if place > size:
+            raise EOFError
+        if kind == b'IEND':
+            return
 
 
 def _tiff_sizes(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -162,6 +176,8 @@ def _tiff_sizes(file: BinaryIO) -> Iterator[tuple[int, int]]:
             pixels = pixels * depth // _BYTES_A_PIXEL
         yield (width, height) if pixels == width * height else (pixels, 1)
         file.seek(following)
+    if not seen:
+        raise EOFError
 
 
 def _unpack(file: BinaryIO, form: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from .image_limits import check_image, npy_shape
+from .image_limits import TIFF_STARTS, check_image, npy_shape
 
 RJPEG_MODES = ('picture', 'celsius')
 _TIFF = ('.tif', '.tiff')
@@ -88,7 +88,7 @@ def count_pages(path: str | os.PathLike) -> int:
     if suffix == '.npy':
         shape = _map_npy(path).shape
         return shape[0] if len(shape) == 3 and shape[2] != 1 else 1
-    pages = cv2.imcount(str(path), _FLAGS) if suffix in _TIFF else 1
+    pages = cv2.imcount(str(path), _FLAGS) if _is_tiff(path) else 1
     if not pages:
         raise _damaged(path)
     return pages
@@ -152,13 +152,21 @@ def _decode(content: bytes, path: str | os.PathLike, page: int | None, rjpeg: st
     if not content:
         raise ValueError(f'cannot read image {path}: the file is empty')
     check_image(content, path, page)
-    if suffix in _TIFF:
+    if suffix in _TIFF and content.startswith(TIFF_STARTS):
         return _read_tiff(content, path, page)
     if page:
         raise ValueError(f'image {path}: expected a TIFF or .npy stack for page {page}, got a single image')
     if rjpeg == 'celsius' and suffix in ('.jpg', '.jpeg'):
         return _read_rjpeg(content, path)
     return cv2.imdecode(np.frombuffer(content, np.uint8), _FLAGS)
+
+
+def _is_tiff(path: str | os.PathLike) -> bool:
+    """By name and content: OpenCV's reader of stacks does not come to an end on some damaged files of other kinds."""
+    if Path(path).suffix.lower() not in _TIFF:
+        return False
+    with Path(path).open('rb') as file:
+        return file.read(4).startswith(TIFF_STARTS)
 
 
 def _map_npy(path: str | os.PathLike) -> np.ndarray:
@@ -174,7 +182,7 @@ def _read_local_page(path: str | os.PathLike, page: int) -> np.ndarray | None:
         stack = _map_npy(path)
         check_image(path, path, page)
         return np.array(stack[page]) if stack.ndim == 3 and stack.shape[2] != 1 and page < len(stack) else None
-    if suffix in _TIFF:
+    if _is_tiff(path):
         check_image(path, path, page)
         try:
             readable, pages = cv2.imreadmulti(str(path), int(page), 1, flags=_FLAGS)
