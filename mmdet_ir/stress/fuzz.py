@@ -1,4 +1,4 @@
-"""Damaged data sets through data set loading and the validator: each is loaded, or refused by a documented error.
+"""Damaged data sets through data set loading, the validator and the reader of masks: each is loaded, or refused by a documented error.
 
 Documented are ``ValueError`` and ``FileNotFoundError`` that name a file. The work is done in a child process with
 limited memory, so that a crash, a hang or a memory blow-up in it is caught together with what caused it. POSIX only.
@@ -27,11 +27,13 @@ import cv2
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
+from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import CLASSES, read_json
+from ..datasets.coco_files import CLASSES, read_coco, read_json
 from ..datasets.validation.data_sets import from_file
 from ..datasets.validation.repair import NestedTooDeeplyError, repair
 from ..datasets.validation.report import as_json, as_text, check_between, check_data_set
+from ..evaluation.mask_agreement import to_rle
 from .mutations import ANNOTATIONS, Case, make_case, sound_set
 
 PIPELINE = (
@@ -131,7 +133,24 @@ def validate(root: Path) -> str:
     return 'errors reported' if codes else 'no errors'
 
 
-TARGETS: dict[str, Callable[[Path], str]] = {'data set': load_data_set, 'validator': validate}
+def decode_masks(root: Path) -> str:
+    """Reads the annotation file as evaluation and drawing do, and decodes all masks.
+
+    Raises:
+        ValueError: If the file is unsound.
+    """
+    coco = read_coco(root / ANNOTATIONS, masks=True)
+    sizes = {image['id']: (image['height'], image['width']) for image in coco['images']}
+    for annotation in coco['annotations']:
+        size = sizes[annotation['image_id']]
+        if annotation.get('segmentation') and mask_utils.decode(to_rle(annotation, size)).shape != size:
+            raise UndocumentedError(f'a mask of another size than {size}')
+    return 'decoded'
+
+
+TARGETS: dict[str, Callable[[Path], str]] = {
+    'data set': load_data_set, 'validator': validate, 'masks': decode_masks,
+}  # fmt: skip
 
 
 def run_case(root: Path, sound: dict[str, bytes], case: Case) -> list[str]:

@@ -128,6 +128,8 @@ def test_sound_images_still_load(tmp_path: Path, suffix: str, image: np.ndarray)
     if (suffix in ('.bmp', '.jpg', '.webp') and image.dtype != np.uint8) or (suffix in ('.pgm', '.npy') and
                                                                             image.ndim == 3):  # fmt: skip
         return
+    if suffix == '.ppm' and image.ndim == 2:
+        return
     path = tmp_path / f'a{suffix}'
     np.save(path, image) if suffix == '.npy' else cv2.imwrite(str(path), image)
     assert read_infrared(path).shape[:2] == (9, 7)
