@@ -1,4 +1,4 @@
-"""Damaged data sets through data set loading, the validator and the reader of masks: each is loaded, or refused by a documented error.
+"""Damaged data sets through loading, validation and decoding: each is taken, or refused by a documented error.
 
 Documented are ``ValueError`` and ``FileNotFoundError`` that name a file. The work is done in a child process with
 limited memory, so that a crash, a hang or a memory blow-up in it is caught together with what caused it. POSIX only.
