@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import cv2
 import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from ..datasets.opencv_log import opencv_silenced
 from ..fileio import write_text
 from ..visualization.overlay import draw_instances, find_instances, write_picture
 from ..visualization.picture import as_picture
@@ -82,7 +82,7 @@ def infer(
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(inferencer, out, thresholds, batch_size, scale, pictures)
     run.report |= {'config': str(config), 'checkpoint': str(checkpoint)}
-    with _opencv_is_quiet():
+    with opencv_silenced():
         return run(sources)
 
 
@@ -275,15 +275,3 @@ def _stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _opencv_is_quiet() -> Iterator[None]:
-    """Broken files are reported by name; OpenCV's own lines would only tear up the progress bar."""
-    log = cv2.utils.logging
-    level = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        log.setLogLevel(level)

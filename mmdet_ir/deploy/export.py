@@ -1,6 +1,7 @@
 """Writes a trained model as one file for ONNX Runtime, OpenVINO, TorchScript or torch.export."""
 
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -155,9 +156,15 @@ def _write_program(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[
         dims[axis] = torch.export.Dim(name, min=_SIDES[0], max=_SIDES[1])
     shapes = ({axis: dim for axis, dim in dims.items() if axis in axes},)
     # (deferred: it cannot prove all that it asks of sizes, such as that 1 is no multiple of a width)
-    program = torch.export.export(
-        model, (example,), dynamic_shapes=shapes, strict=False, prefer_deferred_runtime_asserts_over_guards=True
-    )
+    deferred = 'prefer_deferred_runtime_asserts_over_guards'
+    known = deferred in inspect.signature(torch.export.export).parameters
+    if axes and not known:
+        raise ValueError(
+            f'torch-export of any size or number of images: expected a newer torch, got {torch.__version__}, whose '
+            f'torch.export.export has no {deferred}; fix both with --size and --batch, or update torch'
+        )
+    options = {deferred: True} if known else {}
+    program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False, **options)
     torch.export.save(program, path, extra_files={METADATA_FILE: meta})
 
 

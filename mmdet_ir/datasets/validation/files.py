@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..image_limits import ImageTooLargeError
 from ..infrared_io import eight_bit_content, read_infrared
+from ..opencv_log import opencv_silenced
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
 from .structure import Sound, stays_inside
@@ -106,15 +107,10 @@ def read_pictures(
     ]
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    quiet = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it repeats what is reported
-    try:
-        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-            warnings.simplefilter('ignore')  # Pillow's, on damaged headers
-            found = pool.map(lambda job: None if job is None or not job[0].is_file() else read_picture(*job), jobs)
-            return list(tqdm(found, total=len(jobs), desc=progress, unit='image', disable=not progress))
-    finally:
-        cv2.utils.logging.setLogLevel(quiet)
+    with warnings.catch_warnings(), opencv_silenced(), ThreadPoolExecutor(workers) as pool:
+        warnings.simplefilter('ignore')  # Pillow's, on damaged headers
+        found = pool.map(lambda job: None if job is None or not job[0].is_file() else read_picture(*job), jobs)
+        return list(tqdm(found, total=len(jobs), desc=progress, unit='image', disable=not progress))
 
 
 def read_picture(path: Path, page: int | None = None) -> Picture:
