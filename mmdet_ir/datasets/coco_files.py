@@ -255,7 +255,8 @@ def _append_source(coco: dict, path: Path, source: Path, image_folder: Path) -> 
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link ``source`` to ``target``; copy where the file system does not allow links."""
+    """Hard-link ``source`` (of a link: what it points to) to ``target``; copy where the file system cannot link."""
+    source = source.resolve()
     if not source.is_file():
         raise FileNotFoundError(f'image not found: {source}')
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -88,6 +88,14 @@ class IRDataset(CocoDataset):
         except RecursionError as error:
             raise ValueError(f'{self.ann_file}: expected a COCO file, got one that is nested too deeply') from error
 
+    def load_proposals(self) -> None:
+        """Refuses ``proposal_file``.
+
+        Raises:
+            ValueError: Always: MMDetection unpickles the file, and a pickle can run code.
+        """
+        raise ValueError(f'proposal_file {self.proposal_file}: refused, because reading a pickle can run code in it')
+
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """As ``CocoDataset`` does, with the ``page`` of a stack if there is one."""
         info = super().parse_data_info(raw_data_info)

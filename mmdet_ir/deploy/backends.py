@@ -27,7 +27,8 @@ class ExportedModel:
 
     Args:
         path: ``.onnx`` (ONNX Runtime), ``.xml`` with ``.bin`` beside it (OpenVINO), ``.pt`` (TorchScript) or ``.pt2``
-            (torch.export); on the CPU.
+            (torch.export); on the CPU. The last two are programs, which can write files and run code as soon as they
+            are loaded: only from those whom you would let run a script.
         threads: For the runtime; defaults to as many as PyTorch uses.
 
     Attributes:
@@ -51,7 +52,10 @@ class ExportedModel:
             raise ValueError(
                 f'{path}: expected a model that tools/deploy/export.py wrote, got one without its metadata'
             )
-        self.meta = json.loads(text)
+        try:
+            self.meta = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{path}: expected metadata in JSON, got something else: {error}') from error
 
     @property
     def classes(self) -> tuple[str, ...]:
