@@ -63,7 +63,7 @@ def export_model(
         raise ValueError(f'size: expected at least {_SMALLEST_SIDE} pixels a side, got {size}')
     if batch is not None and batch < 1:
         raise ValueError(f'batch: expected at least 1, got {batch}')
-    prepare = GraphInput(inferencer.cfg, inferencer.model.data_preprocessor)
+    prepare = GraphInput(inferencer.cfg, inferencer.model.data_preprocessor, size and (size[1], size[0]))
     model = ExportableMaskRCNN(inferencer.model, prepare, masks).cpu().eval()
     meta = _metadata(inferencer, model, size, batch)
     width, height = size or _EXAMPLE[:0:-1]

@@ -24,6 +24,8 @@ class GraphInput(nn.Module):
     Args:
         cfg: Config with the test pipeline.
         preprocessor: Of the model.
+        size: Height and width of the images as stored, ``None`` for any. What follows from known sizes is computed
+            here, not in the graph: OpenVINO took more than ten minutes to find out that it is constant.
 
     Attributes:
         channels: Of the input: 1, or 3 (BGR, equal for grey images), as the config's loader gives them.
@@ -35,8 +37,9 @@ class GraphInput(nn.Module):
         ValueError: If the pipeline or the preprocessor does what has no exact form in a graph.
     """
 
-    def __init__(self, cfg: Config, preprocessor: DetDataPreprocessor) -> None:
+    def __init__(self, cfg: Config, preprocessor: DetDataPreprocessor, size: tuple[int, int] | None = None) -> None:
         super().__init__()
+        self.size = size
         loader, mapping, self.resizing = _read_pipeline(cfg)
         infrared = isinstance(loader, LoadIRImageFromFile)
         self.channels = 1 if mapping is not None else loader.channels if infrared else 3
@@ -54,6 +57,9 @@ class GraphInput(nn.Module):
         self.tone_mapping = None if mapping is None else {'method': mapping.method, **self.map.settings}
         self.copies = mapping.channels if mapping is not None else 1
         self.preprocessor = _check_preprocessor(preprocessor, self.channels * self.copies)
+        self.resampling = None
+        if size is not None and self.resizing is not None:
+            self.resampling = Resampling(size, _resized(size, self.resizing), torch.device('cpu'))
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[Size, Size], tuple[Size, Size]]:
         """Prepares a batch.
@@ -65,12 +71,12 @@ class GraphInput(nn.Module):
             The network's input ``[N, C, H', W']``, float32, normalised and padded to the right and below; height and
             width of the image in it; height and width of the image as stored.
         """
-        stored = images.shape[2], images.shape[3]
-        size = stored
+        size = stored = self.size or (images.shape[2], images.shape[3])
         values = images if self.map is None else self.map(images)
         if self.resizing is not None:
             size = _resized(stored, self.resizing)
-            values = resize_8bit(values, size)
+            if self.size is None or size != stored:
+                values = resize_8bit(values, self.resampling or Resampling(stored, size, images.device))
         values = values.float()
         if self.copies > 1:
             values = values.repeat(1, self.copies, 1, 1)
@@ -94,21 +100,39 @@ def _pad(images: Tensor, size: tuple[Size, Size], divisor: int, value: float) ->
     return torch.where(inside, images, float(value))
 
 
-def resize_8bit(images: Tensor, size: tuple[Size, Size]) -> Tensor:
+class Resampling:
+    """Where each pixel of a resized image comes from.
+
+    Args:
+        stored: Height and width of the image.
+        size: Height and width wanted.
+        device: Of the results.
+
+    Attributes:
+        rows: The two rows that each new row lies between, and their weights, see :func:`_neighbours`.
+        columns: The same for columns.
+    """
+
+    def __init__(self, stored: tuple[Size, Size], size: tuple[Size, Size], device: torch.device) -> None:
+        self.rows = _neighbours(stored[0], size[0], device, at_border=False)
+        self.columns = _neighbours(stored[1], size[1], device, at_border=True)
+
+
+def resize_8bit(images: Tensor, resampling: Resampling) -> Tensor:
     """Bilinear resizing with the weights and roundings that OpenCV has for 8 bits.
 
     Args:
         images: ``[N, C, H, W]``, whole numbers in 0..255.
-        size: Height and width of the result.
+        resampling: From H and W to the height and width of the result.
 
     Returns:
-        ``[N, C, *size]`` float32, whole numbers in 0..255.
+        ``[N, C, H', W']`` float32, whole numbers in 0..255.
     """
     values = images.to(torch.int32)
-    first, second, weights = _neighbours(images.shape[3], size[1], images.device, at_border=True)
+    first, second, weights = resampling.columns
     columns = values[..., first] * weights[0] + values[..., second] * weights[1]
     columns = torch.div(columns, 16, rounding_mode='floor')
-    first, second, weights = _neighbours(images.shape[2], size[0], images.device, at_border=False)
+    first, second, weights = resampling.rows
     rows = [
         torch.div(columns[:, :, index] * weight[:, None], 2**16, rounding_mode='floor')
         for index, weight in zip((first, second), weights, strict=True)

@@ -2,7 +2,7 @@
 
 from mmdet_ir.datasets.transforms.tone_mapping import ToneMapping, tone_map
 from mmdet_ir.deploy.exportable import ExportableMaskRCNN, _decode, _pool
-from mmdet_ir.deploy.graph_input import GraphInput, resize_8bit
+from mmdet_ir.deploy.graph_input import GraphInput, Resampling, resize_8bit
 from mmdet_ir.deploy.pasting import paste_masks
 from mmdet_ir.deploy.tone_mapping import GraphToneMapping
 
@@ -57,7 +57,8 @@ def test_other_tone_mapping_is_refused(method: str) -> None:
 @pytest.mark.parametrize('size', [(60, 88), (64, 94), (120, 171), (30, 44), (41, 53), (200, 37), (7, 9)])
 def test_resizing_is_opencvs(size: tuple[int, int]) -> None:
     image = np.random.default_rng(1).integers(0, 256, (60, 88, 3), dtype=np.uint8)
-    resized = resize_8bit(torch.from_numpy(image).permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
+    resampling = Resampling(image.shape[:2], size, torch.device('cpu'))
+    resized = resize_8bit(torch.from_numpy(image).permute(2, 0, 1)[None], resampling)[0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(resized, cv2.resize(image, size[::-1]))
 
 
