@@ -53,11 +53,15 @@ def check_size(width: int, height: int, name: object, limit: int | None = None) 
     Raises:
         ImageTooLargeError: If width times height is above ``limit``, by default ``pixel_limit()``.
     """
-    limit = pixel_limit() if limit is None else limit
-    if width * height > limit:
+    allowed = pixel_limit() if limit is None else limit
+    if width * height > allowed:
+        hint = (
+            f' (a small file can be made to fill the memory; {LIMIT_VARIABLE}=... allows more)'
+            if limit is None
+            else ''
+        )
         raise ImageTooLargeError(
-            f'image {name}: expected at most {limit} pixels, got {width}x{height}, which is not decoded '
-            f'(a small file can be made to fill the memory; {LIMIT_VARIABLE}=... allows more)'
+            f'image {name}: expected at most {allowed} pixels, got {width}x{height}, which is not decoded{hint}'
         )
 
 

@@ -283,7 +283,7 @@ def overfit(
     source = _innermost(cfg.train_dataloader.dataset)
     root = source.get('data_root') or ''
     ann_file = os.path.join(root, source.ann_file)
-    coco = read_coco(ann_file)
+    coco = read_coco(ann_file, masks=True)
     crops = choose_crops(coco, images, size, min_area, max_targets, ann_file)
     out = Path(cfg.work_dir)
     write_crops(crops, coco['categories'], os.path.join(root, source.data_prefix.img), out / 'data')

@@ -35,7 +35,7 @@ MASKS = {
     'a negative size': {'size': [-HEIGHT, -WIDTH], 'counts': [0, WIDTH * HEIGHT]},
     'far coordinates': [[0, 0, 1e9, 0, 1e9, 1e9]],
     'coordinates beyond all': [[0, 0, 1e308, 0, 1e308, 1e308]],
-    'a long outline': [[0, 0, 9e5, 9e5] * 9],
+    'a long outline': [[0, 0, 9e5, 0, 9e5, 9e5] * 9],
     'NaN': [[0, 0, float('nan'), 5, 5, 5]],
 }
 
