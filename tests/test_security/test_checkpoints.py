@@ -82,13 +82,13 @@ class Forged:
 
 class ForgedType:
     def __reduce__(self) -> tuple:
-        state = (3, '<', None, ('a',), {'a': (np.dtype('O'), 0)}, 16, 4, 0)
+        state = (3, '<', None, ('a',), {'a': (Call(np.dtype, 'O'), 0)}, 16, 4, 0)
         return np.dtype, ('U4', False, True), state
 
 
 def test_an_array_of_forged_addresses_is_refused(tmp_path: Path) -> None:
     path, _ = write(tmp_path, as_zip({'state_dict': {}, 'meta': {'scores': [Forged()]}}))
-    with pytest.raises(CheckpointError, match='stranger.pth'):
+    with pytest.raises(CheckpointError, match='stranger.pth: refused, because it holds a numpy array'):
         CheckpointLoader.load_checkpoint(str(path))
 
 
