@@ -212,7 +212,7 @@ class _Panel:
         order = np.argsort([-np.count_nonzero(mask) for mask in masks], kind='stable')  # small ones on top
         colors = self.colors[[entries[i]['category_id'] for i in order]]
         paint_masks(self.canvas, np.array([masks[i] for i in order]), colors)
-        self.axes.imshow(self.canvas, interpolation='nearest')
+        self.axes.imshow(self.canvas, interpolation='nearest', extent=(0, *self.size, 0))
         self.axes.set_axis_off()
         self.axes.set(xlim=(0, self.size[0]), ylim=(self.size[1], 0))
 

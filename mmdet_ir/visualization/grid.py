@@ -133,7 +133,7 @@ def _draw_panel(
                 va='top' if inside else 'bottom',
                 path_effects=_OUTLINE,
             )
-    axes.imshow(canvas, interpolation='nearest')
+    axes.imshow(canvas, interpolation='nearest', extent=(0, *size, 0))  # pixel i covers i to i + 1
     axes.set_axis_off()
     axes.set(xlim=(0, axes.bbox.width), ylim=(axes.bbox.height, 0), anchor='NW')
 
