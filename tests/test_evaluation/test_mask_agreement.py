@@ -86,7 +86,9 @@ def test_what_cannot_be_compared_is_named(files) -> None:
     with pytest.raises(ValueError, match='exact.json: 1 masks are missing or marked as derived.* 3'):
         compare_masks(files['exact'], {'good': files['good']})
     change(files['exact'], 2, mask_source='annotated', segmentation={'size': [60, 40], 'counts': [0, 2400]})
-    with pytest.raises(ValueError, match='exact.json: 1 annotations have an RLE mask of another size than their image .*; ids: 3'):
+    with pytest.raises(
+        ValueError, match='exact.json: 1 annotations have an RLE mask of another size than their image .*; ids: 3'
+    ):
         compare_masks(files['exact'], {'good': files['good']})
 
 
