@@ -144,13 +144,16 @@ class IRCocoMetric(CocoMetric):
         """Rows of the table of each metric, and the extra measures."""
         classes = dict(zip(self.dataset_meta['classes'], self.cat_ids, strict=True))
         tables, extra = {}, {}
-        for metric in self.metrics:  # one after the other: the entries of both would be in memory together
-            found = coco_results(predictions, self.cat_ids, metric)
+        for metric in self.metrics:  # one after the other, and by no name: entries go as soon as they are used
             if metric == 'bbox':
-                tables[metric] = self._score_boxes(found, classes)
+                tables[metric] = self._score_boxes(coco_results(predictions, self.cat_ids, metric), classes)
                 continue
             masks = mask_data(
-                self._coco_api.dataset, found, classes, self.img_ids, (str(self.ann_file), 'detections'), own=True
+                self._coco_api.dataset,
+                coco_results(predictions, self.cat_ids, metric),
+                classes,
+                self.img_ids,
+                (str(self.ann_file), 'detections'),
             )
             tables[metric] = standard_rows(masks, 'segm', self.settings)
             extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
