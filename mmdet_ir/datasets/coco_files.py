@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .collector import collector_paused
 from .validation.annotations import structure_and_boxes
 from .validation.masks import as_masks, check_form
 from .validation.problem import SHOWN, raise_errors, shown
@@ -56,7 +57,8 @@ def read_json(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise FileNotFoundError(f'annotation file not found: {path}')
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_unique)
+        with collector_paused():
+            content = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, dict):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ..coco_files import read_json
+from ..collector import collector_paused
 from .annotations import check_everything
 from .data_sets import DataSet
 from .files import Picture, check_pictures, read_pictures, unlisted_images
@@ -57,7 +58,8 @@ def check_data_set(data_set: DataSet, read_images: bool = True, progress: bool =
         text = str(error).removeprefix(f'{data_set.path}: ')
         checked.problems.append(Problem(code, 'error', text, 'export it anew, or correct the path'))
         return checked
-    problems, sound, table, _ = check_everything(coco, data_set.needs)
+    with collector_paused():
+        problems, sound, table, _ = check_everything(coco, data_set.needs)
     problems += data_set.problems
     if not sound.fatal:
         names = [str(category['name']) for category in sound.categories]
