@@ -25,6 +25,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
@@ -260,6 +261,7 @@ def _work(
     root: Path, sound: dict[str, bytes], seed: int, first: int, memory: int, sender: Connection, log: Path
 ) -> None:
     """The child: whatever is not documented ends it, and its traceback goes to the log."""
+    torch.set_num_threads(1)  # (as for OpenCV: the parent's threads are not there)
     with log.open('w') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

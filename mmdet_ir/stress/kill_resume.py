@@ -147,6 +147,7 @@ def _last_iteration(work_dir: Path) -> int:
 
 
 def _run_tool(tool: Path, arguments: list[str], log: Path) -> None:
+    torch.set_num_threads(1)  # threads of the parent's pool are not there after a fork: work for them would hang
     os.setsid()
     os.chdir(REPO)
     with log.open('a') as out:

@@ -14,6 +14,7 @@ from toy_training import At, differences, state, terminate, train
 
 def member(rank: int, port: int, folder: Path, asked: int | None, resume: bool) -> None:
     """One of two processes; the second gets a signal before an iteration. It notes where it stopped, or its end."""
+    torch.set_num_threads(1)  # threads of the parent's pool are not there after a fork: work for them would hang
     os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2'}
     os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
     hooks = []

@@ -143,6 +143,7 @@ def in_child(work_dir: Path, *hooks: Hook, make: Callable[..., Runner] = train, 
     outcome.unlink(missing_ok=True)
 
     def target() -> None:
+        torch.set_num_threads(1)  # threads of the parent's pool are not there after a fork: work for them would hang
         try:
             torch.save(state(make(work_dir, *hooks, **settings)), outcome)
         except TrainingStopped as stopped:
