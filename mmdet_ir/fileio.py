@@ -1,6 +1,7 @@
 """Output files that are never seen half-written."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,14 +21,15 @@ def whole_file(path: str | os.PathLike, temporary: str | os.PathLike | None = No
 
     Args:
         path: The file.
-        temporary: Name meanwhile; default is one of this process. A process that is killed leaves it behind, so
-            large files should have one that the next attempt uses again.
+        temporary: Name meanwhile; the default is a new one every time, so that several threads, processes or machines
+            may write one file at once. A process that is killed leaves it behind, so large files should have one that
+            the next attempt uses again.
 
     Raises:
         OutputError: If it cannot be written: full disk, missing permission, read-only file system.
     """
     path = Path(path)
-    temporary = Path(temporary or path.with_name(f'.{path.name}.{os.getpid()}.tmp'))
+    temporary = Path(temporary or path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp'))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

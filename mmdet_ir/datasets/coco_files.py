@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..fileio import write_text
 from .collector import collector_paused
 from .validation.annotations import structure_and_boxes
 from .validation.masks import as_masks, check_form
@@ -129,19 +130,16 @@ def check_file_name(name: object, where: str) -> str:
 
 
 def write_coco(coco: dict, path: str | Path) -> None:
-    """Write a COCO file: under a temporary name first, so that a file of the final name is always complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    """Writes a COCO file as a whole or not at all.
+
+    Raises:
+        ValueError: If it cannot be written.
+    """
     try:
-        try:
-            text = json.dumps(coco, separators=(',', ':'))
-        except RecursionError as error:
-            raise ValueError(f'{path}: expected a COCO file to write, got one that is nested too deeply') from error
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        text = json.dumps(coco, separators=(',', ':'))
+    except RecursionError as error:
+        raise ValueError(f'{path}: expected a COCO file to write, got one that is nested too deeply') from error
+    write_text(path, text)
 
 
 @contextmanager

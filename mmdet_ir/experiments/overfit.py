@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from ..apis.launch import load_config, require_checkpoint, use_mixed_precision
 from ..datasets.coco_files import read_coco
 from ..fileio import write_text
+from ..visualization.figure_file import save_figure
 from .overfit_crops import choose_crops, write_crops
 
 METRICS = {
@@ -223,9 +224,7 @@ def draw_curve(curve: Curve, title: str, path: Path) -> None:
         if name in curve.targets:
             right.axhline(curve.targets[name], color=color, linestyle=':', linewidth=1)
     right.legend(loc='center right')
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    figure.savefig(temporary)
-    os.replace(temporary, path)
+    save_figure(figure, path)
 
 
 def overfit(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ..fileio import whole_file
+
 # Of plots with axes, for matplotlib's rc_context.
 PLOT_STYLE = {
     'font.size': 9,
@@ -17,19 +19,14 @@ PLOT_STYLE = {
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
-    """Save a figure under a temporary name beside ``path``, then rename; makes missing folders.
+    """Saves a figure as a whole or not at all; makes missing folders.
 
     Raises:
-        ValueError: If the ending is none of the formats that matplotlib writes.
+        ValueError: If the ending is none of the formats that matplotlib writes, or the disk is full or protected.
     """
     path = Path(path)
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
         raise ValueError(f'{path}: expected a picture whose name ends in one of {sorted(kinds)}, got {path.suffix!r}')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    try:
-        figure.savefig(temporary, dpi=figure.dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=figure.dpi, format=path.suffix[1:].lower())

@@ -12,6 +12,8 @@ from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
+from ..fileio import whole_file
+
 _AIM = 960  # pixels of the longer side that small images are enlarged to, at most
 _FILLED = 24**2  # smaller targets, in pixels of the drawing, get an outline only
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
@@ -126,19 +128,14 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Writes a picture in RGB; complete or not there. The ending decides the format.
 
     Raises:
-        ValueError: If OpenCV cannot write such a file.
+        ValueError: If OpenCV cannot write such a file, or the disk is full or protected.
     """
     path = Path(path)
     if not cv2.haveImageWriter(path.name):
         raise ValueError(f'{path}: expected the ending of a picture format, got {path.suffix!r}')
     _, content = cv2.imencode(path.suffix, picture[..., ::-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_bytes(content.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _frame(instance: Instance, scale: int, size: tuple[int, int]) -> tuple[int, int, int, int]:

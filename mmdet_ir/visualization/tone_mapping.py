@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmdet_ir.datasets.transforms.tone_mapping import tone_map
+from mmdet_ir.fileio import whole_file
 
 import cv2
 import numpy as np
@@ -38,9 +39,7 @@ def draw_tone_mappings(
         left = _GAP + index % columns * (width + _GAP)
         cv2.putText(sheet, name, (left, top + 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0, 1, cv2.LINE_AA)
         sheet[top + _TITLE : top + _TITLE + height, left : left + width] = tone_map(image, **settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
     options = [] if path.suffix.lower() == '.png' else [cv2.IMWRITE_JPEG_QUALITY, 85]
-    if not cv2.imwrite(str(temporary), sheet, options):
-        raise OSError(f'{path}: OpenCV could not write the picture')
-    os.replace(temporary, path)
+    _, content = cv2.imencode(path.suffix, sheet, options)
+    with whole_file(path) as file:
+        file.write(content)

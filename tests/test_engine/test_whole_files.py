@@ -5,15 +5,24 @@ import errno
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mmdet_ir.compat import saving
 from mmdet_ir.compat.checkpoint import CheckpointError, read_header
+from mmdet_ir.datasets.coco_files import write_coco
+from mmdet_ir.datasets.synthetic.writer import contact_sheet
 from mmdet_ir.fileio import OutputError, whole_file, write_text
+from mmdet_ir.visualization.figure_file import save_figure
+from mmdet_ir.visualization.overlay import write_picture
+from mmdet_ir.visualization.tone_mapping import draw_tone_mappings
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from mmengine.runner import save_checkpoint
 from toy_training import At, in_child, kill, train
 
@@ -42,6 +51,42 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
         raise KeyError
     assert path.read_bytes() == b'part'
     assert os.listdir(path.parent) == ['file']
+
+
+def test_several_threads_write_one_file_and_it_is_always_that_of_one(tmp_path: Path) -> None:
+    path, together = tmp_path / 'file', threading.Barrier(2)
+
+    def write(content: bytes) -> None:
+        with whole_file(path) as file:
+            together.wait(10)  # both are open
+            file.write(content)
+            together.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        for writing in [pool.submit(write, content) for content in (b'a' * 1000, b'b' * 2000)]:
+            writing.result()
+    assert path.read_bytes() in (b'a' * 1000, b'b' * 2000)
+    assert os.listdir(tmp_path) == ['file']
+
+
+@pytest.mark.parametrize('name', ['annotations.json', 'picture.png', 'figure.png', 'tones.png', 'scenes.png'])
+def test_every_file_that_is_asked_for_is_whole_or_the_error_names_it(tmp_path: Path, name: str) -> None:
+    path, noise = tmp_path / name, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    figure = Figure()
+    figure.figimage(noise)
+    write = {
+        'annotations.json': lambda: write_coco({'images': list(range(2000))}, path),
+        'picture.png': lambda: write_picture(path, noise),
+        'figure.png': lambda: save_figure(figure, path),
+        'tones.png': lambda: draw_tone_mappings(noise[..., 0], {'linear': {'method': 'linear'}}, path),
+        'scenes.png': lambda: contact_sheet(path, rows=1, pairs=1),
+    }[name]
+    path.write_text('before')
+    with largest_file(1000), pytest.raises(OutputError, match=f'^{path}: cannot be written'):
+        write()
+    assert path.read_text() == 'before' and os.listdir(tmp_path) == [name]
+    write()
+    assert path.stat().st_size > 1000 and os.listdir(tmp_path) == [name]
 
 
 def test_it_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +188,10 @@ def test_a_header_is_read_of_old_formats_and_refused_of_garbage(tmp_path: Path) 
             with pytest.raises(CheckpointError, match=f'^{path}: '):
                 read_header(path)
     torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match='not a readable PyTorch checkpoint'):
+    with pytest.raises(CheckpointError, match='expected a dictionary, got a list'):
+        read_header(path)
+    torch.save({'state_dict': {}}, path)
+    with pytest.raises(CheckpointError, match="not a readable PyTorch checkpoint .*'meta'"):
         read_header(path)
     with pytest.raises(FileNotFoundError):
         read_header(tmp_path / 'none.pth')

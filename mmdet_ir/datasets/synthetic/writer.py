@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from ...fileio import whole_file
 from .scene import CLASSES, MIN_PIXELS, MIN_VISIBLE, Scene, check_size, generate_scene
 
 VERSION = 1  # of the generator's output: raise it when the same seed gives other pixels
@@ -195,7 +196,7 @@ def contact_sheet(
     """Draw ``rows`` x ``pairs`` scenes of the training split, each beside itself with the masks' outlines.
 
     Raises:
-        ValueError: OpenCV cannot write such a file.
+        ValueError: The ending is another one, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in ('.jpg', '.jpeg', '.png'):
@@ -208,9 +209,7 @@ def contact_sheet(
         cells.append(np.hstack([plain, draw_contours(scene)]))
     framed = [cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for cell in cells]
     sheet = np.vstack([np.hstack(framed[i : i + pairs]) for i in range(0, len(framed), pairs)])
-    path.parent.mkdir(parents=True, exist_ok=True)
     options = [] if path.suffix.lower() == '.png' else [cv2.IMWRITE_JPEG_QUALITY, 80]
-    temporary = path.with_name(f'.{path.stem}.tmp{path.suffix}')
-    if not cv2.imwrite(str(temporary), sheet, options):
-        raise OSError(f'{temporary}: OpenCV could not write the image')
-    os.replace(temporary, path)
+    _, content = cv2.imencode(path.suffix, sheet, options)
+    with whole_file(path) as file:
+        file.write(content)
