@@ -1,6 +1,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 from mmdet_ir.experiments.cells import Row, Table
 from mmdet_ir.experiments.paper_tables import fill_table, fill_tables, paper_gain_by_config, study_runs
@@ -135,6 +137,17 @@ def test_latex_table():
         lines = [line for line in tabular[1].splitlines() if line.endswith(r'\\')]
         assert {len(re.findall(r'(?<!\\)&', line)) + 1 for line in lines} == {len(tabular[0])}
         assert [rule in tabular[1] for rule in (r'\toprule', r'\midrule', r'\bottomrule')] == [True] * 3
+
+
+@pytest.mark.skipif(shutil.which('pdflatex') is None, reason='needs pdflatex')
+def test_latex_sets_the_tables(tmp_path):
+    tables = [render_latex(filled(table)) for table in (PARTS, TABLE1, TABLE4)]
+    text = '\n'.join([r'\documentclass{article}\usepackage{booktabs}\begin{document}',
+                      escape_latex(r'a_b & 50% #1 {x} $y$ \z ~ ^ < ± γ'), *tables, r'\end{document}'])  # fmt: skip
+    (tmp_path / 'tables.tex').write_text(text, encoding='utf-8')
+    command = ['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'tables.tex']
+    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    assert done.returncode == 0 and (tmp_path / 'tables.pdf').stat().st_size > 10000, done.stdout[-2000:]
 
 
 def test_csv_gives_back_the_unrounded_numbers():
