@@ -1,5 +1,6 @@
 """What a run ran on: commit, hardware, versions."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -74,9 +75,15 @@ def _cpu_model() -> str:
 
 @HOOKS.register_module()
 class EnvironmentHook(Hook):
-    """Writes ``environment.json`` beside the log when training starts, so that a record tells what really ran."""
+    """Writes ``environment.json`` beside the log when training starts, so that a record tells what really ran.
+
+    Besides :func:`collect_environment` it has ``initial_weights``, the SHA-256 of ``load_from`` if that is a local
+    file, else ``None``: a file of the same name may be another one tomorrow.
+    """
 
     def before_train(self, runner: Runner) -> None:
         if is_main_process():
-            path = Path(runner.log_dir) / ENVIRONMENT_FILE
-            write_text(path, json.dumps(collect_environment(), indent=2) + '\n')
+            path, weights = Path(runner.log_dir) / ENVIRONMENT_FILE, runner.cfg.get('load_from')
+            known = weights is not None and Path(weights).is_file()
+            sha256 = hashlib.sha256(Path(weights).read_bytes()).hexdigest() if known else None
+            write_text(path, json.dumps({**collect_environment(), 'initial_weights': sha256}, indent=2) + '\n')

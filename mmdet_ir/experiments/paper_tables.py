@@ -124,7 +124,8 @@ def study_runs(records: Iterable[dict]) -> Runs:
 
     Raises:
         ValueError: If a record lacks an entry or was not measured, if two runs of a cell have the same seed, or if
-            they differ in settings other than the seed, in data, or in the number of tested images.
+            they differ in settings other than the seed, in data, in the weights that they started from, or in the
+            number of tested images.
     """
     cells: Runs = {}
     for record in records:
@@ -163,7 +164,13 @@ def _check_entries(record: dict) -> None:
 
 
 def _check_same(first: dict, other: dict) -> None:
-    for what, read in {'settings': _settings, 'training data': _training_data, 'test data': _test_data}.items():
+    aspects = {
+        'settings': _settings,
+        'training data': _training_data,
+        'test data': _test_data,
+        'initial weights': _initial_weights,
+    }
+    for what, read in aspects.items():
         old, new = read(first), read(other)
         if old != new:
             raise ValueError(
@@ -180,6 +187,10 @@ def _settings(run: dict) -> dict:
 
 def _training_data(run: dict) -> list[str]:
     return [part['sha256'] for part in run['data']['train']]
+
+
+def _initial_weights(run: dict) -> str | None:
+    return run.get('initial_weights')
 
 
 def _test_data(run: dict) -> list[str | int]:
@@ -333,6 +344,7 @@ def unlike_rows(table: FilledTable) -> list[str]:
     """
     aspects = {
         'training data': _training_data,
+        'initial weights': _initial_weights,
         'number of iterations': lambda run: run['training']['iterations'],
         'batch size': lambda run: run['training']['batch_size'],
         'precision': lambda run: run['precision'],

@@ -142,7 +142,7 @@ def make_record(
 
     Returns:
         The record, ready for ``json.dump``. ``environment_from`` says whether commit, hardware and versions were
-        noted when the training started (by ``EnvironmentHook``) or only now.
+        noted when the training started (by ``EnvironmentHook``, which adds ``initial_weights``) or only now.
     """
     sessions = training_sessions(work_dir)
     used = _session_config(sessions[0])

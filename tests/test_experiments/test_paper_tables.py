@@ -109,6 +109,8 @@ def test_only_the_seed_may_differ_between_the_runs_of_a_cell():
         study_runs([first, make_record('base.py', 1, 0.5, parameters=4046091)])
     with pytest.raises(ValueError, match=r'base\.py_1\.json: expected the test data of .*base\.py.*got.*19'):
         study_runs([first, make_record('base.py', 1, 0.5, tested_images=19)])
+    with pytest.raises(ValueError, match=r'expected the initial weights of .*base\.py.*got ab instead of None'):
+        study_runs([first, make_record('base.py', 1, 0.5, initial_weights='ab')])
     data = {'train': [{'ann_file': 'train.json', 'sha256': 'cc', 'images': 80}], 'test': first['data']['test']}
     with pytest.raises(ValueError, match=r"expected the training data of .*got \['cc'\] instead of \['aa'\]"):
         study_runs([first, make_record('base.py', 1, 0.5, data=data)])
@@ -171,6 +173,10 @@ def test_rows_that_differ_in_more_than_the_part_are_warned_of(parts):
     assert unlike_rows(fill_table(TABLE4, runs, 'cpu', 'real')) == [
         'number of iterations not the same in all rows: Mask R-CNN, all against SOLOv2.',
         'precision not the same in all rows: Mask R-CNN, all against SOLOv2.',
+    ]
+    runs = study_runs([*study(), make_record('solov2.py', 0, 0.5, initial_weights='ab')])
+    assert unlike_rows(fill_table(TABLE4, runs, 'cpu', 'real')) == [
+        'initial weights not the same in all rows: Mask R-CNN, all against SOLOv2.'
     ]
     data = {'train': [{'ann_file': 'more.json', 'sha256': 'cc', 'images': 8}], 'test': study()[0]['data']['test']}
     runs = study_runs([*study(), make_record('solov2.py', 0, 0.5, data=data)])

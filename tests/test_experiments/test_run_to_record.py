@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, NUM_IMAGES = 96, 64, 4
@@ -86,7 +89,13 @@ def test_a_resumed_run_is_recorded_and_drawn(tmp_path):
     config, work_dir = tmp_path / 'tiny.py', tmp_path / 'work'
     config.write_text(CONFIG.format(root=ROOT, data=tmp_path / 'data'))
     seed = ('--cfg-options', 'randomness.seed=7')
+    start = tmp_path / 'start.pth'
+    init_default_scope('mmdet')
+    torch.save({'state_dict': MODELS.build(Config.fromfile(config).model).state_dict()}, start)
+    started_from = hashlib.sha256(start.read_bytes()).hexdigest()
+    seed = (*seed, f'load_from={start}')
     run_tool('train.py', config, '--work-dir', work_dir, *seed, 'train_cfg.max_epochs=1')
+    torch.save({'state_dict': {}}, start)  # what stands there now does not count
     run_tool('train.py', config, '--work-dir', work_dir, '--resume', *seed)
     run_tool('test.py', config, work_dir / 'epoch_2.pth', '--work-dir', work_dir)
     assert (len(list(work_dir.glob('*/metrics_val_4.json')))) == 1  # validation after 2 epochs of 2 batches
@@ -95,7 +104,9 @@ def test_a_resumed_run_is_recorded_and_drawn(tmp_path):
     record = make_record(config, work_dir, metrics_json, title='tiny', data_title='blocks')
     assert record['training'].pop('wall_time_seconds') > 0
     assert record['training'] == {'epochs': 2, 'iterations': 4, 'batch_size': 2, 'sessions': 2}
-    assert record['config_overrides'] == {'randomness.seed': 7, 'train_cfg.max_epochs': 1}
+    assert record['initial_weights'] == started_from
+    overrides = {'randomness.seed': 7, 'train_cfg.max_epochs': 1, 'load_from': str(start)}
+    assert record['config_overrides'] == overrides
     assert record['seed'] == 7 and record['precision'] == 'float32'
     assert record['environment_from'] == 'start of the training'
     assert record['versions']['torch'] == torch.__version__.split('+')[0]
