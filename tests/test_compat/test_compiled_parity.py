@@ -3,11 +3,13 @@
 import importlib.util
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from mmdet_ir.compat import mmcv_ext
 
 import pytest
 import torch
+from mmcv import _ext as ext
 from mmcv.ops import batched_nms, deform_conv2d, modulated_deform_conv2d, nms, roi_align, soft_nms
 from torch import Tensor
 
@@ -20,12 +22,16 @@ Both = Callable[[str, Callable[[], tuple[Tensor, ...]]], None]
 @pytest.fixture
 def same_results(monkeypatch: pytest.MonkeyPatch) -> Both:
     """Calls a function with mmcv's operators, then with ours, and compares all that it returns."""
+    stock = {name: getattr(ext, name) for name in mmcv_ext.__all__}
+    stock = SimpleNamespace(**{name: getattr(operator, 'compiled', operator) for name, operator in stock.items()})
 
     def compare(module: str, function: Callable[[], tuple[Tensor, ...]]) -> None:
-        wanted = function()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys.modules[f'mmcv.ops.{module}'], 'ext_module', mmcv_ext)
-            got = function()
+        results = []
+        for operators in (stock, mmcv_ext):
+            with monkeypatch.context() as patch:
+                patch.setattr(sys.modules[f'mmcv.ops.{module}'], 'ext_module', operators)
+                results.append(function())
+        wanted, got = results
         assert len(got) == len(wanted)
         for one, other in zip(got, wanted, strict=True):
             assert other.numel()

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from mmdet_ir import compat
+from mmdet_ir.compat import mmcv_ext, operators
 
 import mmcv
 import mmcv.ops
@@ -54,6 +56,27 @@ def test_apply_again_changes_nothing() -> None:
     assert sys.modules['mmcv._ext'] is ext
 
 
+def test_a_compiled_operator_gets_features_in_the_order_that_it_takes_for_granted() -> None:
+    given = []
+    ext = SimpleNamespace(**dict.fromkeys(mmcv_ext.__all__, lambda *a, **k: given.append((*a, *k.values()))))
+    operators.share_operators(ext)
+    features = torch.empty(1, 4, 8, 8, device='meta').to(memory_format=torch.channels_last)
+    assert not features.is_contiguous()
+    ext.roi_align_forward(features, 'rois', output='output')
+    ((first, *others),) = given
+    assert first.is_contiguous() and first.shape == features.shape and others == ['rois', 'output']
+
+
+def test_what_ours_lacks_is_done_by_the_compiled_operator_on_the_cpu_too() -> None:
+    ext = SimpleNamespace(**dict.fromkeys(mmcv_ext.__all__, lambda *args: 'compiled'))
+    operators.share_operators(ext)
+    features, rois, output = torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), torch.full((1, 1, 2, 2), 7.0)
+    average, maximum = ((features, rois, output, None, None, 2, 2, 1.0, 1, mode, True) for mode in (1, 0))
+    assert ext.roi_align_forward(*maximum) == 'compiled' and output.eq(7).all()
+    assert ext.roi_align_forward(*average) is None and output.eq(0).all()
+    assert ext.softnms(features) == 'compiled'
+
+
 def run(code: str, **environment: str) -> str:
     env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env)
@@ -62,8 +85,8 @@ def run(code: str, **environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_operators_that_came_with_mmcv_are_used_untouched(tmp_path: Path) -> None:
-    """An mmcv as the full package lays it out: the same files and an ``_ext`` of its own."""
+def test_operators_that_came_with_mmcv_are_used_but_on_the_cpu(tmp_path: Path) -> None:
+    """An mmcv as the full package lays it out: the same files and an ``_ext`` of its own, whose NMS keeps box 1."""
     package = tmp_path / 'mmcv'
     package.mkdir()
     for entry in Path(mmcv.__file__).parent.iterdir():
@@ -80,11 +103,13 @@ def test_operators_that_came_with_mmcv_are_used_untouched(tmp_path: Path) -> Non
     )
     code = (
         'import mmdet_ir, sys, torch, mmcv.ops\n'
-        'kept = mmcv.ops.nms(torch.tensor([[0., 0, 1, 1], [5, 5, 6, 6]]), torch.tensor([.9, .8]), 0.5)[1]\n'
-        'print(sys.modules["mmcv._ext"].__file__, mmdet_ir.compat.operator_backend(), kept.tolist())\n'
+        'def kept(device):\n'
+        '    boxes = torch.tensor([[0., 0, 1, 1], [5, 5, 6, 6]], device=device)\n'
+        '    return mmcv.ops.nms(boxes, torch.tensor([.9, .8], device=device), 0.5)[1].tolist()\n'
+        'print(sys.modules["mmcv._ext"].__file__, mmdet_ir.compat.operator_backend(), kept("cpu"), kept("meta"))\n'
     )
     path = os.pathsep.join((str(tmp_path), str(Path(compat.__file__).parents[2])))
-    assert run(code, PYTHONPATH=path).split(maxsplit=2) == [str(package / '_ext.py'), 'mmcv', '[1]\n']
+    assert run(code, PYTHONPATH=path).split(maxsplit=2) == [str(package / '_ext.py'), 'mmcv', '[0, 1] [1]\n']
 
 
 @pytest.mark.slow

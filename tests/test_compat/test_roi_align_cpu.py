@@ -1,6 +1,5 @@
 """RoIAlign as weighted sums of rows gives what torchvision's kernel gives, forward and backward."""
 
-from mmdet_ir.compat import operator_backend
 from mmdet_ir.compat.ops import roi_align_cpu
 
 import pytest
@@ -89,7 +88,7 @@ def test_mmcv_takes_it_where_it_is_worth_it(
     expected = torch.zeros(12, 12)
     expected[3:7, 3:7] = rois  # the only sample of a bin is its cell's centre
     torch.testing.assert_close(features.grad[0], expected.expand(channels, -1, -1))
-    assert called == (expected_calls if operator_backend() == 'torchvision' else [])
+    assert called == expected_calls
 
 
 def test_a_roi_that_is_out_of_all_proportion_is_left_to_torchvision() -> None:
