@@ -71,6 +71,6 @@ def _by_device(ours: Callable, compiled: Callable) -> Callable:
 
 
 def operator_backend() -> str:
-    """Returns ``'mmcv'`` where mmcv has compiled operators and ``'torchvision'`` where the stand-in serves them all."""
+    """Returns ``'mmcv'`` where mmcv has compiled operators, and ``'torchvision'`` where the stand-in serves all."""
     spec = importlib.util.find_spec(EXT_NAME)
     return 'torchvision' if spec is not None and spec.origin == str(STAND_IN) else 'mmcv'
