@@ -40,6 +40,9 @@ examples:
   # stock Mask R-CNN, the full method, RTMDet-Ins-tiny and torchvision's Mask R-CNN, everything
   python tools/analysis/benchmark.py --all --out work_dirs/benchmark
 
+  # the same without torch.compile, which takes minutes for each model
+  python tools/analysis/benchmark.py --all --forms eager channels-last bf16 onnx openvino --out work_dirs/benchmark
+
   # two trained models on real images, an INT8 file made elsewhere beside their own forms
   python tools/analysis/benchmark.py CONFIG=CHECKPOINT CONFIG=CHECKPOINT --images data/real/images \\
       --exported work_dirs/int8.onnx --forms eager onnx openvino
@@ -66,15 +69,16 @@ def parse_args() -> argparse.Namespace:
         help=f'models to compare; ratios refer to the first (default: {" ".join(RIVALS)})',
     )
     parser.add_argument('--table4', action='store_true', help="the seven models of the paper's Table 4")
-    parser.add_argument('--forms', nargs='+', choices=FORMS, metavar='FORM', default=[EAGER], help='of inference, see '
-                        'below (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--forms', nargs='+', choices=FORMS, metavar='FORM', help='of inference, see below (default: '
+                        f'{EAGER}, or all with --all)')  # fmt: skip
     parser.add_argument('--exported', nargs='+', default=[], metavar='FILE', help='.onnx or .xml files that were made '
                         'of one of the models with its checkpoint, such as INT8')  # fmt: skip
     parser.add_argument('--images', nargs='+', default=[], metavar='PATH', help='images, folders or globs to look at '
                         '(default: a synthetic scene)')  # fmt: skip
     parser.add_argument('--count', type=int, default=4, help='images to take, evenly (default: %(default)s)')
     parser.add_argument('--no-steps', action='store_true', help='inference only')
-    parser.add_argument('--all', action='store_true', help='every form, and mask losses, data loading and evaluation')
+    parser.add_argument('--all', action='store_true', help='every form but those that --forms leaves out, and mask '
+                        'losses, data loading and evaluation')  # fmt: skip
     parser.add_argument('--profile', action='store_true', help='instead: parts and operators of an inference and a '
                         'training step of each model')  # fmt: skip
     parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'), help='of the images '
@@ -96,8 +100,7 @@ def parse_args() -> argparse.Namespace:
         raise ValueError(
             'expected --size of at least 64 64 and --batch, --repeats, --rois and --threads of at least 1'
         )
-    if args.all:
-        args.forms = list(FORMS)
+    args.forms = args.forms or (list(FORMS) if args.all else [EAGER])
     return args
 
 
