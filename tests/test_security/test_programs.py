@@ -3,6 +3,7 @@
 If one of these fails, a new PyTorch may have become safer; then the document has to say so.
 """
 
+import contextlib
 import io
 import re
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_torch_export_runs_code_while_it_is_loaded(tmp_path: Path, way: str) -> 
         return re.sub(rb'"expr_str": ?"[^"]*"', f'"expr_str": "{code}"'.encode(), content)
 
     (tmp_path / 'm.pt2').write_bytes(rewrite_zip(buffer.getvalue(), poison))
-    with pytest.raises((AssertionError, AttributeError, TypeError)):  # after the command has run
+    # It fails after the command has run, or (torch 2.6, the pickle) does not even fail.
+    with contextlib.suppress(AssertionError, AttributeError, TypeError):
         torch.export.load(tmp_path / 'm.pt2')
     assert marker.exists()
