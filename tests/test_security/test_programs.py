@@ -3,7 +3,6 @@
 If one of these fails, a new PyTorch may have become safer; then the document has to say so.
 """
 
-import contextlib
 import io
 import re
 from pathlib import Path
@@ -59,12 +58,11 @@ def test_torch_export_runs_code_while_it_is_loaded(tmp_path: Path, way: str) -> 
 
     def poison(name: str, content: bytes) -> bytes:
         if way == 'pickle':
-            return as_zip(touch(marker)) if 'sample_inputs' in name else content
+            return as_zip(touch(marker)) if re.search('(sample|example)_inputs', name) else content
         code = f"__import__('os').system('touch {marker}')"
         return re.sub(rb'"expr_str": ?"[^"]*"', f'"expr_str": "{code}"'.encode(), content)
 
     (tmp_path / 'm.pt2').write_bytes(rewrite_zip(buffer.getvalue(), poison))
-    # It fails after the command has run, or (torch 2.6, the pickle) does not even fail.
-    with contextlib.suppress(AssertionError, AttributeError, TypeError):
+    with pytest.raises((AssertionError, AttributeError, TypeError)):  # after the command has run
         torch.export.load(tmp_path / 'm.pt2')
     assert marker.exists()
