@@ -13,7 +13,7 @@ import torchvision  # noqa: F401  (its operators are in the files of TorchScript
 
 from ..datasets.infrared_io import repeat_channels, to_single_channel
 from .exportable import OUTPUTS
-from .pasting import paste_masks
+from .pasting import paste_binary_masks
 
 METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
 METADATA_FILE = 'mmdet_ir.json'  # in the archives of PyTorch
@@ -123,8 +123,8 @@ class ExportedModel:
         found = self.detect(np.stack([self.as_input(image) for image in images]))
         if self.meta['masks'] == 'raw':
             height, width = images[0].shape[:2]
-            pasted = paste_masks(torch.as_tensor(found['masks']), torch.as_tensor(found['boxes']), height, width)
-            found['masks'] = (pasted >= self.meta['mask_threshold']).numpy()
+            threshold = self.meta['mask_threshold']
+            found['masks'] = paste_binary_masks(found['masks'], found['boxes'], height, width, threshold)
         return [
             {name: values[found['image'] == number] for name, values in found.items() if name != 'image'}
             for number in range(len(images))

@@ -3,7 +3,7 @@
 from mmdet_ir.datasets.transforms.tone_mapping import ToneMapping, tone_map
 from mmdet_ir.deploy.exportable import ExportableMaskRCNN, _decode, _pool
 from mmdet_ir.deploy.graph_input import GraphInput, Resampling, resize_8bit
-from mmdet_ir.deploy.pasting import paste_masks
+from mmdet_ir.deploy.pasting import paste_binary_masks, paste_masks
 from mmdet_ir.deploy.tone_mapping import GraphToneMapping
 
 import cv2
@@ -68,6 +68,22 @@ def test_masks_are_pasted_as_mmdetection_does() -> None:
     boxes = torch.tensor([[3.3, 4.1, 40.7, 30.2], [0, 0, 64, 48], [50.2, 10, 64, 11.3], [5, 5, 6.5, 40]])
     expected, _ = _do_paste_mask(masks[:, None], boxes, 48, 64, skip_empty=False)
     torch.testing.assert_close(paste_masks(masks, boxes, 48, 64), expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.02, 0.5])
+def test_binary_masks_are_those_of_mmdetection_to_the_last_pixel_that_a_cell_reaches(threshold: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    corners = torch.rand(60, 2, generator=generator) * torch.tensor([90.0, 70]) - 15
+    boxes = torch.cat((corners, corners + torch.rand(60, 2, generator=generator) ** 4 * 80), dim=1)
+    boxes = torch.cat((boxes, torch.tensor([[0.0, 0, 64, 48], [-40, -40, -30, -30], [70, 3, 90, 9], [8, 8, 9, 9]])))
+    masks = torch.rand(len(boxes), 28, 28, generator=generator)
+    expected, _ = _do_paste_mask(masks[:, None], boxes, 48, 64, skip_empty=False)
+    got = paste_binary_masks(masks.numpy(), boxes.numpy(), 48, 64, threshold)
+    clear = ((expected - threshold).abs() > 2e-4).numpy() | (threshold == 0)
+    assert got.dtype == bool and clear.mean() > 0.99
+    np.testing.assert_array_equal(got[clear], (expected >= threshold).numpy()[clear])
+    assert paste_binary_masks(np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32), 5, 6, 0.5).shape == (
+        0, 5, 6)  # fmt: skip
 
 
 def test_a_box_without_area_has_an_empty_mask() -> None:
