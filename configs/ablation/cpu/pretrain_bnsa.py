@@ -1,4 +1,4 @@
-"""`pretrain.py` with BNSA on C3 and C4 from the start, for the question whether its place in the pretraining matters."""
+"""`pretrain.py` with BNSA on C3 and C4 from the start: does it matter that BNSA is there in pretraining?"""
 
 _base_ = './pretrain.py'
 
