@@ -1,8 +1,9 @@
 """Serves ``mmcv._ext`` from torchvision's kernels where mmcv's compiled operators are missing or wrong.
 
 mmcv-lite has none. Those of a full mmcv are used on GPUs. For the CPU it has no sigmoid focal loss and no RoIPool, its
-RoIAlign and deformable convolution refuse bfloat16, and its RoIAlign reads features that are laid out channels-last as
-if they were not, without a word (https://github.com/open-mmlab/mmcv/issues/2203). So there ours are used as well.
+RoIAlign and deformable convolution refuse bfloat16, its soft NMS gives NaN for boxes without area, and its RoIAlign
+reads features that are laid out channels-last as if they were not, without a word
+(https://github.com/open-mmlab/mmcv/issues/2203). So there ours are used as well.
 """
 
 import functools
@@ -18,8 +19,6 @@ from torch import Tensor
 
 EXT_NAME = 'mmcv._ext'
 STAND_IN = Path(__file__).with_name('mmcv_ext.py')
-# mmcv's soft NMS is right on the CPU, and quicker than ours. It takes no other tensors, so GPUs come by here, too.
-_LEFT_TO_MMCV = ('softnms',)
 
 
 class StandInFinder(importlib.abc.MetaPathFinder):
@@ -50,8 +49,7 @@ def share_operators(ext: ModuleType) -> None:
     from . import mmcv_ext
 
     for name in mmcv_ext.__all__:
-        if name not in _LEFT_TO_MMCV:
-            setattr(ext, name, _by_device(getattr(mmcv_ext, name), getattr(ext, name)))
+        setattr(ext, name, _by_device(getattr(mmcv_ext, name), getattr(ext, name)))
 
 
 def _by_device(ours: Callable, compiled: Callable) -> Callable:
