@@ -207,9 +207,9 @@ def npy_shape(file: BinaryIO, name: object) -> tuple[int, ...]:
     Raises:
         ValueError: If it is no whole ``.npy`` file of numbers.
     """
-    reason = 'no header'
+    reason = 'no header of a known version'
     head = file.read(12)
-    if len(head) == 12 and head.startswith(b'\x93NUMPY'):
+    if len(head) == 12 and head[:6] == b'\x93NUMPY' and head[6] in (1, 2, 3) and head[7] == 0:
         long = head[6] > 1
         length = struct.unpack_from('<I' if long else '<H', head, 8)[0]
         file.seek(12 if long else 10)

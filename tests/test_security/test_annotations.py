@@ -146,6 +146,13 @@ def test_names_of_categories_are_text(root: Path) -> None:
     repair(read_json(path), CLASSES)
 
 
+def test_a_name_that_is_no_text_is_told_where_categories_have_targets(root: Path) -> None:
+    """Found by fuzzing: a list as the name of a fifth category with the id of another, whose targets were counted."""
+    change(root, lambda coco: coco['categories'].append({'id': coco['annotations'][0]['category_id'], 'name': []}))
+    with pytest.raises(ValueError, match=r'train\.json: (.*\n)*.*categories whose name is no text'):
+        load_data_set(root)
+
+
 ESCAPES = ['../../etc/passwd', '/etc/passwd', '..\\..\\etc\\passwd', 'C:\\x.png', '\\\\host\\x.png', 'sub/../../x.png',
            'a.png\0', '\ud800.png', 'a' * 300, '', '.', 5]  # fmt: skip
 

@@ -22,7 +22,7 @@ SYNONYMS = {
 
 def check_classes(sound: Sound, table: Table, classes: Sequence[str]) -> list[Problem]:
     """Category names against the classes, in the order of the labels."""
-    names = [category['name'] for category in sound.categories]
+    names = [str(category['name']) for category in sound.categories]  # (others than text are told elsewhere)
     missing = [name for name in classes if name not in names]
     if missing:
         text = (
@@ -61,7 +61,7 @@ def _suggest(missing: list[str], found: list[str]) -> str:
 
 def check_balance(sound: Sound, table: Table, classes: Sequence[str]) -> list[Problem]:
     """Classes without instances or with few, images without targets, too many ignored regions."""
-    names = [category['name'] for category in sound.categories]
+    names = [str(category['name']) for category in sound.categories]  # (others than text are told elsewhere)
     targets = (table.category >= 0) & (table.crowd != 1)
     found = np.bincount(table.category[targets], minlength=len(names)).tolist()
     ignored = np.bincount(table.category[(table.category >= 0) & (table.crowd == 1)], minlength=len(names)).tolist()
