@@ -143,6 +143,13 @@ def _check_chunks(file: BinaryIO) -> None:
             return
 
 
+def _go_to(file: BinaryIO, place: int) -> None:
+    """Raises ``EOFError`` for a place that no file has, but that BigTIFF can name."""
+    if place >> 63:
+        raise EOFError
+    file.seek(place)
+
+
 def _tiff_sizes(file: BinaryIO) -> Iterator[tuple[int, int]]:
     """Of each page, or of its tiles where these are larger; unlike Pillow's, of any kind of pixels."""
     order, version = ('<' if file.read(2) == b'II' else '>'), file.read(2)
@@ -154,7 +161,7 @@ def _tiff_sizes(file: BinaryIO) -> Iterator[tuple[int, int]]:
         if offset in seen:
             raise SyntaxError('the directories go round in a circle')
         seen.add(offset)
-        file.seek(offset)
+        _go_to(file, offset)
         number = _unpack(file, order + count_form)
         if number > _MAX_FIELDS:
             raise SyntaxError(f'a directory of {number} fields')
@@ -170,7 +177,7 @@ def _tiff_sizes(file: BinaryIO) -> Iterator[tuple[int, int]]:
                 if count * struct.calcsize(form) <= len(value):
                     values[tag] = struct.unpack_from(form, value)[0]
                 else:  # the bits of several channels stand elsewhere
-                    file.seek(struct.unpack(order + offset_form, value)[0])
+                    _go_to(file, struct.unpack(order + offset_form, value)[0])
                     values[tag] = _unpack(file, form)
         width, height = values[_WIDTH], values[_HEIGHT]
         depth = values.get(_SAMPLES, 1) * math.ceil(values.get(_BITS, 1) / 8)

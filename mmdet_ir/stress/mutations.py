@@ -153,7 +153,7 @@ def _change_tree(tree: object, rng: random.Random, what: list[str]) -> object:
         other, other_key, _ = _pick(tree, rng)
         if other is not None:
             holder[key] = copy.deepcopy(other[other_key])
-    elif kind == 'scale' and isinstance(old, int | float) and not isinstance(old, bool):
+    elif kind == 'scale' and isinstance(old, int | float) and not isinstance(old, bool) and abs(old) < 1e280:
         holder[key] = old * rng.choice((-1, 0.001, 10, 1000, 10**9, 10**17))
     elif kind == 'rename' and isinstance(holder, dict):
         holder[rng.choice(('id', 'page', 'ignore', 'segmentation', 'bbox', 'X'))] = holder.pop(key)

@@ -81,6 +81,7 @@ DAMAGED = {
     'chunk.png': png(8, 8, struct.pack('>I', 2**31 - 1) + b'IDATxx'),  # OpenCV would allocate 2 GB for it
     'loop.tif': tiff([SMALL])[:-4] + struct.pack('<I', 8),
     'fields.tif': b'II*\0' + struct.pack('<IH', 8, 65_535) + b'\0' * 99,
+    'farther.tif': b'II+\0' + struct.pack('<HHQ', 8, 0, 2**64 - 1),
     'far.tif': b'II*\0' + struct.pack('<I', 2**32 - 1),
     'empty.tif': b'II*\0' + struct.pack('<I', 0),
     'text.png': b'<html>not found</html>',
