@@ -223,7 +223,7 @@ def npy_shape(file: BinaryIO, name: object) -> tuple[int, ...]:
         reason = 'a header of unusual length'
         if length <= _MAX_NPY_HEADER:
             try:
-                header = ast.literal_eval(file.read(length).decode('latin-1').strip())
+                header = ast.literal_eval(file.read(length).decode('latin-1').strip(' \n'))
             except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
                 header = None
             reason = _npy_fault(header, file)

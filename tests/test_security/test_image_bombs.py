@@ -77,6 +77,7 @@ DAMAGED = {
     'b.npy': npy('(99999999999, 99999999999)'),
     'c.npy': npy('(((((((((('),
     'd.npy': npy('(-5, 40)'),
+    'space.npy': npy('(4, 5)').replace(b'  \n', b'\xa0 \n'),  # white to Python, not to NumPy
     'version.npy': npy('(4, 5)').replace(b'NUMPY\x01\x00', b'NUMPY\x01\x80'),
     'chunk.png': png(8, 8, struct.pack('>I', 2**31 - 1) + b'IDATxx'),  # OpenCV would allocate 2 GB for it
     'loop.tif': tiff([SMALL])[:-4] + struct.pack('<I', 8),
