@@ -203,7 +203,10 @@ def _read_npy(content: bytes, path: str | os.PathLike, page: int | None) -> np.n
     npy_shape(file, path)
     check_image(content, path, page)
     file.seek(0)
-    array = np.load(file, allow_pickle=False)
+    try:
+        array = np.load(file, allow_pickle=False)
+    except ValueError as error:  # headers that only NumPy refuses
+        raise _damaged(path) from error
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2:

@@ -106,6 +106,14 @@ def test_bombs_are_refused_without_memory(tmp_path: Path, name: str) -> None:
     tracemalloc.stop()
 
 
+def test_what_only_numpy_refuses_is_named(tmp_path: Path) -> None:
+    header = b"{'descr': '<u2', 'fortran_order': False, 'shape': (4, 5)} # \xff\n"  # no UTF-8, as version 3 has to be
+    path = tmp_path / 'a.npy'
+    path.write_bytes(b'\x93NUMPY\x03\x00' + struct.pack('<I', len(header)) + header + b'\0' * 40)
+    with pytest.raises(ValueError, match=r'cannot read image .*a\.npy'):
+        read_infrared(path)
+
+
 def test_a_page_of_a_stack_is_checked_by_itself(tmp_path: Path) -> None:
     path = tmp_path / 'stack.tif'
     path.write_bytes(tiff([SMALL, SMALL, SMALL, HUGE]))
