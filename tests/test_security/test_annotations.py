@@ -131,6 +131,15 @@ def test_a_repair_refuses_what_it_cannot_copy(root: Path) -> None:
         repair(read_json(path), CLASSES)
 
 
+@pytest.mark.parametrize('number', [{}, [], None, 1])
+def test_a_repair_takes_ids_of_any_kind(root: Path, number: object) -> None:
+    """Found by fuzzing: a dictionary as the id of an image whose size was to be mended."""
+    path = change(root, lambda coco: coco['images'][1].update(id=number, width=str(WIDTH), height=str(HEIGHT)))
+    repaired, done = repair(read_json(path), CLASSES)
+    assert (repaired['images'][1]['width'], repaired['images'][1]['height']) == (WIDTH, HEIGHT)
+    assert f'1 images: sizes written as whole numbers; ids: {number}' in done
+
+
 def test_other_encodings_are_refused(root: Path) -> None:
     path = root / ANNOTATIONS
     path.write_bytes(path.read_text().replace('2025', '"\u00e9"').encode('latin-1'))

@@ -80,15 +80,21 @@ def _as_number(value: object) -> object:
     return int(number) if number.is_integer() else number
 
 
+def _as_whole_number(value: object) -> object:
+    """A whole number, written as text or with a point, as ``int``; other values as :func:`_as_number`."""
+    number = _as_number(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 def _numbers_from_text(coco: dict, done: list[str]) -> None:
     changed = {'images': [], 'annotations': []}
     for image in _dicts(coco, 'images'):
-        for side in ('width', 'height'):
-            number = _as_number(image.get(side))
-            number = int(number) if isinstance(number, float) and number.is_integer() else number
-            if type(number) is not type(image.get(side)):
-                image[side] = number
-                changed['images'].append(image.get('id'))
+        before = {side: image.get(side) for side in ('width', 'height')}
+        after = {side: _as_whole_number(value) for side, value in before.items()}
+        new = {side: value for side, value in after.items() if type(value) is not type(before[side])}
+        if new:
+            image.update(new)
+            changed['images'].append(image.get('id'))
     for annotation in _dicts(coco, 'annotations'):
         before = (annotation.get('bbox'), annotation.get('area'), annotation.get('segmentation'))
         after = tuple(_numbers_within(value) for value in before)
@@ -96,7 +102,7 @@ def _numbers_from_text(coco: dict, done: list[str]) -> None:
             new = zip(('bbox', 'area', 'segmentation'), after, strict=True)
             annotation.update({k: v for k, v in new if k in annotation})
             changed['annotations'].append(annotation.get('id'))
-    _say(done, 'images: sizes written as whole numbers; ids', list(dict.fromkeys(changed['images'])))
+    _say(done, 'images: sizes written as whole numbers; ids', changed['images'])
     _say(done, 'annotations: text turned into numbers; ids', changed['annotations'])
 
 
