@@ -13,7 +13,7 @@ from ..evaluation.rows import COLUMNS
 from .cells import SizeData, Table
 
 PAPER_RESULTS = Path(__file__).with_name('paper_results.yaml')
-SIZES = ('cpu', 'paper')
+SIZES = ('cpu', 'scratch', 'paper')
 PARAMS = 'Params (M)'
 STUDY_TABLE = 'parts'
 # Columns here -> columns of paper_results.yaml.
@@ -68,7 +68,7 @@ class FilledTable:
     Attributes:
         name: Key of the table in ``cells.yaml``.
         title: As printed.
-        size: ``'cpu'`` or ``'paper'``.
+        size: one of ``SIZES``.
         data: Name of the data.
         columns: What it shows.
         rows: The first one is the baseline that gains refer to.
@@ -153,7 +153,7 @@ def _file(record: dict) -> str:
 
 def _check_entries(record: dict) -> None:
     if record['size'] not in SIZES:
-        raise ValueError(f"{_file(record)}: 'size': expected {' or '.join(SIZES)}, got {record['size']!r}")
+        raise ValueError(f"{_file(record)}: 'size': expected {', '.join(SIZES[:-1])} or {SIZES[-1]}, got {record['size']!r}")
     if missing := [key for key in _NEEDED if key not in record]:
         raise ValueError(f'{_file(record)}: expected {", ".join(map(repr, missing))} in the record of a run, got none')
     if record.get('provenance') != 'measured':
@@ -203,7 +203,7 @@ def fill_table(table: Table, runs: Runs, size: str, data: str) -> FilledTable:
     Args:
         table: Which config fills which row.
         runs: As :func:`study_runs` returns them.
-        size: ``'cpu'`` or ``'paper'``.
+        size: one of ``SIZES``.
         data: Name of the data.
 
     Raises:

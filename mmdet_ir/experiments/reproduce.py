@@ -36,7 +36,7 @@ class Plan:
     """What is asked for.
 
     Attributes:
-        size: ``'paper'`` or ``'cpu'``.
+        size: ``'paper'``, ``'cpu'`` or ``'scratch'``.
         tables: Names of tables; with ``figures`` empty, none means all.
         figures: Names of figures, whose cells are added.
         rows: Names of the rows to run; none means all.

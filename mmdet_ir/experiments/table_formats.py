@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from .paper_tables import SIZES, STUDY_TABLE, FilledRow, FilledTable, Summary, describe_runs, unlike_rows
 
 NOT_RUN = 'not run'
-SIZE_TITLES = {'cpu': 'Small models, on the CPU', 'paper': "The paper's size"}
+SIZE_TITLES = {
+    'cpu': 'Small models, on the CPU',
+    'scratch': 'Small models from scratch, on the CPU',
+    'paper': "The paper's size",
+}
 _NO_VALUE = '-'
 CSV_COLUMNS = ('table', 'size', 'data', 'row', 'title', 'config', 'column', 'n', 'seeds', 'mean', 'std', 'paper',
                'gain', 'gain_standard_error', 'paper_gain')  # fmt: skip

@@ -93,6 +93,7 @@ def test_all_tables_are_in_sections():
         '## Small models, on the CPU: scenes',
         '### BNSA by stage (Table 1)',
         '### Parts',
+        '## Small models from scratch, on the CPU',
         "## The paper's size",
     ]
     assert text.endswith("## The paper's size\n\nNot run.")
