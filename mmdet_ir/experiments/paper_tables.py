@@ -153,7 +153,9 @@ def _file(record: dict) -> str:
 
 def _check_entries(record: dict) -> None:
     if record['size'] not in SIZES:
-        raise ValueError(f"{_file(record)}: 'size': expected {', '.join(SIZES[:-1])} or {SIZES[-1]}, got {record['size']!r}")
+        raise ValueError(
+            f"{_file(record)}: 'size': expected {', '.join(SIZES[:-1])} or {SIZES[-1]}, got {record['size']!r}"
+        )
     if missing := [key for key in _NEEDED if key not in record]:
         raise ValueError(f'{_file(record)}: expected {", ".join(map(repr, missing))} in the record of a run, got none')
     if record.get('provenance') != 'measured':
