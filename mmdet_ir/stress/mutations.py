@@ -20,6 +20,7 @@ from ..datasets.coco_files import class_categories
 
 WIDTH, HEIGHT = 40, 32
 ANNOTATIONS = 'annotations/train.json'
+LONGEST = 1 << 24  # characters of an annotation file
 _NAMES = ('a.png', 'b.jpg', 'c.bmp', 'd.tif', 'e.tif', 'f.npy', 'sub/g.png')  # e.tif is a stack
 _NUMBERS = (
     0, -1, 1, 2, 255, 1e-300, 0.5, -0.0, 1e9, 1e18, 1e38, 1e39, 1e300, 1e308, -1e308, 2**31 - 1, 2**31, -(2**31),
@@ -125,13 +126,27 @@ def damage_json(content: bytes, rng: random.Random) -> tuple[bytes, list[str]]:
     tree, what = json.loads(content), []
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
         tree = _change_tree(tree, rng, what)
-    text = json.dumps(tree)
+    text = _written(tree)
+    if text is None:
+        text = content.decode('utf-8')
+        what.append('too large, left as it was')
     if rng.random() < 0.1:
         text = _odd_text(text, rng, what)
     content = text.encode('utf-8')
     if rng.random() < 0.15:
         content = damage_bytes(content, content, rng, what)
     return content, what
+
+
+def _written(tree: object) -> str | None:
+    """The tree as JSON; ``None`` if that is too long, as a thousand copies of a thousand copies are."""
+    pieces, length = [], 0
+    for piece in json.JSONEncoder().iterencode(tree):
+        pieces.append(piece)
+        length += len(piece)
+        if length > LONGEST:
+            return None
+    return ''.join(pieces)
 
 
 def _change_tree(tree: object, rng: random.Random, what: list[str]) -> object:

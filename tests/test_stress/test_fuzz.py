@@ -28,6 +28,14 @@ def test_cases_follow_from_seed_and_number(tmp_path: Path) -> None:
     assert sum(content != sound[name] for case in cases for name, content in case.files.items()) > 35
 
 
+def test_annotation_files_stay_small_enough_to_be_read(tmp_path: Path) -> None:
+    """Found by fuzzing: in this case a thousand copies of the annotations got into each of a thousand more."""
+    sound = sound_set(tmp_path / 'set')
+    case = make_case(sound, 9, 6330)
+    assert case.what[-1] == 'too large, left as it was'
+    assert case.files == {ANNOTATIONS: sound[ANNOTATIONS]}
+
+
 def test_a_message_without_a_file_is_no_documented_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = sound_set(tmp_path / 'set')
 
