@@ -72,7 +72,8 @@ class Moment:
     """When a training is ended.
 
     Attributes:
-        kind: ``'step'``, ``'validation'``, ``'checkpoint'``, ``'record'``, or ``'stop'`` (SIGTERM in a step).
+        kind: ``'step'``, ``'validation'``, ``'checkpoint'``, ``'record'``, or ``'stop'`` (SIGTERM to all of
+            its processes in a step).
         passes: How many such moments of the session are let pass.
         delay: Seconds from the start of the moment.
     """
@@ -218,7 +219,7 @@ class Trainings:
                 time.sleep(POLL_SECONDS.get(moment.kind, 0.01))
             time.sleep(moment.delay)
             if moment.kind == 'stop':
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)  # to loader workers, too, as schedulers do
                 code = _wait(process)
                 if code not in (0, EX_TEMPFAIL):
                     raise RuntimeError(f'{work_dir.with_suffix(".out")}: SIGTERM ended it with {code}')

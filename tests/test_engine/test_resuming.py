@@ -1,7 +1,10 @@
 """A training that was interrupted ends as the one left alone: to the last bit, wherever it was interrupted."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 from mmdet_ir.apis import launch
@@ -11,7 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy_training import At, build, differences, in_child, kill, terminate, train
+from toy_training import At, build, differences, in_child, kill, terminate, terminate_all, train
 
 
 @pytest.fixture(scope='module')
@@ -50,6 +53,27 @@ def test_asked_to_stop_it_goes_on_from_there(tmp_path: Path, left_alone: dict, b
     again = At('before_train_iter', iteration, kill)  # steps that are behind it are not made again
     assert differences(in_child(tmp_path, again, by_epoch=by_epoch, resume=True), left_alone[by_epoch]) == []
     assert not (tmp_path / 'stopped.pth').exists()
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_workers_that_are_asked_to_stop_go_on_loading(tmp_path: Path, left_alone: dict, by_epoch: bool) -> None:
+    """A scheduler signals all processes of a job; torch's loader workers would end, and the training with an error."""
+    said = in_child(tmp_path, At('before_train_iter', 6, terminate_all), by_epoch=by_epoch, workers=2)
+    assert said == f'stopped by SIGTERM after iteration 7; --resume goes on from {tmp_path}/stopped.pth'
+    assert differences(in_child(tmp_path, by_epoch=by_epoch, resume=True), left_alone[by_epoch]) == []
+
+
+def test_workers_end_with_their_training(tmp_path: Path) -> None:
+    """Though they let a scheduler's SIGTERM pass: by that of their parent, which torch sends to one that hangs."""
+    with StopRequest():
+        worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        worker.start()
+        subprocess.run(['kill', '-TERM', str(worker.pid)], check=True)
+        worker.join(1)
+        assert worker.is_alive()
+        worker.terminate()
+        worker.join(10)
+    assert worker.exitcode == 0
 
 
 def test_asked_to_stop_in_validation_it_does_not_wait_for_the_end(tmp_path: Path, left_alone: dict) -> None:

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -80,6 +82,13 @@ def kill() -> None:
 
 def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def terminate_all() -> None:
+    """As a scheduler does: another process signals every one of the training's, loader workers first."""
+    workers = [process.pid for process in multiprocessing.active_children()]
+    subprocess.run(['kill', '-TERM', *map(str, workers), str(os.getpid())], check=True)
+    time.sleep(0.5)  # a worker that ends would be noticed
 
 
 def build(work_dir: Path, *hooks: Hook, by_epoch: bool = True, workers: int = 0, seed: int = 0, **settings) -> Runner:
