@@ -23,9 +23,10 @@ class StopRequest:
 
     Attributes:
         signal: The first one that arrived, or ``None``.
+        entered: How many requests of this process are entered.
     """
 
-    entered = 0  # how many are
+    entered = 0
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

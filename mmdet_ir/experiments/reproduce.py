@@ -74,7 +74,7 @@ class Plan:
         """Every run once, though tables share cells; cells of the first seed come first.
 
         Raises:
-            ValueError: If a name is unknown.
+            ValueError: If a name is unknown, or a table is run on none of the data sets.
         """
         tables, figures = load_tables(), load_figures()
         named = {row.name for table in tables.values() for row in table.rows}
@@ -82,6 +82,13 @@ class Plan:
             if not set(names) <= named:
                 raise ValueError(f'{option}: expected names out of {", ".join(sorted(named))}, got {", ".join(names)}')
         chosen = list(self.tables) or ([] if self.figures else list(tables))
+        for name in self.tables:
+            if all(name in data.without for data in self.data_sets()):
+                sizes = [size for size, sets in load_sizes().items() for d in sets.values() if name not in d.without]
+                raise ValueError(
+                    f'--table: {name.removeprefix("table")} is not run at the size {self.size} on these data; '
+                    f'sizes that have it: {", ".join(dict.fromkeys(sizes))}'
+                )
         more = {row.config for table in tables.values() for row in table.rows if row.name in self.seeds_for}
         jobs: dict[str, Job] = {}
         for data in self.data_sets():

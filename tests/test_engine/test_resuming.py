@@ -16,6 +16,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from toy_training import At, build, differences, in_child, kill, terminate, terminate_all, train
 
+senders_are_told = pytest.mark.skipif(not hasattr(signal, 'sigwaitinfo'), reason='needs the sender of a signal')
+
 
 @pytest.fixture(scope='module')
 def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, dict[str, torch.Tensor]]:
@@ -55,6 +57,7 @@ def test_asked_to_stop_it_goes_on_from_there(tmp_path: Path, left_alone: dict, b
     assert not (tmp_path / 'stopped.pth').exists()
 
 
+@senders_are_told
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_workers_that_are_asked_to_stop_go_on_loading(tmp_path: Path, left_alone: dict, by_epoch: bool) -> None:
     """A scheduler signals all processes of a job; torch's loader workers would end, and the training with an error."""
@@ -63,6 +66,7 @@ def test_workers_that_are_asked_to_stop_go_on_loading(tmp_path: Path, left_alone
     assert differences(in_child(tmp_path, by_epoch=by_epoch, resume=True), left_alone[by_epoch]) == []
 
 
+@senders_are_told
 def test_workers_end_with_their_training(tmp_path: Path) -> None:
     """Though they let a scheduler's SIGTERM pass: by that of their parent, which torch sends to one that hangs."""
     with StopRequest():
@@ -125,11 +129,12 @@ def test_signals_are_the_process_s_own_again_afterwards(tmp_path: Path) -> None:
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == before
 
 
-def test_a_worker_lets_the_signal_pass() -> None:
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_lets_the_signal_pass(number: signal.Signals) -> None:
     with StopRequest() as stop:
         child = os.fork()
         if child == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             os._exit(7 if stop.signal is None else 8)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 

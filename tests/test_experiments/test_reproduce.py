@@ -318,6 +318,8 @@ def test_a_plan_trains_a_shared_cell_once(monkeypatch):
         Plan('cpu', rows=['c9']).jobs()
     with pytest.raises(ValueError, match='--data: expected names out of real, synthetic at the size cpu, got moon'):
         Plan('cpu', data=['moon']).jobs()
+    with pytest.raises(ValueError, match='--table: 4 is not run at the size cpu .*: paper, scratch$'):
+        Plan('cpu', ['table4']).jobs()
 
 
 def test_figures_bring_their_cells(monkeypatch):
