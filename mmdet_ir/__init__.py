@@ -8,7 +8,7 @@ from . import compat  # isort: skip  (first: mmdet cannot be imported without it
 
 compat.apply()
 
-from . import datasets, engine, evaluation, experiments, models, visualization  # noqa: E402
+from . import datasets, engine, evaluation, models  # noqa: E402
 from .version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'experiments', 'models', 'visualization']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models']

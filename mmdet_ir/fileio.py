@@ -1,7 +1,10 @@
-"""Output files that are never seen half-written."""
+"""Whole files: output that is never seen half-written, and JSON that is read strictly."""
 
+import gc
+import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,3 +64,48 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes ``text`` as a whole or not at all, see :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(text.encode('utf-8'))
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the collector, for blocks that make many small objects and no cycles.
+
+    While a large annotation file is read, the collector takes a third of the time and finds nothing. It goes on after
+    the block if it was on before.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a file that holds one JSON object, such as a COCO file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not UTF-8 or not JSON, is nested deeper than Python's parser goes, has a key twice in one
+            object (programs differ in which they take), or holds something else than an object.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'annotation file not found: {path}')
+    try:
+        with collector_paused():
+            content = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: expected a JSON object with images, annotations and categories, got a '
+                         f'{type(content).__name__}')  # fmt: skip
+    return content
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        key = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f'the key {key!r} stands more than once in one object')
+    return content

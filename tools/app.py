@@ -4,12 +4,12 @@
 import argparse
 import os
 
-# OpenCV reads its limit when it is imported. The same as mmdet_ir.apis.image_headers.MAX_PIXELS, which looks first.
+# OpenCV reads its limit when it is imported. The same as mmdet_ir.apis.demo.uploads.MAX_PIXELS, which looks first.
 os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', '9000000')
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.app import serve
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.apis.demo.page import serve
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

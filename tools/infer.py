@@ -5,8 +5,8 @@ import argparse
 import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.apis.inference_run import REPORT, infer
+from mmdet_ir.apis.inference.run import REPORT, infer
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

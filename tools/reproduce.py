@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables
 from mmdet_ir.experiments.jobs import JobError, Launcher, first_of, missing_data
 from mmdet_ir.experiments.reproduce import Plan, Reproduction

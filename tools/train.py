@@ -26,8 +26,8 @@ if __name__ == '__main__':  # until the training takes them: there is nothing to
     signal.signal(signal.SIGUSR1, leave)
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import train
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.engine import TrainingStopped
 
 from mmengine.config import DictAction

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ..datasets.coco_files import check_file_name, read_coco, refuse, write_coco
 from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
-from ..datasets.converters.derived_masks import (
+from ..datasets.derived_masks import (
     LOOSE,
     TIGHT,
     BoxFit,
@@ -21,8 +21,8 @@ from ..datasets.converters.derived_masks import (
     outline_polygons,
     polygons_area,
 )
-from ..datasets.converters.images import grey_levels
-from ..datasets.infrared_io import read_infrared
+from ..datasets.images.files import grey_levels
+from ..datasets.images.infrared_io import read_infrared
 from .masks_in_boxes import MasksInBoxes
 
 METHODS = ('threshold', 'ellipse', 'box', 'model')

@@ -16,8 +16,8 @@ from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .inference.weights import load_fitting_weights
 from .launch import load_config, require_checkpoint
-from .weights import load_fitting_weights
 
 MASKS_AT_ONCE = 64  # full-size masks of an image that are held together
 

@@ -1,5 +1,5 @@
 from . import transforms
 from .ir_dataset import IRDataset
-from .loading import LoadIRImageFromFile
+from .transforms import LoadIRImageFromFile
 
 __all__ = ['IRDataset', 'LoadIRImageFromFile', 'transforms']

@@ -12,8 +12,8 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 
-from .coco_files import CLASSES, read_json, remember_checked
-from .collector import collector_paused
+from ..fileio import collector_paused, read_json
+from .coco_files import CLASSES, remember_checked
 from .validation.annotations import Needs, check_for_training
 from .validation.problem import raise_errors
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from ..apis.inferencer import IRInferencer
+from ..apis.inference.inferencer import IRInferencer
 from ..version import __version__
 from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
 from .exportable import OUTPUTS, ExportableMaskRCNN

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
 
-from ..datasets.loading import LoadIRImageFromFile
+from ..datasets.transforms.loading import LoadIRImageFromFile
 from ..datasets.transforms.tone_mapping import ToneMapping
 from .sizes import Size, greatest, least
 from .tone_mapping import GraphToneMapping

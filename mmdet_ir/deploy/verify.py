@@ -11,8 +11,8 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
-from ..apis.inferencer import IRInferencer
-from ..datasets.loading import LoadIRImageFromFile
+from ..apis.inference.inferencer import IRInferencer
+from ..datasets.transforms.loading import LoadIRImageFromFile
 from .backends import ExportedModel
 
 LIMITS = {'box': 0.5, 'score': 1e-3, 'mask': 0.995}  # pixels, difference, IoU

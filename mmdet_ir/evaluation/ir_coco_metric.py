@@ -13,8 +13,7 @@ from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
 from ..datasets.coco_files import read_coco, refuse, was_checked
-from ..datasets.collector import collector_paused
-from ..fileio import write_text
+from ..fileio import collector_paused, write_text
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows

@@ -11,8 +11,9 @@ import numpy as np
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
-from ..datasets.coco_files import check_coco, check_file_name, read_json
-from ..datasets.infrared_io import read_infrared, to_single_channel
+from ..datasets.coco_files import check_coco, check_file_name
+from ..datasets.images.infrared_io import read_infrared, to_single_channel
+from ..fileio import read_json
 from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter
 from .mask_data import MaskData, mask_data, read_detections

@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
+from ..engine.environment import ENVIRONMENT_FILE, collect_environment
 from ..fileio import write_text
-from .environment import ENVIRONMENT_FILE, collect_environment
 
 # Settings that say where or how a run was started, not what it computes.
 _VOLATILE = ('work_dir', 'launcher', 'resume')

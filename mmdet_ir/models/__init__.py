@@ -6,7 +6,7 @@ from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszInstanceLoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
 from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
-from .tta import IRTTAModel
+from .test_time_augs.tta import IRTTAModel
 
 __all__ = [
     'AuxiliarySemanticHead',

@@ -30,11 +30,12 @@ from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import CLASSES, read_coco, read_json
+from ..datasets.coco_files import CLASSES, read_coco
 from ..datasets.validation.data_sets import from_file
 from ..datasets.validation.repair import NestedTooDeeplyError, repair
 from ..datasets.validation.report import as_json, as_text, check_between, check_data_set
 from ..evaluation.mask_agreement import to_rle
+from ..fileio import read_json
 from .mutations import ANNOTATIONS, Case, make_case, sound_set
 
 PIPELINE = (

@@ -16,12 +16,14 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from ..datasets.coco_files import CLASSES, SPLITS, count_instances, merge_data_sets, read_coco, split_coco, write_coco
+from ..datasets.coco_files import SPLITS, count_instances, read_coco, write_coco
+from ..datasets.coco_merge import merge_data_sets
+from ..datasets.coco_split import split_coco
 from ..datasets.ir_dataset import IRDataset
 from ..datasets.validation.data_sets import from_file
 from ..datasets.validation.report import as_text, check_data_set
 from ..evaluation.ir_coco_metric import IRCocoMetric
-from .large_set import detections, read_extent
+from .large_set import CLASSES, detections, read_extent
 
 OURS, PLAIN = 'mmdet_ir', 'MMDetection'
 WORKERS = 4

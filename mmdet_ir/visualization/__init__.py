@@ -1,14 +1,6 @@
-from .grid import GridRow, draw_grid, draw_predictions, select_images
-from .hook import IRVisualizationHook
-from .picture import as_picture
-from .tone_mapping import draw_tone_mappings
+"""Draws arrays: masks over images, grids, curves, figures. Nothing here runs a model or reads a data set."""
 
-__all__ = [
-    'GridRow',
-    'IRVisualizationHook',
-    'as_picture',
-    'draw_grid',
-    'draw_predictions',
-    'draw_tone_mappings',
-    'select_images',
-]
+from .grid import GridRow, draw_grid
+from .picture import as_picture
+
+__all__ = ['GridRow', 'as_picture', 'draw_grid']

@@ -7,8 +7,8 @@ from copy import deepcopy
 from pathlib import Path
 
 from mmdet_ir.apis import launch
-from mmdet_ir.apis.inferencer import IRInferencer
-from mmdet_ir.apis.weights import load_fitting_weights
+from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.apis.inference.weights import load_fitting_weights
 from mmdet_ir.compat.checkpoint import CheckpointError
 
 import cv2

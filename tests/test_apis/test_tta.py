@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmdet_ir.apis.tta import check_tta, set_tta, views_pipeline
-from mmdet_ir.models.tta import IRTTAModel
+from mmdet_ir.models.test_time_augs.tta import IRTTAModel
 
 import numpy as np
 import pytest

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from mmdet_ir.datasets.coco_files import class_categories
+from mmdet_ir.datasets.images.tone_statistics import measure_window
 from mmdet_ir.datasets.synthetic import generate_scene
 from mmdet_ir.datasets.synthetic.writer import encode_instances
-from mmdet_ir.datasets.tone_statistics import measure_window
-from mmdet_ir.visualization import IRVisualizationHook, as_picture
+from mmdet_ir.engine import IRVisualizationHook
+from mmdet_ir.visualization import as_picture
 
 import cv2
 import numpy as np

@@ -2,17 +2,9 @@ import json
 import re
 from collections import Counter
 
-from mmdet_ir.datasets.coco_files import (
-    check_coco,
-    check_file_name,
-    class_categories,
-    count_instances,
-    merge_data_sets,
-    output_folder,
-    read_coco,
-    split_coco,
-    write_coco,
-)
+from mmdet_ir.datasets.coco_files import check_coco, check_file_name, count_instances
+from mmdet_ir.datasets.coco_merge import class_categories, merge_data_sets, output_folder, read_coco, write_coco
+from mmdet_ir.datasets.coco_split import split_coco
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmdet_ir.datasets.converters import convert_drone_ir, convert_hit_uav
-from mmdet_ir.datasets.converters.drone_ir import read_boxes
+from mmdet_ir.datasets.converters.releases.drone_ir import read_boxes
 
 import cv2
 import numpy as np

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmdet_ir.datasets.coco_files import merge_data_sets
+from mmdet_ir.datasets.coco_merge import merge_data_sets
 from mmdet_ir.datasets.converters import Options, convert_flir_v1, convert_flir_v2
 
 import cv2

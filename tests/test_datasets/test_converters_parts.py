@@ -4,16 +4,17 @@ from pathlib import Path
 
 from mmdet_ir.datasets.converters import Options, parse_classes
 from mmdet_ir.datasets.converters.class_names import DEFAULT_CLASSES, class_of, target_classes
-from mmdet_ir.datasets.converters.images import grey_levels, is_eight_bit, name_in_set, resolve_inside
 from mmdet_ir.datasets.converters.masks import decode_rle, polygons_fault, to_segmentation
 from mmdet_ir.datasets.converters.records import Instance, Record, split_of, write_records
 from mmdet_ir.datasets.converters.report import ConversionReport
+from mmdet_ir.datasets.images.files import grey_levels, is_eight_bit
 
 import cv2
 import numpy as np
 import pytest
 import shapely
 from pycocotools import mask as mask_utils
+from pycocotools import name_in_set, resolve_inside
 
 # --------------------------------------------------------------------------------------------------- class names
 

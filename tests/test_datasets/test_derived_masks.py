@@ -1,6 +1,6 @@
 import math
 
-from mmdet_ir.datasets.converters.derived_masks import (
+from mmdet_ir.datasets.derived_masks import (
     LOOSE,
     box_corners,
     derive_box_mask,

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from mmdet_ir.apis.errors import explain
+from mmdet_ir.cli.errors import explain
 from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.coco_files import CLASSES, class_categories
 from mmdet_ir.datasets.validation import near_duplicates, rle

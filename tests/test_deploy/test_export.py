@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mmdet_ir.apis import launch
-from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.deploy.backends import METADATA_KEY, ExportedModel
 from mmdet_ir.deploy.export import config_hash, export_model
 from mmdet_ir.deploy.exportable import ExportableMaskRCNN

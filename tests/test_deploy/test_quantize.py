@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.apis.launch import load_config
 from mmdet_ir.deploy import backends
 from mmdet_ir.deploy.backends import METADATA_KEY, ExportedModel

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
 from mmdet_ir.compat import saving
 from mmdet_ir.compat.checkpoint import CheckpointError, read_header
 from mmdet_ir.datasets.coco_files import write_coco
@@ -17,7 +18,6 @@ from mmdet_ir.datasets.synthetic.writer import contact_sheet
 from mmdet_ir.fileio import OutputError, whole_file, write_text
 from mmdet_ir.visualization.figure_file import save_figure
 from mmdet_ir.visualization.overlay import write_picture
-from mmdet_ir.visualization.tone_mapping import draw_tone_mappings
 
 import numpy as np
 import pytest

@@ -5,8 +5,8 @@ import runpy
 import sys
 from pathlib import Path
 
+from mmdet_ir.analysis.mask_crops import draw_mask_crops
 from mmdet_ir.evaluation.mask_agreement import compare_masks
-from mmdet_ir.visualization.mask_crops import draw_mask_crops
 
 import cv2
 import numpy as np

@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.evaluation import IRCocoMetric, MeasureSettings, measure
 
 import cv2

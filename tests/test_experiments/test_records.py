@@ -2,7 +2,7 @@ import hashlib
 import json
 import subprocess
 
-from mmdet_ir.experiments.environment import collect_environment, git_state
+from mmdet_ir.engine.environment import collect_environment, git_state
 from mmdet_ir.experiments.records import (
     config_difference,
     config_hash,

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_ir.analysis.errors.comparison import compare_models
+from mmdet_ir.analysis.errors.grid import draw_comparison
 from mmdet_ir.datasets.ir_dataset import IRDataset
 from mmdet_ir.experiments import make_record, render_table, save_record
-from mmdet_ir.visualization import draw_predictions
 
 import cv2
 import numpy as np
@@ -125,8 +126,9 @@ def test_a_resumed_run_is_recorded_and_drawn(tmp_path):
     assert json.loads((tmp_path / 'results' / 'tiny.json').read_text())['title'] == 'tiny'
     assert '| tiny | blocks |' in render_table([record])
 
-    drawn = draw_predictions(config, work_dir / 'epoch_2.pth', tmp_path / 'grid.png', num=2, device='cpu')
+    trained = compare_models([(config, work_dir / 'epoch_2.pth')], device='cpu')
+    drawn = draw_comparison(trained, tmp_path / 'grid.png', num=2)
     picture = cv2.imread(str(tmp_path / 'grid.png'))
     assert len(set(drawn)) == 2 and picture.shape[1] == 3 * 640 + 4 * 10
     with pytest.raises(ValueError, match=r'indices: expected numbers in 0\.\.3, got \[9\]'):
-        draw_predictions(config, work_dir / 'epoch_2.pth', tmp_path / 'grid.png', indices=[0, 9], device='cpu')
+        draw_comparison(trained, tmp_path / 'grid.png', indices=[0, 9])

@@ -1,6 +1,13 @@
 """What test-time augmentation merges, piece by piece."""
 
-from mmdet_ir.models.tta import average_shape, from_view, group_instances, merge_boxes, merge_instances, to_view
+from mmdet_ir.models.test_time_augs.tta import (
+    average_shape,
+    from_view,
+    group_instances,
+    merge_boxes,
+    merge_instances,
+    to_view,
+)
 
 import numpy as np
 import pytest

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
+from mmdet_ir.analysis.errors.comparison import compare_files
 from mmdet_ir.apis.derive_masks import derive_masks
-from mmdet_ir.datasets.coco_files import CLASSES, link_or_copy, merge_data_sets, read_coco, read_json
 from mmdet_ir.datasets.validation.data_sets import from_file
 from mmdet_ir.datasets.validation.problem import shown
 from mmdet_ir.datasets.validation.repair import NestedTooDeeplyError, repair
 from mmdet_ir.datasets.validation.report import check_data_set
 from mmdet_ir.evaluation import IRCocoMetric, mask_data, matching, measure
+from mmdet_ir.fileio import read_json
 from mmdet_ir.stress.fuzz import load_data_set
 from mmdet_ir.stress.mutations import ANNOTATIONS, HEIGHT, WIDTH, sound_set
-from mmdet_ir.visualization.comparison import compare_files
 
 import pytest
 from mmdet.registry import DATASETS
-from payloads import as_legacy, forms
+from payloads import CLASSES, as_legacy, forms, link_or_copy, merge_data_sets, read_coco
 
 SIZE = [HEIGHT, WIDTH]
 MASKS = {

@@ -5,11 +5,11 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
-from mmdet_ir.apis.image_headers import check_image_file
-from mmdet_ir.datasets.converters.labelme import convert_labelme
-from mmdet_ir.datasets.converters.mask_images import convert_mask_images
-from mmdet_ir.datasets.image_limits import LIMIT_VARIABLE, ImageTooLargeError, check_image, check_video
-from mmdet_ir.datasets.infrared_io import count_pages, read_infrared
+from mmdet_ir.apis.demo.uploads import check_image_file
+from mmdet_ir.datasets.converters.labels.labelme import convert_labelme
+from mmdet_ir.datasets.converters.labels.mask_images import convert_mask_images
+from mmdet_ir.datasets.images.image_limits import LIMIT_VARIABLE, ImageTooLargeError, check_image, check_video
+from mmdet_ir.datasets.images.infrared_io import count_pages, read_infrared
 from mmdet_ir.datasets.validation.files import read_picture
 
 import cv2

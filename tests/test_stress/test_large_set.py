@@ -4,11 +4,10 @@ import gc
 import json
 from pathlib import Path
 
-from mmdet_ir.datasets.coco_files import read_json
-from mmdet_ir.datasets.collector import collector_paused
 from mmdet_ir.datasets.validation import near_duplicates
 from mmdet_ir.datasets.validation.annotations import Needs, check_everything
 from mmdet_ir.evaluation.ir_coco_metric import coco_results
+from mmdet_ir.fileio import collector_paused, read_json
 from mmdet_ir.stress.large_set import detections, read_extent, write_large_set
 from mmdet_ir.stress.large_set_cost import OURS, PLAIN, build_data_set, build_metric, measure_evaluation
 

@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmdet_ir.apis import app
-from mmdet_ir.apis.app import DemoPage, build_page
-from mmdet_ir.apis.image_headers import MAX_PIXELS, check_image_file
-from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.demo import page as app
+from mmdet_ir.apis.demo.page import DemoPage, build_page
+from mmdet_ir.apis.demo.uploads import MAX_PIXELS, check_image_file
+from mmdet_ir.apis.inference.inferencer import IRInferencer
 
 import cv2
 import numpy as np

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmdet_ir.apis import launch
-from mmdet_ir.apis.errors import explain, registered_names, run_tool
+from mmdet_ir.cli.errors import explain, registered_names, run_tool
 
 import pytest
 from mmdet.registry import DATASETS, MODELS

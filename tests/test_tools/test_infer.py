@@ -7,10 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from mmdet_ir.apis import inference_run
-from mmdet_ir.apis.inference_inputs import count_frames, find_sources
-from mmdet_ir.apis.inference_run import infer, score_thresholds
-from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.inference import run as inference_run
+from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inputs import count_frames, find_sources
+from mmdet_ir.apis.inference.run import infer, score_thresholds
 from mmdet_ir.datasets.coco_files import read_coco
 from mmdet_ir.visualization.overlay import Instance, draw_instances
 

@@ -1,8 +1,9 @@
 import json
 
+from mmdet_ir.analysis.errors.comparison import compare_models
+from mmdet_ir.analysis.images import _add_boxes, ground_truth_of, select_images
 from mmdet_ir.datasets.ir_dataset import IRDataset
-from mmdet_ir.visualization import GridRow, draw_grid, draw_predictions, select_images
-from mmdet_ir.visualization.grid import _add_boxes, ground_truth_of
+from mmdet_ir.visualization import GridRow, draw_grid
 from mmdet_ir.visualization.picture import as_picture
 
 import cv2
@@ -176,8 +177,8 @@ def test_models_are_compared_on_the_same_images_only(tmp_path):
         configs.append(tmp_path / f'{name}.py')
         configs[-1].write_text(f'test_dataloader = dict(dataset=dict(test_mode=True, **{data}))')
     first, second = configs
-    out, weights = tmp_path / 'grid.png', tmp_path / 'weights.pth'
+    weights = tmp_path / 'weights.pth'
     with pytest.raises(ValueError, match=r'two\.py: expected the test images of .*one\.py, got others'):
-        draw_predictions(first, weights, out, num=2, others=[(second, weights)])
+        compare_models([(first, weights), (second, weights)])
     with pytest.raises(ValueError, match='titles: expected 2, one for each model, got 1'):
-        draw_predictions(first, weights, out, others=[(second, weights)], titles=['A'])
+        compare_models([(first, weights), (second, weights)], titles=['A'])

@@ -15,18 +15,18 @@ import json
 from functools import partial
 from pathlib import Path
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.evaluation.backend_benchmark import benchmark_backends, generate_masks
-from mmdet_ir.experiments.benchmark_forms import EAGER, FORMS
-from mmdet_ir.experiments.benchmark_mask_losses import time_mask_losses
-from mmdet_ir.experiments.benchmark_profile import profile_model
-from mmdet_ir.experiments.benchmark_run import Settings, run_benchmark
-from mmdet_ir.experiments.benchmark_tables import render
-from mmdet_ir.experiments.benchmark_torchvision import NAME
-from mmdet_ir.experiments.benchmark_worker import Job
-from mmdet_ir.experiments.complexity import TABLE4
-from mmdet_ir.experiments.environment import collect_environment
-from mmdet_ir.experiments.loading_benchmark import benchmark_loading
+from mmdet_ir.analysis.model_complexity import TABLE4
+from mmdet_ir.benchmark.coco_backends import benchmark_backends, generate_masks
+from mmdet_ir.benchmark.forms import EAGER, FORMS
+from mmdet_ir.benchmark.loading import benchmark_loading
+from mmdet_ir.benchmark.mask_losses import time_mask_losses
+from mmdet_ir.benchmark.profile import profile_model
+from mmdet_ir.benchmark.run import Settings, run_benchmark
+from mmdet_ir.benchmark.tables import render
+from mmdet_ir.benchmark.torchvision_subject import NAME
+from mmdet_ir.benchmark.worker import Job
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 
 import torch

@@ -5,9 +5,9 @@ import argparse
 import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.evaluation.backend_benchmark import as_table, benchmark_backends, generate_masks
-from mmdet_ir.experiments.environment import collect_environment
+from mmdet_ir.benchmark.coco_backends import as_table, benchmark_backends, generate_masks
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 
 EPILOG = """\

@@ -5,8 +5,8 @@ import argparse
 import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.loading_benchmark import as_table, benchmark_loading
+from mmdet_ir.benchmark.loading import as_table, benchmark_loading
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.fileio import write_text
 
 

@@ -10,8 +10,8 @@ gradient norm with respect to the four deltas of a RoI, and the weight that make
 import argparse
 from pathlib import Path
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.box_loss_balance import gradient_norm, positive_rois
+from mmdet_ir.analysis.box_loss_balance import gradient_norm, positive_rois
+from mmdet_ir.cli.errors import run_tool
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ import argparse
 import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.analysis.mask_crops import draw_mask_crops
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.evaluation.mask_agreement import compare_masks
 from mmdet_ir.fileio import write_text
-from mmdet_ir.visualization.mask_crops import draw_mask_crops
 
 EPILOG = """\
 example:

@@ -6,8 +6,8 @@ OUT.json beside the figure gets the channels shown and the response on targets a
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.visualization.feature_map_figure import SCALES, draw_feature_maps
+from mmdet_ir.analysis.feature_map_figure import SCALES, draw_feature_maps
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

@@ -3,10 +3,10 @@
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.visualization.comparison import Comparison, compare_files, compare_models
-from mmdet_ir.visualization.error_grid import draw_comparison
-from mmdet_ir.visualization.named_files import named_files
+from mmdet_ir.analysis.errors.comparison import Comparison, compare_files, compare_models
+from mmdet_ir.analysis.errors.grid import draw_comparison
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli.named_files import named_files
 
 from mmengine.config import DictAction
 

@@ -5,9 +5,9 @@ import argparse
 import ast
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.datasets.infrared_io import RJPEG_MODES, read_infrared, to_single_channel
-from mmdet_ir.visualization.tone_mapping import draw_tone_mappings
+from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.datasets.images.infrared_io import RJPEG_MODES, read_infrared, to_single_channel
 
 DEFAULT = ('linear', 'percentile', 'plateau', 'clahe', 'detail')
 

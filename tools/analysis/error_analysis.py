@@ -3,9 +3,9 @@
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.visualization.error_report import write_error_report
-from mmdet_ir.visualization.named_files import named_files
+from mmdet_ir.analysis.errors.report import write_error_report
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli.named_files import named_files
 
 EXAMPLES = """Detections are saved by testing with an outfile_prefix:
   python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=work_dirs/mask_rcnn

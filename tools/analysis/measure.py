@@ -6,7 +6,7 @@ import argparse
 import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.evaluation import MeasureSettings, measure
 from mmdet_ir.evaluation.coco_eval import BACKENDS
 from mmdet_ir.evaluation.measures_table import markdown, measure_tables, plain

@@ -9,8 +9,8 @@ with 100 detections (two-stage: 1000 proposals); twice as many floating-point op
 import argparse
 import json
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.complexity import TABLE4, complexity_row, render_complexity
+from mmdet_ir.analysis.model_complexity import TABLE4, complexity_row, render_complexity
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.fileio import write_text
 
 import torch

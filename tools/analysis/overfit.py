@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.overfit import overfit
+from mmdet_ir.analysis.overfit import overfit
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

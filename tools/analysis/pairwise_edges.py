@@ -4,8 +4,8 @@
 import argparse
 from pathlib import Path
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.pairwise_edges import measure
+from mmdet_ir.analysis.pairwise_edges import measure
+from mmdet_ir.cli.errors import run_tool
 
 
 def main() -> None:

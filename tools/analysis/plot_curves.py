@@ -3,8 +3,8 @@
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.training_curves import draw_training_curves
+from mmdet_ir.analysis.training_curves import draw_training_curves
+from mmdet_ir.cli.errors import run_tool
 
 EXAMPLES = """examples:
   python tools/analysis/plot_curves.py work_dirs/mask_rcnn work_dirs/solov2 --keys loss coco/segm_mAP --out curves.png

@@ -3,8 +3,8 @@
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.visualization.gamma_plot import plot_sweep, read_sweep, summarise
+from mmdet_ir.analysis.sweep import plot_sweep, read_sweep, summarise
+from mmdet_ir.cli.errors import run_tool
 
 EXAMPLES = """examples:
   the paper's Fig. 9, two seeds at 0.5, and 1 not run:

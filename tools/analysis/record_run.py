@@ -3,7 +3,7 @@
 
 import argparse
 
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.experiments import make_record, save_record
 
 

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.experiments.tables import leftover_files, load_filled, update_docs, update_table_files, update_tables
 
 EPILOG = """What goes where:

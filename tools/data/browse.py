@@ -5,9 +5,9 @@ import argparse
 import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.analysis.browse.page import SPLITS, browse
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.visualization.browse import SPLITS, browse
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

@@ -5,7 +5,8 @@ import argparse
 import sys
 
 from mmdet_ir.datasets import converters
-from mmdet_ir.datasets.converters import Options, drone_ir, hit_uav
+from mmdet_ir.datasets.converters import Options
+from mmdet_ir.datasets.converters.releases import drone_ir, hit_uav
 
 EPILOG = """\
 examples:

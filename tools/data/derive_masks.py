@@ -5,7 +5,7 @@ import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.derive_masks import METHODS, MIN_IOU, derive_masks
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 
 from mmengine.config import DictAction
 

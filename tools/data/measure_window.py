@@ -4,9 +4,9 @@
 import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.datasets.tone_statistics import measure_window
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.datasets.images.tone_statistics import measure_window
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope

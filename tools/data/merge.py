@@ -4,7 +4,8 @@
 import argparse
 import sys
 
-from mmdet_ir.datasets.coco_files import count_instances, merge_data_sets
+from mmdet_ir.datasets.coco_files import count_instances
+from mmdet_ir.datasets.coco_merge import merge_data_sets
 
 EPILOG = """\
 example:

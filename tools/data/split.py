@@ -5,7 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdet_ir.datasets.coco_files import count_instances, read_coco, split_coco, write_coco
+from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
+from mmdet_ir.datasets.coco_split import split_coco
 
 EPILOG = """\
 examples:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.apis.inference_inputs import find_sources
-from mmdet_ir.apis.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inputs import find_sources
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.deploy.backends import SUFFIXES, ExportedModel
 from mmdet_ir.deploy.export import export_model
 from mmdet_ir.deploy.exportable import MASKS

@@ -4,8 +4,8 @@
 import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
 from mmdet_ir.apis.launch import load_config
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.deploy.backends import ExportedModel
 from mmdet_ir.deploy.score import score_exported
 

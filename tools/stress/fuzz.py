@@ -9,7 +9,7 @@ import argparse
 import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.stress.fuzz import Campaign, fuzz
 
 EPILOG = """\

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
+from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.fileio import write_text
 from mmdet_ir.stress.kill_resume import kill_and_resume, table
 

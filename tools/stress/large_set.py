@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.errors import run_tool
-from mmdet_ir.experiments.environment import collect_environment
+from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 from mmdet_ir.stress.large_set import write_large_set
 from mmdet_ir.stress.large_set_cost import CASES

@@ -1,16 +1,16 @@
 """Converters from the layouts of releases and labelling tools to COCO data sets of this project's layout."""
 
 from .class_names import parse_classes
-from .cvat_coco import convert_cvat_coco
-from .drone_ir import convert_drone_ir
-from .flir import convert_flir_v1, convert_flir_v2
-from .hit_uav import convert_hit_uav
-from .labelme import convert_labelme
-from .mask_images import convert_mask_images
+from .labels.cvat_coco import convert_cvat_coco
+from .labels.labelme import convert_labelme
+from .labels.mask_images import convert_mask_images
+from .labels.voc import convert_voc
+from .labels.yolo_seg import convert_yolo_seg
 from .records import Options
+from .releases.drone_ir import convert_drone_ir
+from .releases.flir import convert_flir_v1, convert_flir_v2
+from .releases.hit_uav import convert_hit_uav
 from .report import ConversionReport
-from .voc import convert_voc
-from .yolo_seg import convert_yolo_seg
 
 __all__ = [
     'ConversionReport',

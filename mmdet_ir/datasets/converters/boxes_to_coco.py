@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..coco_files import CLASSES, SPLITS, class_categories
-from .derived_masks import LOOSE, TIGHT, DerivedMask, derive_box_mask, derive_threshold_mask
+from ..derived_masks import LOOSE, TIGHT, DerivedMask, derive_box_mask, derive_threshold_mask
 from .report import ConversionReport
 
 FILLS_ITS_BOX = ('car',)  # classes whose mask is the oriented box; the others are thresholded inside it

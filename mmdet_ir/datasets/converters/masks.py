@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from ..derived_masks import outline_polygons, polygons_area
 from ..validation.rle import run_lengths
-from .derived_masks import outline_polygons, polygons_area
 
 
 class Segmentation(NamedTuple):

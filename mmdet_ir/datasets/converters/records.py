@@ -8,11 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder, write_coco
-from ..infrared_io import read_infrared
+from ..derived_masks import box_corners
+from ..images.files import grey_levels, is_eight_bit
+from ..images.infrared_io import read_infrared
 from .boxes_to_coco import MIN_SIDE, clip_box, derive_mask, occupied_pixels
 from .class_names import DEFAULT_CLASSES, class_of, target_classes
-from .derived_masks import box_corners
-from .images import grey_levels, is_eight_bit
 from .masks import is_numbers, to_segmentation
 from .report import ConversionReport
 

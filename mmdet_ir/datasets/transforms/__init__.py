@@ -7,10 +7,12 @@ from .augmentation import (
     Vignetting,
 )
 from .copy_paste import TargetCopyPaste
+from .loading import LoadIRImageFromFile
 from .tone_mapping import ToneMapping
 
 __all__ = [
     'DeadPixels',
+    'LoadIRImageFromFile',
     'OpticsBlur',
     'RandomGainOffset',
     'RandomPolarity',

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..image_limits import ImageTooLargeError
-from ..infrared_io import eight_bit_content, read_infrared
-from ..opencv_log import opencv_silenced
+from ..images.image_limits import ImageTooLargeError
+from ..images.infrared_io import eight_bit_content, read_infrared
+from ..images.opencv_log import opencv_silenced
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
 from .structure import Sound, stays_inside

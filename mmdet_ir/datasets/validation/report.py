@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from ..coco_files import read_json
-from ..collector import collector_paused
+from ...fileio import collector_paused, read_json
 from .annotations import check_everything
 from .data_sets import DataSet
 from .files import Picture, check_pictures, read_pictures, unlisted_images

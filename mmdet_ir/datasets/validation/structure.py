@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ..image_limits import pixel_limit
+from ..images.image_limits import pixel_limit
 from .problem import Problem, listed
 
 REQUIRED = {

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..losses.box_geometry import to_full_precision
+from ..utils import to_full_precision
 
 
 def blend_bases(pooled_bases: Tensor, attentions: Tensor) -> Tensor:

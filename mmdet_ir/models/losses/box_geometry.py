@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..utils import to_full_precision
+
 
 class BoxGeometry(NamedTuple):
     """Quantities of paired boxes, each of shape ``[N]``, in pixels unless said otherwise.
@@ -30,11 +32,6 @@ class BoxGeometry(NamedTuple):
     h: Tensor
     w_gt: Tensor
     h_gt: Tensor
-
-
-def to_full_precision(x: Tensor) -> Tensor:
-    """Upcasts half and bfloat16 to float32; float32 and float64 stay as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def box_geometry(pred: Tensor, target: Tensor, eps: float = 1e-7) -> BoxGeometry:

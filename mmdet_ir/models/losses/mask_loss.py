@@ -15,7 +15,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from .box_geometry import to_full_precision
+from ..utils import to_full_precision
 
 
 def mask_bce_loss(logits: Tensor, probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

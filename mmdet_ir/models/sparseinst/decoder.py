@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, bias_init_with_prob, caffe2_xavier_init, normal_init
 from torch import Tensor, nn
 
-from ..losses.box_geometry import to_full_precision
+from ..utils import to_full_precision
 
 
 def append_coordinates(features: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule, caffe2_xavier_init
 from torch import Tensor, nn
 
-from ..necks.plugin_fpn import build_stage_plugins
+from ..layers.stage_plugins import build_stage_plugins
 
 
 class PyramidPooling(nn.Module):

@@ -9,7 +9,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..losses.box_geometry import to_full_precision
+from ..utils import to_full_precision
 from .decoder import InstanceBranch, MaskBranch, append_coordinates
 
 

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..losses.box_geometry import to_full_precision
+from ..utils import to_full_precision
 
 
 def dice_scores(logits: Tensor, targets: Tensor, eps: float = 1e-4) -> Tensor:

@@ -1,0 +1,1 @@
+"""Images, folders and videos in; instances, pictures, COCO JSON and CSV out."""

@@ -1,0 +1,276 @@
+"""Inference on files and arrays, exactly as evaluation does it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmdet.apis import DetInferencer
+from mmdet.registry import DATASETS
+from mmdet.utils import get_test_pipeline_cfg
+from mmdet.visualization.palette import get_palette
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from ...datasets.images.files import grey_levels
+from ...datasets.images.image_limits import check_image
+from ...datasets.images.infrared_io import as_plain_type, read_infrared, repeat_channels
+from ...datasets.transforms.loading import LoadIRImageFromFile
+from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
+from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
+from ...visualization.picture import as_picture
+from ..launch import load_config, require_checkpoint
+from .weights import load_fitting_weights
+
+
+class IRInferencer(DetInferencer):
+    """MMDetection's ``DetInferencer`` with the test pipeline of the config as it is, tone mapping included.
+
+    Calling it works as there, on paths, folders and arrays; it draws on what the model saw. ``read``, ``prepare`` and
+    ``predict`` are the steps for those who bring their own loop.
+
+    Arrays are uint8 (``[H, W]`` or ``[H, W, 3]`` BGR), uint16 counts or floating-point numbers, and pass the same
+    checks as files do: what the config's ``LoadIRImageFromFile`` refuses in a file, it refuses in an array.
+
+    Args:
+        model: Config, as a file or read.
+        weights: Checkpoint, file or URL; it has to fit the config.
+        device: Such as ``'cpu'`` or ``'cuda:1'``; defaults to the GPU if there is one.
+        palette: Of ``DetInferencer``; ``'none'`` takes the config's colours.
+        show_progress: Whether calling it shows a progress bar.
+        cfg_options: Settings that replace the config's.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint is missing.
+        ValueError: If the checkpoint does not fit the config or is refused as unsafe, the device is not there, or the
+            test pipeline has no transform that loads image files.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Config,
+        weights: str | os.PathLike,
+        device: str | None = None,
+        palette: str = 'none',
+        show_progress: bool = True,
+        cfg_options: dict | None = None,
+    ) -> None:
+        device = _device(device)
+        if isinstance(model, Config):
+            cfg = deepcopy(model)
+            cfg.merge_from_dict(cfg_options or {})
+        else:
+            cfg = load_config(str(model), cfg_options)
+        self._names = str(cfg.filename or 'the config'), str(weights)
+        super().__init__(cfg, require_checkpoint(str(weights)), device, palette=palette, show_progress=show_progress)
+        if any(hook.type == 'ChannelsLastHook' for hook in cfg.get('custom_hooks') or ()):
+            self.model.to(memory_format=torch.channels_last)  # as testing does: it changes the last bits
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.model.dataset_meta['classes'])
+
+    @property
+    def colors(self) -> list[tuple[int, int, int]]:
+        """RGB in 0..255, by label."""
+        colors = get_palette(self.model.dataset_meta.get('palette'), len(self.classes))
+        return colors if len(colors) >= len(self.classes) else get_palette('random', len(self.classes))
+
+    def read(self, path: str | os.PathLike, page: int | None = None) -> np.ndarray:
+        """Reads an image file as the config's loader does, before anything is done to its values.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read.
+        """
+        loader = self.pipeline.loader
+        if isinstance(loader, LoadIRImageFromFile):
+            return read_infrared(path, page=page, rjpeg=loader.rjpeg, backend_args=loader.backend_args)
+        if page:
+            raise ValueError(f'image {path}: a stack needs LoadIRImageFromFile in the test pipeline of the config')
+        try:
+            check_image(path, path)
+            return loader({'img_path': str(path)})['img']
+        except (AttributeError, OSError) as error:  # (what OpenCV cannot decode arrives there as None)
+            raise ValueError(f'cannot read image {path}: {error}') from error
+
+    def prepare(self, image: np.ndarray, name: str | os.PathLike) -> dict:
+        """Runs the test pipeline on an image that ``read`` has returned, or that comes from elsewhere.
+
+        Args:
+            image: See the class.
+            name: For messages and as ``img_path``.
+
+        Returns:
+            ``inputs`` ``[C, h, w]`` and ``data_samples``, for ``predict``.
+
+        Raises:
+            ValueError: If the config does not take such values; see ``LoadIRImageFromFile``.
+        """
+        return self.pipeline({'img': image, 'img_path': str(name)})
+
+    @torch.inference_mode()
+    def predict(self, batch: Sequence[dict]) -> list[InstanceData]:
+        """Detections of a batch of prepared images.
+
+        Args:
+            batch: As ``prepare`` returns them; images of one size give what they give alone, up to rounding.
+
+        Returns:
+            For each image ``bboxes`` ``[N, 4]`` xyxy in pixels of the original image, ``scores``, ``labels`` and
+            ``masks`` ``[N, H, W]`` bool.
+
+        Raises:
+            ValueError: If the model predicts no masks.
+        """
+        found = [sample.pred_instances for sample in self.forward(self.collate_fn(list(batch)))]
+        if any('masks' not in instances for instances in found):
+            raise ValueError(f'{self._names[0]}: expected a model that predicts masks, got one for boxes only')
+        return found
+
+    def measured(self, image: np.ndarray, name: str | os.PathLike = '') -> tuple[np.ndarray, str]:
+        """Values to report of an image that ``read`` has returned, or of a part of it.
+
+        Args:
+            image: Any part of the image; colours are ``[..., 3]``.
+            name: Of the file.
+
+        Returns:
+            Values in the shape of the image without its colours, and their unit: ``'grey'`` levels of 8 bits;
+            ``'counts'``; ``'celsius'`` from R-JPEG under ``rjpeg='celsius'``, or from counts if the tone mapping has
+            ``kelvin_per_count``; ``'stored'`` for other floating-point values, in the unit of the file.
+        """
+        if image.dtype == np.uint8:
+            return grey_levels(image), 'grey'
+        loader = self.pipeline.loader
+        if image.dtype == np.uint16:
+            for transform in self.pipeline.transforms:
+                factor = getattr(transform, 'settings', {}).get('kelvin_per_count')
+                if isinstance(transform, ToneMapping) and factor:
+                    return image * float(factor) - ZERO_CELSIUS, 'celsius'
+            return image, 'counts'
+        from_rjpeg = getattr(loader, 'rjpeg', '') == 'celsius' and Path(name).suffix.lower() in ('.jpg', '.jpeg')
+        return image, 'celsius' if from_rjpeg else 'stored'
+
+    def preprocess(self, inputs: Iterable, batch_size: int = 1) -> Iterator[tuple[list, dict]]:
+        """Batches, each with the names and pictures (RGB, as the model saw them) that ``visualize`` asks for."""
+        inputs = iter(inputs)
+        while chunk := list(islice(inputs, batch_size)):
+            data = [self.pipeline(single) for single in chunk]
+            names = ['' if isinstance(single, np.ndarray) else Path(single).name for single in chunk]
+            pictures = [as_picture(single['inputs'], single['data_samples'].metainfo) for single in data]
+            yield list(zip(names, pictures, strict=True)), self.collate_fn(data)
+
+    def visualize(
+        self,
+        inputs: list[tuple[str, np.ndarray]],
+        preds: list,
+        return_vis: bool = False,
+        show: bool = False,
+        wait_time: int = 0,
+        draw_pred: bool = True,
+        pred_score_thr: float = 0.3,
+        no_save_vis: bool = False,
+        img_out_dir: str = '',
+    ) -> list[np.ndarray] | None:
+        """Draws as ``tools/infer.py`` does; arguments and results are those of ``DetInferencer``."""
+        save = bool(img_out_dir) and not no_save_vis
+        if not (show or save or return_vis):
+            return None
+        drawn = []
+        for (name, picture), sample in zip(inputs, preds, strict=True):
+            instances: list[Instance] = []
+            if draw_pred:
+                thresholds = np.full(len(self.classes), pred_score_thr)
+                instances = find_instances(sample.pred_instances, thresholds)
+            drawn.append(draw_instances(picture, instances, self.classes, self.colors))
+            if save:
+                stem = Path(name).name or f'{self.num_visualized_imgs:08d}'
+                write_picture(Path(img_out_dir, 'vis', Path(stem).stem + '.png'), drawn[-1])
+            if show:
+                self.visualizer.show(drawn[-1], win_name=name, wait_time=wait_time)
+            self.num_visualized_imgs += 1
+        return drawn
+
+    def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: Config) -> None:
+        load_fitting_weights(model, checkpoint, *self._names)
+        dataset = cfg.test_dataloader.dataset
+        while 'dataset' in dataset or 'datasets' in dataset:
+            dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
+        meta = DATASETS.build({**dataset, 'lazy_init': True}).metainfo  # (reads no files)
+        trained = checkpoint.get('meta', {}).get('dataset_meta', {})
+        model.dataset_meta = {**meta, **{key.lower(): value for key, value in trained.items()}}
+        if 'palette' in meta:
+            model.dataset_meta['palette'] = meta['palette']
+        if self.palette != 'none':
+            model.dataset_meta['palette'] = self.palette
+
+    def _init_visualizer(self, cfg: Config) -> Visualizer | None:
+        if 'visualizer' not in cfg:
+            return None
+        cfg.visualizer.vis_backends = None  # it shows pictures and logs nothing
+        return super()._init_visualizer(cfg)
+
+    def _init_pipeline(self, cfg: Config) -> '_Pipeline':
+        transforms = Compose(get_test_pipeline_cfg(cfg)).transforms
+        if not transforms or not isinstance(transforms[0], LoadIRImageFromFile | LoadImageFromFile):
+            raise ValueError(
+                f'{self._names[0]}: expected a test pipeline that begins with LoadIRImageFromFile or '
+                f'LoadImageFromFile, got {[type(t).__name__ for t in transforms]}'
+            )
+        return _Pipeline(transforms[0], [t for t in transforms[1:] if not isinstance(t, LoadAnnotations)])
+
+
+class _Pipeline:
+    """A test pipeline that starts from a path, an array, or a dictionary with ``img`` or ``img_path``."""
+
+    def __init__(self, loader: LoadIRImageFromFile | LoadImageFromFile, transforms: list) -> None:
+        self.loader = loader
+        self.transforms = transforms
+
+    def __call__(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
+        if isinstance(given, np.ndarray):
+            given = {'img': given, 'img_path': ''}
+        elif not isinstance(given, dict):
+            given = {'img_path': str(given)}
+        results = {'img_id': 0, **given}
+        if 'img' in results:
+            results['img'] = self._take(results['img'], results.get('img_path') or 'array')
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        else:
+            results = self.loader(results)
+        for transform in self.transforms:
+            results = transform(results)
+        return results
+
+    def _take(self, image: np.ndarray, name: str) -> np.ndarray:
+        if isinstance(self.loader, LoadIRImageFromFile):
+            return self.loader.prepare(as_plain_type(image, name), name)
+        expected = np.float32 if self.loader.to_float32 else np.uint8
+        if image.dtype not in (expected, np.uint8):
+            raise ValueError(
+                f'image {name}: expected 8 bits, got {image.dtype}; other values need LoadIRImageFromFile and '
+                f'ToneMapping in the test pipeline of the config'
+            )
+        image = repeat_channels(image, 3) if image.ndim == 2 else image
+        return image.astype(expected, copy=False)
+
+
+def _device(name: str | None) -> str:
+    """The name of a device that is there."""
+    if name is None:
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f'device: expected a name such as cpu or cuda:1, got {name!r}') from error
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f'device: expected one of {torch.cuda.device_count()} GPUs or cpu, got {name!r}')
+    return name

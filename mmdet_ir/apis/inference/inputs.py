@@ -1,0 +1,282 @@
+"""What a user points inference at: images, stacks, folders, globs, frame patterns and videos; read one at a time."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...datasets.images.files import IMAGE_SUFFIXES
+from ...datasets.images.image_limits import ImageTooLargeError, check_video
+from ...datasets.images.infrared_io import count_pages
+
+VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
+DEFAULT_FPS = 25.0  # for videos that do not tell
+_PATTERN = re.compile(r'%(?:0(\d+))?d')
+_MAGIC = re.compile(r'[*?[]')
+# OpenCV's code of FFmpeg's pixel format gray16le, the only one of more than 8 bits that it hands on unchanged
+_GREY16 = int.from_bytes(b'Y1\x00\x10', 'little')
+_GREY_DEEP = {int.from_bytes(b'Y1\x00' + bytes([bits]), 'little'): bits for bits in (9, 10, 12, 14)}
+Read = Callable[[Path, int | None], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One output unit: an image file (with all pages of a stack), or a video.
+
+    Attributes:
+        name: For output files, without ending, unique among the sources, may hold folders.
+        files: The video file, or image files in order.
+        video: Whether an annotated video is wanted.
+        fps: Of that video; ``None`` takes the input's.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    video: bool = False
+    fps: float | None = None
+
+    @property
+    def is_video_file(self) -> bool:
+        return len(self.files) == 1 and self.files[0].suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image to work on.
+
+    Attributes:
+        source: Where it comes from.
+        path: File.
+        image: As read, before tone mapping.
+        index: Number in the video or sequence, or page of a stack, from 0; ``None`` for a single image.
+        page: Page in the file, from 0; ``None`` if the file is no stack.
+    """
+
+    source: Source
+    path: Path
+    image: np.ndarray
+    index: int | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What could not be used, and why."""
+
+    path: Path
+    index: int | None
+    reason: str
+
+
+def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | None = None) -> list[Source]:
+    """Finds the files that the inputs name; reads none.
+
+    Args:
+        inputs: Image, stack or video files; folders (with what is below them, hidden files aside); globs, ``**``
+            included; patterns such as ``frame_%05d.png``, in the order of their numbers.
+        out: Output folder; folders and globs leave out what lies in it.
+        fps: Makes one video of the images of each folder, glob, pattern or stack, and is the rate of all videos.
+
+    Raises:
+        FileNotFoundError: If an input is not there, or a glob or pattern matches nothing.
+        ValueError: If a folder holds neither images nor videos, or ``fps`` is not above 0.
+    """
+    if fps is not None and not 0 < fps < float('inf'):
+        raise ValueError(f'fps: expected a number above 0, got {fps}')
+    sources, names, seen = [], set(), set()
+    for given in inputs:
+        for name, files, sequence in _expand(str(given), Path(out).resolve(), fps is not None):
+            new = tuple(file for file in files if file.resolve() not in seen)
+            seen.update(file.resolve() for file in new)
+            if new:
+                is_video = sequence or new[0].suffix.lower() in VIDEO_SUFFIXES
+                sources.append(
+                    Source(_unique(name, names), new, is_video or (fps is not None and _may_be_stack(new[0])), fps)
+                )
+    return sources
+
+
+def count_frames(source: Source) -> int:
+    """Number of frames, as far as the files' headers tell; 1 for what cannot be read."""
+    if not source.is_video_file:
+        return sum(_pages_or_one(file) for file in source.files)
+    capture = cv2.VideoCapture(str(source.files[0]))
+    try:
+        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1) if capture.isOpened() else 1
+    finally:
+        capture.release()
+
+
+def frame_rate(source: Source) -> float:
+    """Frames a second of the video to write."""
+    if source.fps is not None or not source.is_video_file:
+        return source.fps or DEFAULT_FPS
+    capture = cv2.VideoCapture(str(source.files[0]))
+    try:
+        found = capture.get(cv2.CAP_PROP_FPS)
+    finally:
+        capture.release()
+    return found if 0 < found <= 1000 else DEFAULT_FPS
+
+
+def read_frames(source: Source, read: Read) -> Iterator[Frame | Skipped]:
+    """Reads a source frame by frame.
+
+    Args:
+        source: What to read.
+        read: Reads a page of an image file, such as ``IRInferencer.read``.
+
+    Yields:
+        Frames, and what was skipped: broken files and pages, frames of another size than the first of a video, and
+        the end that a video should have had.
+    """
+    frames = _read_video(source) if source.is_video_file else _read_images(source, read)
+    size = None
+    for item in frames:
+        if isinstance(item, Frame) and source.video:
+            size = size or item.image.shape[:2]
+            if item.image.shape[:2] != size:
+                reason = f'expected height and width {size} as the first frame of the video has, got ' \
+                         f'{item.image.shape[:2]}'  # fmt: skip
+                item = Skipped(item.path, item.index, reason)
+        yield item
+
+
+def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:
+    number = 0
+    for path in source.files:
+        try:
+            pages = count_pages(path)
+        except (ValueError, OSError) as error:
+            yield Skipped(path, number if source.video else None, str(error))
+            number += 1
+            continue
+        single = pages == 1 and not source.video
+        for page in range(pages):
+            index = None if single else number
+            number += 1
+            try:
+                yield Frame(source, path, read(path, page if pages > 1 else None), index, page if pages > 1 else None)
+            except (ValueError, OSError) as error:
+                yield Skipped(path, index, str(error))
+
+
+def _read_video(source: Source) -> Iterator[Frame | Skipped]:
+    path = source.files[0]
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            yield Skipped(path, None, 'cannot open the video: damaged, cut off, or of a kind unknown to OpenCV')
+            return
+        try:
+            check_video(capture, path)
+        except ImageTooLargeError as error:
+            yield Skipped(path, None, str(error))
+            return
+        pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
+        if pixels in _GREY_DEEP:
+            reason = f'expected a video of 8 or 16 bits, got {_GREY_DEEP[pixels]}, which OpenCV would reduce to 8'
+            yield Skipped(path, None, f'{reason}; convert it: ffmpeg -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv')
+            return
+        if pixels == _GREY16:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        expected, index = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
+        while True:
+            found, image = capture.read()
+            if not found:
+                break
+            yield Frame(source, path, image, index)
+            index += 1
+        if index == 0 or index < expected:
+            yield Skipped(path, index, f'the video ends after {index} of {expected} frames: damaged or cut off')
+    finally:
+        capture.release()
+
+
+def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[Path], bool]]:
+    """Name, files and whether they are a sequence, for each source that an input stands for."""
+    path = Path(given)
+    if path.is_file():
+        yield path.stem, [path], False
+    elif path.is_dir():
+        files = [p for p in _listed(path.rglob('*'), path) if not p.resolve().is_relative_to(out)]
+        if not files:
+            raise ValueError(f'{given}: expected a folder with images ({", ".join(IMAGE_SUFFIXES)}) or videos, '
+                             f'found none')  # fmt: skip
+        yield from _group(files, path, as_video)
+    elif _PATTERN.search(path.name):
+        files = _numbered(path)
+        if not files:
+            raise FileNotFoundError(f'no file matches the pattern {given}')
+        if as_video:
+            yield _PATTERN.sub('', path.stem).rstrip('_-. ') or path.parent.name or 'sequence', files, True
+        else:
+            yield from ((file.stem, [file], False) for file in files)
+    elif _MAGIC.search(given):
+        found = [Path(name) for name in glob.glob(given, recursive=True)]
+        parts = Path(given).parts
+        fixed = Path(*parts[: next(i for i, part in enumerate(parts) if _MAGIC.search(part))])
+        files = [p for p in _listed(found, fixed) if not p.resolve().is_relative_to(out)]
+        if not files:
+            raise FileNotFoundError(f'no image or video matches {given}')
+        yield from _group(files, fixed, as_video)
+    else:
+        raise FileNotFoundError(f'input not found: expected an image, video, folder, glob or pattern such as '
+                                f'frame_%05d.png, got {given!r}')  # fmt: skip
+
+
+def _listed(paths: Iterator[Path] | list[Path], root: Path) -> list[Path]:
+    """Images and videos by path; hidden files and folders are none."""
+    known = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    return sorted(p for p in paths if p.suffix.lower() in known and p.is_file()
+                  and not any(part.startswith('.') for part in p.relative_to(root).parts))  # fmt: skip
+
+
+def _group(files: list[Path], root: Path, as_video: bool) -> Iterator[tuple[str, list[Path], bool]]:
+    """Each file for itself, or the images of each folder as one sequence; videos are for themselves anyway."""
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        relative = file.relative_to(root)
+        if as_video and file.suffix.lower() not in VIDEO_SUFFIXES:
+            folders.setdefault(relative.parent, []).append(file)
+        else:
+            yield relative.with_suffix('').as_posix(), [file], False
+    for folder, images in folders.items():
+        whole = (Path(root.resolve().name) / folder).as_posix() or 'sequence'
+        yield whole, images, True
+
+
+def _numbered(path: Path) -> list[Path]:
+    """Files of a pattern with ``%d`` or ``%05d``, in the order of their numbers."""
+    found = _PATTERN.search(path.name)
+    number = rf'\d{{{int(found[1])},}}' if found[1] else r'\d+'
+    matches = re.compile(f'{re.escape(path.name[: found.start()])}({number}){re.escape(path.name[found.end() :])}')
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    files = [(int(match[1]), path.parent / name) for name in names if (match := matches.fullmatch(name))]
+    return [file for _, file in sorted(files)]
+
+
+def _unique(name: str, names: set[str]) -> str:
+    """``name``, or where it is taken ``name_2``, ``name_3``, ...; upper and lower case count as equal."""
+    candidate, number = name, 1
+    while candidate.lower() in names:
+        number += 1
+        candidate = f'{name}_{number}'
+    names.add(candidate.lower())
+    return candidate
+
+
+def _may_be_stack(path: Path) -> bool:
+    return path.suffix.lower() in ('.tif', '.tiff', '.npy') and _pages_or_one(path) > 1
+
+
+def _pages_or_one(path: Path) -> int:
+    try:
+        return count_pages(path)
+    except (ValueError, OSError):
+        return 1

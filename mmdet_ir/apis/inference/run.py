@@ -1,0 +1,277 @@
+"""Inference from the command line: files in, drawn pictures, videos and tables out."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from ...datasets.images.opencv_log import opencv_silenced
+from ...fileio import write_text
+from ...visualization.overlay import draw_instances, find_instances, write_picture
+from ...visualization.picture import as_picture
+from .inferencer import IRInferencer
+from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
+from .outputs import ResultFiles, VideoFile
+
+REPORT = 'report.json'
+
+
+def infer(
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    inputs: Sequence[str],
+    out: str | os.PathLike,
+    *,
+    batch_size: int = 1,
+    device: str | None = None,
+    scores: Sequence[str] = ('0.3',),
+    fps: float | None = None,
+    scale: int | None = None,
+    pictures: bool = True,
+    overwrite: bool = False,
+    cfg_options: dict | None = None,
+) -> dict:
+    """Runs a model on files of any kind and writes what it finds.
+
+    Into ``out`` go ``overlays/`` (PNG, one for each image), ``videos/`` (MP4), ``detections.json``,
+    ``detections.csv`` and ``report.json``. Frames are read, predicted and written one batch at a time. What cannot be
+    read is left out and listed in the report. The first Ctrl-C ends the run after the batch at hand, and all files
+    hold what was done until then.
+
+    Args:
+        config: Config file.
+        checkpoint: Trained weights, file or URL.
+        inputs: See ``find_sources``.
+        out: Folder; has to be new or empty unless ``overwrite`` is set.
+        batch_size: Frames of one size and source that are predicted together.
+        device: Defaults to the GPU if there is one.
+        scores: Lowest score, as a number for all classes or as ``class=number``; see ``score_thresholds``.
+        fps: See ``find_sources``.
+        scale: Enlarges the drawings by this whole number; ``None`` brings small images to 960 pixels at most.
+        pictures: Whether to draw at all.
+        overwrite: Files of the same names in ``out`` may be replaced; an input never is.
+        cfg_options: Settings that replace the config's.
+
+    Returns:
+        What ``report.json`` holds.
+
+    Raises:
+        FileNotFoundError: If config, checkpoint or an input is missing.
+        ValueError: If an argument is wrong, the output folder is not empty, an output would replace an input, the
+            checkpoint does not fit, or none of the inputs could be used.
+    """
+    out = Path(out)
+    if batch_size < 1:
+        raise ValueError(f'batch size: expected at least 1, got {batch_size}')
+    if scale is not None and scale < 1:
+        raise ValueError(f'scale: expected a whole number from 1 on, got {scale}')
+    sources = find_sources(inputs, out, fps)
+    _check_outputs(out, sources, overwrite)
+    inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
+    thresholds = score_thresholds(scores, inferencer.classes)
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures)
+    run.report |= {'config': str(config), 'checkpoint': str(checkpoint)}
+    with opencv_silenced():
+        return run(sources)
+
+
+def score_thresholds(scores: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Lowest score of each class.
+
+    Args:
+        scores: ``'0.3'`` for all classes, ``'human=0.5'`` for one, in any order.
+        classes: Names, by label.
+
+    Returns:
+        ``[len(classes)]``, 0.3 for what is not named.
+
+    Raises:
+        ValueError: For an unknown class, two values for one, and what is no number in 0..1.
+    """
+    found: dict[str, float] = {}
+    for text in scores:
+        name, _, number = str(text).rpartition('=')
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1
+        if not 0 <= value <= 1:
+            raise ValueError(f'score: expected a number in 0..1 or CLASS=NUMBER, got {text!r}')
+        if name and name not in classes:
+            raise ValueError(f'score: expected one of the classes {", ".join(classes)}, got {name!r}')
+        if name in found:
+            raise ValueError(f'score: expected one value for {name or "all classes"}, got a second one: {text!r}')
+        found[name] = value
+    return np.array([found.get(name, found.get('', 0.3)) for name in classes])
+
+
+class _Run:
+    """One run over all sources; the arguments are those of ``infer``."""
+
+    def __init__(
+        self,
+        inferencer: IRInferencer,
+        out: Path,
+        thresholds: np.ndarray,
+        batch_size: int,
+        scale: int | None,
+        pictures: bool,
+    ) -> None:
+        self.inferencer = inferencer
+        self.out = out
+        self.thresholds = thresholds
+        self.batch_size = batch_size
+        self.scale = scale
+        self.pictures = pictures
+        self.counts: Counter = Counter()
+        self.skipped: list[dict] = []
+        self.done = 0
+        device = str(next(inferencer.model.parameters()).device)
+        scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
+        self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
+
+    def __call__(self, sources: Sequence[Source]) -> dict:
+        info = {'config': self.report['config'], 'checkpoint': self.report['checkpoint'], 'masks': 'predicted'}
+        results = ResultFiles(self.out, self.inferencer.classes, info, self.inferencer.measured)
+        start, finished = time.monotonic(), False
+        try:
+            with (
+                _stop_on_signal() as stop,
+                tqdm(total=sum(map(count_frames, sources)), desc='inference', unit='frame') as progress,
+            ):
+                for source in sources:
+                    self._work_on(source, results, stop, progress)
+                    if stop.is_set():
+                        break
+                finished = not stop.is_set()
+        finally:
+            # (whatever happened, what was done so far is complete)
+            self.report['outputs'] += [str(path.relative_to(self.out)) for path in results.close()]
+            self.report |= {
+                'complete': finished,
+                'sources': len(sources),
+                'frames': self.done,
+                'seconds': round(time.monotonic() - start, 2),
+                'instances': {name: self.counts[i] for i, name in enumerate(self.inferencer.classes)},
+                'skipped': self.skipped,
+            }
+            write_text(self.out / REPORT, json.dumps(self.report, indent=2) + '\n')
+        if finished and not self.done:
+            raise ValueError(f'none of the inputs could be used; the first: {self.skipped[0]["reason"]} '
+                             f'({self.out / REPORT} lists all)')  # fmt: skip
+        return self.report
+
+    def _work_on(self, source: Source, results: ResultFiles, stop: threading.Event, progress: tqdm) -> None:
+        video = None
+        if self.pictures and source.video:
+            video = VideoFile(self.out / _video_name(source), frame_rate(source))
+        try:
+            for batch in self._batches(source, stop, progress):
+                for _ in self._predict(batch, results, video):
+                    progress.update()
+        finally:
+            path = video.close() if video is not None else None
+            if path is not None:
+                self.report['outputs'].append(str(path.relative_to(self.out)))
+
+    def _batches(self, source: Source, stop: threading.Event, progress: tqdm) -> Iterator[list[tuple[Frame, dict]]]:
+        """Frames with what the model takes, in batches of one size; padding would change what is found."""
+        batch: list[tuple[Frame, dict]] = []
+        for item in read_frames(source, self.inferencer.read):
+            if stop.is_set():
+                return
+            data = None
+            if isinstance(item, Frame):
+                try:
+                    data = self.inferencer.prepare(item.image, item.path)
+                except ValueError as error:
+                    item = Skipped(item.path, item.index, str(error))
+            if isinstance(item, Skipped):
+                self.skipped.append({'path': str(item.path), 'frame': item.index, 'reason': item.reason})
+                progress.update()
+                continue
+            if batch and batch[0][1]['inputs'].shape != data['inputs'].shape:
+                yield batch
+                batch = []
+            batch.append((item, data))
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _predict(
+        self, batch: list[tuple[Frame, dict]], results: ResultFiles, video: VideoFile | None
+    ) -> Iterator[Frame]:
+        """Predicts a batch and yields each frame when all about it is written; empties the batch on the way."""
+        found = self.inferencer.predict([data for _, data in batch])
+        while batch:
+            (frame, data), prediction = batch.pop(0), found.pop(0)
+            instances = find_instances(prediction, self.thresholds)
+            if self.pictures:
+                picture = as_picture(data['inputs'], data['data_samples'].metainfo)
+                drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
+                if video is not None:
+                    video.add(drawn)
+                else:
+                    name = _overlay_name(frame.source, frame.index)
+                    write_picture(self.out / name, drawn)
+                    self.report['outputs'].append(str(name))
+            results.add(frame, instances)
+            self.counts.update(instance.label for instance in instances)
+            self.done += 1
+            yield frame
+
+
+def _video_name(source: Source) -> Path:
+    return Path('videos', f'{source.name}.mp4')
+
+
+def _overlay_name(source: Source, index: int | None) -> Path:
+    return Path('overlays', f'{source.name}.png' if index is None else f'{source.name}_{index:05d}.png')
+
+
+def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'output {out}: expected a folder, got a file')
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise ValueError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace files of '
+                         f'the same names')  # fmt: skip
+    folders = [(out / name).resolve() for name in ('overlays', 'videos')]
+    for file in (file for source in sources for file in source.files):
+        if any(file.resolve().is_relative_to(folder) for folder in folders):
+            raise ValueError(f'output: {out} holds the input {file}, which could be replaced; choose another folder')
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second one stops at once, as ever. Only in the main thread."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+        print_log('Stopping after this batch; once more stops at once', logger='current')
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""What every tool shares: errors in one line, NAME=FILE, common options."""

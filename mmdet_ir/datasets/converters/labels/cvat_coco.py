@@ -1,0 +1,104 @@
+"""CVAT's "COCO 1.0" export, and other COCO files of the same layout."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..images import name_in_set, resolve_inside
+from ..masks import decode_rle, is_numbers, polygons_fault
+from ..records import Instance, Options, Record, skip, split_of, write_records
+from ..report import ConversionReport
+from .coco_source import read_coco_source, stated_size
+
+
+def convert_cvat_coco(
+    src: str | Path, out: str | Path, keep_iscrowd: bool = False, options: Options | None = None
+) -> ConversionReport:
+    """Convert ``annotations/instances_SUBSET.json``.
+
+    CVAT writes brush masks as uncompressed RLE and marks every one of them ``iscrowd: 1``, whether it is a crowd or
+    not (datumaro's COCO exporter: ``is_crowd = mask is not None``). Hence RLE objects become instances unless
+    ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask.
+
+    Args:
+        src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``. The subsets train, val(idation) and
+            test are splits; the others go to ``all``.
+        out: Folder to write.
+        keep_iscrowd: Whether RLE objects with ``iscrowd: 1`` are ignored regions, as COCO means it.
+        options: The user's choices.
+
+    Returns:
+        The counts.
+
+    Raises:
+        FileNotFoundError: If there is no annotation file.
+        ValueError: If an annotation file is unsound, or nothing is left to write.
+    """
+    src, report, records = Path(src), ConversionReport(), []
+    files = sorted((src / 'annotations').glob('instances_*.json'))
+    if not files:
+        raise FileNotFoundError(f'{src}: expected annotations/instances_SUBSET.json, found none')
+    counts = {'crowd': 0, 'box': 0}
+    for path in files:
+        subset = path.stem.removeprefix('instances_')
+        folders = [src / 'images' / subset, src / subset, src / 'images']
+        for image, annotations in read_coco_source(path, report):
+            where = f'{path}, image id {image["id"]}'
+            read = partial(_read_objects, annotations, path, keep_iscrowd, counts)
+            record = Record(
+                src, '', split_of((subset,)), where, [name for name, _ in annotations], read, stated_size(image)
+            )
+            try:
+                paths = [resolve_inside(src, folder, image['file_name'], where) for folder in folders]
+            except ValueError as error:
+                skip(report, record, str(error))
+                continue
+            record.path = next((path for path in paths if path.is_file()), paths[-1])
+            record.name = name_in_set(src, record.path)
+            record.fields = {'subset': subset}
+            records.append(record)
+    write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report)
+    if counts['crowd']:
+        report.notes.append(f'{counts["crowd"]} masks marked iscrowd were read as instances, as CVAT marks all its '
+                            f'masks so (--keep-iscrowd: as ignored regions)')  # fmt: skip
+    if counts['box']:
+        report.notes.append(f'{counts["box"]} polygons are just their boxes and were taken as boxes without a mask')
+    return report
+
+
+def _read_objects(annotations, path: Path, keep_iscrowd: bool, counts: dict, width: int, height: int):
+    return [_read_object(name, entry, path, keep_iscrowd, counts, width, height) for name, entry in annotations]
+
+
+def _read_object(
+    name: str, entry: dict, path: Path, keep_iscrowd: bool, counts: dict, width: int, height: int
+) -> Instance:
+    item = Instance(name, f'{path}, annotation id {entry.get("id")}', entry.get('bbox'))
+    item.fields = {'source_id': entry.get('id')}
+    segmentation, crowd = entry.get('segmentation'), entry.get('iscrowd', 0) == 1
+    item.ignore = crowd
+    if isinstance(segmentation, dict):
+        try:
+            item.mask = decode_rle(segmentation, width, height)
+        except ValueError as error:
+            item.fault = str(error)
+            return item
+        item.ignore = crowd and keep_iscrowd
+        counts['crowd'] += crowd and not keep_iscrowd
+    elif segmentation:
+        item.fault = polygons_fault(segmentation)
+        if not item.fault and _is_box(segmentation, item.box):
+            counts['box'] += 1
+        else:
+            item.mask = segmentation
+    return item
+
+
+def _is_box(polygons: list[list[float]], box: object) -> bool:
+    """Whether the only polygon has the four corners of the box (xywh)."""
+    if len(polygons) != 1 or len(polygons[0]) != 8 or not is_numbers(box, 4):
+        return False
+    x, y, w, h = box
+    corners = sorted([(x, y), (x + w, y), (x, y + h), (x + w, y + h)])
+    return np.allclose(sorted(zip(polygons[0][::2], polygons[0][1::2], strict=True)), corners, atol=0.01)

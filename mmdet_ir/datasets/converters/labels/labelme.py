@@ -1,0 +1,170 @@
+"""LabelMe: one JSON file an image, with shapes."""
+
+import base64
+import binascii
+import io
+import math
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from ....fileio import read_json
+from ..images import name_in_set, resolve_inside
+from ..masks import is_numbers, polygons_fault, to_segmentation
+from ..records import Instance, Options, Record, split_of, write_records
+from ..report import ConversionReport
+
+CIRCLE_POINTS = 64
+
+
+def convert_labelme(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
+    r"""Convert LabelMe's files.
+
+    Shapes of equal label and ``group_id`` are one object. ``polygon``, ``oriented_rectangle``, ``circle`` and ``mask``
+    are outlines; ``rectangle`` is a box without a mask. Other shapes (points, lines) are reported and left out.
+
+    Args:
+        src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
+            relative to its file and may hold ``..\`` as long as it stays in ``src``. ``imageData`` is not read.
+        out: Folder to write.
+        options: The user's choices.
+
+    Returns:
+        The counts.
+
+    Raises:
+        FileNotFoundError: If there is no JSON file.
+        ValueError: If nothing is left to write.
+    """
+    src, report, records = Path(src), ConversionReport(), []
+    files = sorted(src.rglob('*.json'))
+    if not files:
+        raise FileNotFoundError(f'{src}: expected JSON files of LabelMe, found none')
+    for path in files:
+        try:
+            records.append(_read_file(src, path))
+        except ValueError as error:
+            report.skipped.append(str(error))
+    return write_records(records, out, 'converted from LabelMe', options or Options(), report)
+
+
+def _read_file(src: Path, path: Path) -> Record:
+    content = read_json(path)
+    shapes = content.get('shapes')
+    if not isinstance(shapes, list):
+        raise ValueError(f'{path}: expected a list "shapes" as LabelMe writes it')
+    image = resolve_inside(src, path.parent, content.get('imagePath'), f'{path}, imagePath')
+    groups = _group(shapes)
+    size = content.get('imageWidth'), content.get('imageHeight')
+    return Record(
+        image,
+        name_in_set(src, image),
+        split_of(path.relative_to(src).parent.parts),
+        str(path),
+        [name for name, _ in groups],
+        partial(_read_objects, groups, path),
+        None if None in size else size,
+    )
+
+
+def _group(shapes: list) -> list[tuple[str, list[tuple[int, dict]]]]:
+    """Objects: their label and their shapes with number."""
+    groups = defaultdict(list)
+    for index, shape in enumerate(shapes):
+        shape = shape if isinstance(shape, dict) else {}
+        label, group = shape.get('label'), shape.get('group_id')
+        label = label if isinstance(label, str) else '(no label)'
+        key = f'shape {index}' if group is None else f'group {group}'
+        groups[label, key].append((index, shape))
+    return [(label, members) for (label, _), members in groups.items()]
+
+
+def _read_objects(groups: list, path: Path, width: int, height: int) -> list[Instance]:
+    return [_read_object(name, members, path, width, height) for name, members in groups]
+
+
+def _read_object(name: str, members: list[tuple[int, dict]], path: Path, width: int, height: int) -> Instance:
+    numbers = ', '.join(str(index) for index, _ in members)
+    item = Instance(name, f'{path}, shape {numbers} (from 0)')
+    polygons, masks, boxes = [], [], []
+    try:
+        for _, shape in members:
+            kind, points = shape.get('shape_type') or 'polygon', shape.get('points')
+            if not isinstance(points, list) or not all(is_numbers(point, 2) for point in points):
+                raise ValueError('points that are not pairs of finite numbers')
+            if kind == 'rectangle':
+                boxes.append(_envelope(points))
+            elif kind == 'mask':
+                masks.append(_place_mask(shape.get('mask'), points, width, height))
+            else:
+                polygons.append(_outline(kind, points))
+    except ValueError as error:
+        item.fault = str(error)
+        return item
+    if masks:
+        if polygons:
+            masks.append(_rasterise(polygons, width, height))
+        item.mask = np.any(masks, axis=0)
+    elif polygons:
+        item.mask = polygons
+    else:  # boxes only
+        low = np.min([box[:2] for box in boxes], axis=0)
+        high = np.max([np.add(box[:2], box[2:]) for box in boxes], axis=0)
+        item.box = [*low.tolist(), *(high - low).tolist()]
+    return item
+
+
+def _envelope(points: list) -> list[float]:
+    """xywh of two (or, in some versions, four) corners in any order."""
+    if len(points) not in (2, 4):
+        raise ValueError('rectangle without two or four corners')
+    low, high = np.min(points, axis=0), np.max(points, axis=0)
+    return [*low.tolist(), *(high - low).tolist()]
+
+
+def _outline(kind: str, points: list) -> list[float]:
+    if kind == 'circle':  # its centre and a point on it
+        if len(points) != 2:
+            raise ValueError('circle without two points')
+        (x, y), radius = points[0], math.dist(*points)
+        # A regular n-gon in the unit circle has area n/2 sin(2 pi/n); scale it to pi.
+        radius *= math.sqrt(2 * math.pi / (CIRCLE_POINTS * math.sin(2 * math.pi / CIRCLE_POINTS)))
+        angles = np.arange(CIRCLE_POINTS) * 2 * math.pi / CIRCLE_POINTS
+        return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=-1).ravel().round(4).tolist()
+    if kind not in ('polygon', 'oriented_rectangle'):
+        raise ValueError(f'shape_type {kind!r}, which has no area or is not known')
+    polygon = [float(v) for point in points for v in point]
+    fault = polygons_fault([polygon])
+    if fault:
+        raise ValueError(fault)
+    return polygon
+
+
+def _place_mask(text: object, points: list, width: int, height: int) -> np.ndarray:
+    """``[height, width]`` bool from a PNG (base64) of the part between two corner pixels, both included."""
+    if not isinstance(text, str) or len(points) != 2:
+        raise ValueError('mask without an image or without two corners')
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            if image.width > width or image.height > height:  # (before it is decoded)
+                raise ValueError('mask that leaves the image')
+            part = np.asarray(image)
+    except (binascii.Error, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError('mask that is not a readable image') from error
+    (x0, y0), (x1, y1) = (tuple(int(v) for v in point) for point in points)
+    if part.shape != (y1 - y0 + 1, x1 - x0 + 1):
+        raise ValueError('mask of another size than its corners span')
+    if min(x0, y0) < 0 or x1 >= width or y1 >= height:
+        raise ValueError('mask that leaves the image')
+    mask = np.zeros((height, width), bool)
+    mask[y0 : y1 + 1, x0 : x1 + 1] = part > 0
+    return mask
+
+
+def _rasterise(polygons: list[list[float]], width: int, height: int) -> np.ndarray:
+    to_segmentation(polygons, width, height, True)  # refuses what pycocotools cannot take
+    return mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))).astype(bool)

@@ -1,0 +1,117 @@
+"""Mask images beside the images: of instances, or of classes whose connected components are the instances."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ...images.files import find_images
+from ...images.image_limits import ImageTooLargeError, check_image
+from ..images import name_in_set
+from ..records import Instance, Options, Record, split_of, write_records
+from ..report import ConversionReport
+
+MOST_VALUES = 2000  # in one mask; more is an image
+
+
+def convert_mask_images(
+    src: str | Path,
+    out: str | Path,
+    kind: str,
+    values: Mapping[int, str],
+    divisor: int = 0,
+    min_area: int = 1,
+    options: Options | None = None,
+) -> ConversionReport:
+    """Convert ``images/`` and ``masks/``, whose files have the same names apart from their endings.
+
+    Args:
+        src: Folder with ``images/`` and ``masks/``, alike in their folders. Folders named train, val or test make the
+            splits. Masks have one channel of 8 or 16 bits or a palette, whose indices count; 0 is background.
+        out: Folder to write.
+        kind: ``'instance'``: a value is an instance, whose class is ``value // divisor`` (such as 1000), or the only
+            one of ``values`` where ``divisor`` is 0. ``'semantic'``: a value is a class, its connected components
+            (8 neighbours) are the instances, so that objects that touch each other become one.
+        values: Name of each class number; of instances without a divisor, just one.
+        divisor: See ``kind``.
+        min_area: Pixels that a component of a semantic mask must have; smaller ones are reported and left out.
+        options: The user's choices.
+
+    Returns:
+        The counts.
+
+    Raises:
+        FileNotFoundError: If there are no masks.
+        ValueError: If the arguments do not fit each other, or nothing is left to write.
+    """
+    if kind not in ('instance', 'semantic'):
+        raise ValueError(f"expected masks of kind 'instance' or 'semantic', got {kind!r}")
+    if kind == 'instance' and divisor < 1 and len(values) != 1:
+        raise ValueError(f'expected a divisor, or a single class for all instances, got {dict(values)}')
+    if not values or (0 in values and (kind == 'semantic' or divisor)):
+        raise ValueError(f'expected names for class numbers other than 0, got {dict(values)}')
+    src, report, records = Path(src), ConversionReport(), []
+    masks = {path.relative_to(src / 'masks').with_suffix(''): path for path in find_images(src / 'masks')}
+    if not masks:
+        raise FileNotFoundError(f'{src}: expected masks in masks/, found none')
+    images = find_images(src / 'images')
+    for image in images:
+        stem = image.relative_to(src / 'images').with_suffix('')
+        mask = masks.pop(stem, None)
+        if mask is not None and mask.suffix.lower() in ('.jpg', '.jpeg'):
+            report.skipped.append(f'{mask}: expected a mask without loss, such as PNG; JPEG changes its values')
+            continue
+        if mask is None:
+            report.skipped.append(f'{image}: no mask {src / "masks" / stem}.png (or another ending)')
+            continue
+        read = partial(_read_masks, mask, kind, values, divisor, min_area)
+        records.append(Record(image, name_in_set(src, image), split_of(stem.parent.parts), str(mask), [], read))
+    report.skipped += [f'{mask}: no image for this mask' for mask in masks.values()]
+    return write_records(records, out, f'converted from {kind} masks', options or Options(), report)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """``[H, W]`` whole numbers of a mask image. Raises ``ValueError`` that names the file."""
+    try:
+        check_image(path, path)
+        with Image.open(path) as image:
+            mask = np.asarray(image)
+    except ImageTooLargeError:
+        raise
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
+        raise ValueError(f'{path}: not a readable image: {error}') from error
+    if mask.ndim != 2 or not (np.issubdtype(mask.dtype, np.integer) or mask.dtype == bool):
+        raise ValueError(f'{path}: expected a mask of one channel of whole numbers, got {mask.dtype} '
+                         f'{list(mask.shape)} (colours must be turned into numbers first)')  # fmt: skip
+    return mask.astype(np.int64)
+
+
+def _read_masks(path, kind, values, divisor, min_area, width: int, height: int) -> list[Instance]:
+    mask = read_mask(path)
+    if mask.shape != (height, width):
+        raise ValueError(f'{path}: expected the height and width of its image, {(height, width)}, got {mask.shape}')
+    items, found = [], np.unique(mask[mask != 0]).tolist()
+    if len(found) > MOST_VALUES:
+        raise ValueError(f'{path}: expected a mask of at most {MOST_VALUES} values, got {len(found)}')
+    for value in found:
+        number = value // divisor if divisor else value
+        name = next(iter(values.values())) if kind == 'instance' and not divisor else values.get(number, f'({number})')
+        item = Instance(name, f'{path}, value {value}', mask=mask == value, fields={'source_value': value})
+        if kind == 'instance':
+            if divisor and value < divisor:
+                # Such as Cityscapes' regions without single objects.
+                item.name = values.get(value, f'({value})')
+                item.fault = 'value below the divisor: a class without an instance number'
+            items.append(item)
+            continue
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(item.mask.astype(np.uint8), connectivity=8)
+        for label in range(1, count):
+            x, y, _, _, area = stats[label].tolist()
+            part = Instance(name, f'{item.where}, component at {x}, {y}', mask=labels == label, fields=item.fields)
+            if area < min_area:
+                part.fault = f'component under {min_area} pixels'
+            items.append(part)
+    return items

@@ -1,0 +1,1 @@
+"""Data sets as their releases lay them out."""

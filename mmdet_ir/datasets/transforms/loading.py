@@ -1,0 +1,121 @@
+"""Loading of image files."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine.logging import MMLogger
+
+from ..images.infrared_io import RJPEG_MODES, eight_bit_content, read_infrared, repeat_channels, to_single_channel
+
+_DISGUISES = ('error', 'warn', 'allow')
+
+
+@TRANSFORMS.register_module()
+class LoadIRImageFromFile(BaseTransform):
+    """Loads an infrared image of 8 to 16 bits, or of temperatures; see ``read_infrared`` for the kinds of files.
+
+    Values stay as the file has them. What holds more than 8 bits needs ``ToneMapping`` before it reaches a model that
+    was made for 0..255, so it is refused unless ``raw`` says that this is taken care of.
+
+    Args:
+        channels: 3 repeats grey values, as backbones for colour images expect; 1 keeps them single, which is faster
+            before ``ToneMapping`` and needed for a backbone with one input channel (``GreyStemResNet``).
+        raw: Files may hold counts or temperatures of more than 8 bits; 8-bit files load as before.
+        rjpeg: ``'picture'`` or ``'celsius'``: what to take from FLIR R-JPEG files.
+        disguised: What to do about 8-bit content in a 16-bit file: ``'error'``, ``'warn'`` or ``'allow'``. The values
+            stay as they are.
+        to_float32: Converts what was loaded to float32.
+        backend_args: Of mmengine's file access; ``None`` for local files.
+
+    Raises:
+        ValueError: For an argument out of its choices.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        raw: bool = False,
+        rjpeg: str = 'picture',
+        disguised: str = 'error',
+        to_float32: bool = False,
+        backend_args: dict | None = None,
+    ) -> None:
+        choices = {'channels': (channels, (1, 3)), 'rjpeg': (rjpeg, RJPEG_MODES), 'disguised': (disguised, _DISGUISES)}
+        for name, (value, allowed) in choices.items():
+            if value not in allowed:
+                raise ValueError(f'LoadIRImageFromFile: {name}: expected one of {allowed}, got {value!r}')
+        self.channels = channels
+        self.raw = raw
+        self.rjpeg = rjpeg
+        self.disguised = disguised
+        self.to_float32 = to_float32
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Load the image of ``results['img_path']``.
+
+        Args:
+            results: With ``img_path``; from a data set also ``height`` and ``width`` as its annotation file has them,
+                and for stacks ``page``, from 0.
+
+        Returns:
+            ``results`` with ``img`` (``[H, W, 3]``, BGR, or ``[H, W]`` for ``channels=1``; uint8 0..255, uint16
+            counts or float32 in the file's unit), ``img_shape`` and ``ori_shape`` (height, width).
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be read (see ``read_infrared``), is not of the size that the annotation file
+                says, holds more than 8 bits without ``raw``, 8-bit content in 16 bits, or colours for ``channels=1``.
+        """
+        path = results['img_path']
+        image = read_infrared(path, page=results.get('page'), rjpeg=self.rjpeg, backend_args=self.backend_args)
+        shape, expected = image.shape[:2], (results.get('height'), results.get('width'))
+        if None not in expected and shape != expected:
+            raise ValueError(
+                f'image {path}: expected height and width {expected} as in the annotation file, got {shape}'
+            )
+        results['img'] = self.prepare(image, path)
+        results['img_shape'] = results['ori_shape'] = shape
+        return results
+
+    def prepare(self, image: np.ndarray, name: str) -> np.ndarray:
+        """What ``transform`` does with an image that has been read; for arrays that come from elsewhere.
+
+        Args:
+            image: As ``read_infrared`` or ``as_plain_type`` returns it.
+            name: For the messages.
+
+        Returns:
+            ``[H, W, 3]`` or, for ``channels=1``, ``[H, W]``.
+
+        Raises:
+            ValueError: As ``transform`` does, but for the size.
+        """
+        if image.dtype != np.uint8:
+            self._check_depth(image, name)
+        if self.channels == 1:
+            image = to_single_channel(image, name)
+        elif image.ndim == 2:
+            image = repeat_channels(image, self.channels)
+        return image.astype(np.float32) if self.to_float32 else image
+
+    def _check_depth(self, image: np.ndarray, path: str) -> None:
+        if not self.raw:
+            kind = '16-bit counts' if image.dtype == np.uint16 else 'floating-point values'
+            raise ValueError(
+                f'image {path}: expected 8 bits, got {kind}; they need tone mapping: '
+                f"dict(type='LoadIRImageFromFile', channels=1, raw=True), then dict(type='ToneMapping', ...), "
+                f'see docs/infrared_input.md'
+            )
+        reason = eight_bit_content(image) if image.dtype == np.uint16 and self.disguised != 'allow' else None
+        if reason is not None:
+            message = (
+                f'image {path}: expected counts of more than 8 bits, got 8-bit content in a 16-bit file: {reason}'
+            )
+            if self.disguised == 'error':
+                raise ValueError(f"{message}. Take it out or export it anew; disguised='warn' loads it all the same")
+            MMLogger.get_current_instance().warning(message)
+
+    def __repr__(self) -> str:
+        settings = ('channels', 'raw', 'rjpeg', 'disguised', 'to_float32', 'backend_args')
+        return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in settings)})'

@@ -1,0 +1,3 @@
+from .tta import IRTTAModel
+
+__all__ = ['IRTTAModel']
