@@ -98,8 +98,9 @@ def read_json(path: str | Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected a JSON object with images, annotations and categories, got a '
-                         f'{type(content).__name__}')  # fmt: skip
+        raise ValueError(
+            f'{path}: expected a JSON object with images, annotations and categories, got a {type(content).__name__}'
+        )
     return content
 
 

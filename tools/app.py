@@ -31,11 +31,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--port', type=int, default=7860, help='port to listen on (default: %(default)s)')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: %(default)s)')
-    parser.add_argument('--share', choices=('never', 'public'), default='never', help="public: Gradio's servers hand "
-                        'the page on to the internet, images included (default: %(default)s)')  # fmt: skip
+    parser.add_argument(
+        '--share',
+        choices=('never', 'public'),
+        default='never',
+        help="public: Gradio's servers hand the page on to the internet, images included (default: %(default)s)",
+    )
     parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config, as in model.test_cfg.rcnn.max_per_img=300')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings over those of the config, as in model.test_cfg.rcnn.max_per_img=300',
+    )
     return parser.parse_args()
 
 

@@ -30,21 +30,43 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, stack, video, folder, quoted glob, or '
-                        'pattern such as frame_%%05d.png')  # fmt: skip
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help='image, stack, video, folder, quoted glob, or pattern such as frame_%%05d.png',
+    )
     parser.add_argument('--out', required=True, metavar='FOLDER', help='output folder, new or empty')
-    parser.add_argument('--score', nargs='+', default=['0.3'], metavar='SCORE', help='lowest score, for all classes '
-                        'and as CLASS=SCORE for single ones (default: 0.3)')  # fmt: skip
-    parser.add_argument('--batch-size', type=int, default=1, help='frames of one size that are predicted together '
-                        '(default: %(default)s)')  # fmt: skip
+    parser.add_argument(
+        '--score',
+        nargs='+',
+        default=['0.3'],
+        metavar='SCORE',
+        help='lowest score, for all classes and as CLASS=SCORE for single ones (default: 0.3)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='frames of one size that are predicted together (default: %(default)s)',
+    )
     parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--fps', type=float, help='make one video of the images of each folder, glob, pattern or '
-                        'stack; also the rate of other videos (default: their own)')  # fmt: skip
+    parser.add_argument(
+        '--fps',
+        type=float,
+        help='make one video of the images of each folder, glob, pattern or '
+        'stack; also the rate of other videos (default: their own)',
+    )
     parser.add_argument('--scale', type=int, help='enlarge drawings by this whole number (default: up to 960 pixels)')
     parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
     parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config, as in model.test_cfg.rcnn.max_per_img=300')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings over those of the config, as in model.test_cfg.rcnn.max_per_img=300',
+    )
     return parser.parse_args()
 
 

@@ -41,8 +41,14 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tables = [name.removeprefix('table') for name in load_tables() if name != 'fig9']
-    parser.add_argument('--table', nargs='+', default=[], metavar='T', choices=tables,
-                        help=f'tables: {", ".join(tables)} (default: all, unless --fig is given)')  # fmt: skip
+    parser.add_argument(
+        '--table',
+        nargs='+',
+        default=[],
+        metavar='T',
+        choices=tables,
+        help=f'tables: {", ".join(tables)} (default: all, unless --fig is given)',
+    )
     figures = [name.removeprefix('fig') for name in load_figures()]
     parser.add_argument(
         '--fig', nargs='+', default=[], metavar='F', choices=figures, help=f'figures: {", ".join(figures)}'
@@ -141,8 +147,10 @@ def main() -> None:
     except JobError as error:  # what all runs start from
         say(f'FAILED {error}')
         sys.exit(1)
-    say(f'{len(outcome.done)} done now, {len(outcome.skipped)} were recorded, {len(outcome.no_data)} without data, '
-        f'{len(outcome.failed)} failed')  # fmt: skip
+    say(
+        f'{len(outcome.done)} done now, {len(outcome.skipped)} were recorded, {len(outcome.no_data)} without data, '
+        f'{len(outcome.failed)} failed'
+    )
     for label, reason in outcome.failed.items():
         print(f'  FAILED {label}: {reason}')
     for label, reason in outcome.no_data.items():

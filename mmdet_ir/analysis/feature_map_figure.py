@@ -128,8 +128,9 @@ def draw_feature_maps(
         'stages': measured,
     }
     maps = [_maps_to_draw(stage, frame, numbers, mean) for stage, numbers in zip(stages, measured, strict=True)]
-    figure = _draw(picture[window], region[window], [{s: m[(..., *window)] for s, m in x.items()} for x in maps],
-                   report, mean)  # fmt: skip
+    figure = _draw(
+        picture[window], region[window], [{s: m[(..., *window)] for s, m in x.items()} for x in maps], report, mean
+    )
     with rc_context(_SAVING):
         save_figure(figure, out)
     write_text(f'{out}.json', json.dumps(report, indent=2, allow_nan=False) + '\n')

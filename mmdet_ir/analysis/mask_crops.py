@@ -71,8 +71,9 @@ def draw_mask_crops(
         crop = grey[rows.clip(0, grey.shape[0] - 1), columns.clip(0, grey.shape[1] - 1)].astype(np.float32)
         low, high = np.percentile(crop, (1, 99.5))
         picture = np.clip((crop - low) / max(high - low, 1), 0, 1) * 255
-        picture = cv2.resize(np.repeat(picture.astype(np.uint8)[..., None], 3, axis=2), (_CELL, _CELL),
-                             interpolation=cv2.INTER_NEAREST)  # fmt: skip
+        picture = cv2.resize(
+            np.repeat(picture.astype(np.uint8)[..., None], 3, axis=2), (_CELL, _CELL), interpolation=cv2.INTER_NEAREST
+        )
         left = (_LEFT + column * (_CELL + _GAP)) / width
         middle = left + _CELL / 2 / width
         figure.text(middle, 1 - _TOP / 2 / height, agreement.labels[index], ha='center', va='center', fontsize=9)
@@ -91,8 +92,15 @@ def draw_mask_crops(
             axes.imshow(panel, interpolation='nearest')
             axes.set_axis_off()
             if name is not None:
-                axes.text(4, 4, f'{agreement.ious[name][index]:.2f}', color='white', fontsize=8, va='top',
-                          bbox={'facecolor': 'black', 'alpha': 0.5, 'pad': 1, 'linewidth': 0})  # fmt: skip
+                axes.text(
+                    4,
+                    4,
+                    f'{agreement.ious[name][index]:.2f}',
+                    color='white',
+                    fontsize=8,
+                    va='top',
+                    bbox={'facecolor': 'black', 'alpha': 0.5, 'pad': 1, 'linewidth': 0},
+                )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
     return [agreement.annotations[index] for index in chosen]

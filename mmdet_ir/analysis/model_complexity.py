@@ -124,8 +124,12 @@ def complexity_row(config: str, size: tuple[int, int]) -> dict:
     """Everything that the table says about a model; ``paper`` is ``None`` where the paper has no such model."""
     keys = [key for key, name in TABLE4.items() if Path(name) == Path(config)]
     stated = paper_parameters()[keys[0]] if keys else None
-    return {'config': config, 'parameters': parameter_counts(config), 'stated': stated,
-            'multiply_adds': inference_multiply_adds(config, size)}  # fmt: skip
+    return {
+        'config': config,
+        'parameters': parameter_counts(config),
+        'stated': stated,
+        'multiply_adds': inference_multiply_adds(config, size),
+    }
 
 
 def render_complexity(rows: list[dict], markdown: bool = False) -> str:
@@ -138,15 +142,17 @@ def render_complexity(rows: list[dict], markdown: bool = False) -> str:
         stated = row['stated']
         names = list(dict.fromkeys([*parameters['parts'], *(name for name in macs if name != 'total')]))
         parts = [f'{n} {parameters["parts"].get(n, 0) / 1e6:.2f} / {macs.get(n, 0) / 1e9:.1f}' for n in names]
-        lines.append([
-            Path(row['config']).stem,
-            '-' if stated is None else f'{stated:.3f}',
-            f'{paper:.3f}',
-            '-' if stated is None else f'{round(paper, 3) - stated:+.3f}',
-            f'{parameters["as_trained"] / 1e6:.3f}',
-            f'{macs["total"] / 1e9:.1f}',
-            ', '.join(parts),
-        ])  # fmt: skip
+        lines.append(
+            [
+                Path(row['config']).stem,
+                '-' if stated is None else f'{stated:.3f}',
+                f'{paper:.3f}',
+                '-' if stated is None else f'{round(paper, 3) - stated:+.3f}',
+                f'{parameters["as_trained"] / 1e6:.3f}',
+                f'{macs["total"] / 1e9:.1f}',
+                ', '.join(parts),
+            ]
+        )
     if markdown:
         rule = ['---', *['---:'] * (len(header) - 2), '---']
         return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [header, rule, *lines])

@@ -99,8 +99,12 @@ def adapt_config(
     """
     train_pipeline, test_pipeline = _pipelines(cfg)
     inner = _innermost(cfg.train_dataloader.dataset)
-    common = {'type': inner.type, 'data_root': f'{data_root}/', 'ann_file': 'annotations/train.json',
-              'data_prefix': {'img': 'images/'}}  # fmt: skip
+    common = {
+        'type': inner.type,
+        'data_root': f'{data_root}/',
+        'ann_file': 'annotations/train.json',
+        'data_prefix': {'img': 'images/'},
+    }
     if 'metainfo' in inner:
         common['metainfo'] = inner.metainfo
     loader = {'num_workers': 0, 'collate_fn': cfg.train_dataloader.get('collate_fn', {'type': 'pseudo_collate'})}
@@ -132,9 +136,15 @@ def adapt_config(
     warmup, decay = max(1, steps // 20), max(1, 2 * steps // 5)
     cfg.param_scheduler = [
         {'type': 'LinearLR', 'start_factor': 0.01, 'by_epoch': False, 'begin': 0, 'end': warmup},
-        {'type': 'CosineAnnealingLR', 'eta_min_ratio': 0.02, 'by_epoch': False, 'T_max': decay,
-         'begin': steps - decay, 'end': steps},
-    ]  # fmt: skip
+        {
+            'type': 'CosineAnnealingLR',
+            'eta_min_ratio': 0.02,
+            'by_epoch': False,
+            'T_max': decay,
+            'begin': steps - decay,
+            'end': steps,
+        },
+    ]
     cfg.default_hooks = {
         'logger': {'type': 'LoggerHook', 'interval': eval_every},
         'checkpoint': None,
@@ -292,10 +302,18 @@ def overfit(
     if amp:
         use_mixed_precision(cfg)
     settings = {
-        'config': config, 'cfg_options': cfg_options, 'seed': seed, 'images': images, 'size': list(size),
-        'targets_in_images': sum(len(crop.annotations) for crop in crops), 'steps': steps, 'batch': batch, 'lr': lr,
-        'amp': amp, 'from_scratch': from_scratch,
-    }  # fmt: skip
+        'config': config,
+        'cfg_options': cfg_options,
+        'seed': seed,
+        'images': images,
+        'size': list(size),
+        'targets_in_images': sum(len(crop.annotations) for crop in crops),
+        'steps': steps,
+        'batch': batch,
+        'lr': lr,
+        'amp': amp,
+        'from_scratch': from_scratch,
+    }
     curve = Curve(targets)
 
     def save_and_report(evaluation: dict) -> None:

@@ -64,9 +64,11 @@ def uncut_crops(
         # What leaves the image itself is not cut by the window.
         whole = (width, height) == (image['width'], image['height'])
         kept = [a for a, touches in zip(annotations, touching, strict=True) if touches]
-        if (whole or (inside == touching).all()) and 0 < len(kept) <= max_targets and not any(
-            a.get('iscrowd') or a.get('ignore') or a['area'] < min_area for a in kept
-        ):  # fmt: skip
+        if (
+            (whole or (inside == touching).all())
+            and 0 < len(kept) <= max_targets
+            and not any(a.get('iscrowd') or a.get('ignore') or a['area'] < min_area for a in kept)
+        ):
             yield Crop(image, window, kept)
 
 
@@ -153,8 +155,16 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
             x1, y1, x2, y2 = crop.window
             name = f'{image_id:03d}.png'
             cv2.imwrite(str(folder / 'images' / name), pixels[y1:y2, x1:x2])
-            images.append({'id': image_id, 'file_name': name, 'width': x2 - x1, 'height': y2 - y1,
-                           'source': crop.image['file_name'], 'window': crop.window})  # fmt: skip
+            images.append(
+                {
+                    'id': image_id,
+                    'file_name': name,
+                    'width': x2 - x1,
+                    'height': y2 - y1,
+                    'source': crop.image['file_name'],
+                    'window': crop.window,
+                }
+            )
             for annotation in crop.annotations:
                 x, y, width, height = annotation['bbox']
                 moved = {'id': len(annotations) + 1, 'image_id': image_id, 'bbox': [x - x1, y - y1, width, height]}

@@ -85,9 +85,14 @@ def measure(preprocessor: dict, data_root: Path, count: int, gain: float) -> Edg
     """
     init_default_scope('mmdet')
     dataset: Iterable[dict] = DATASETS.build(
-        {'type': 'IRDataset', 'data_root': f'{data_root}/', 'ann_file': 'annotations/train.json',
-         'data_prefix': {'img': 'images/'}, 'pipeline': PIPELINE}
-    )  # fmt: skip
+        {
+            'type': 'IRDataset',
+            'data_root': f'{data_root}/',
+            'ann_file': 'annotations/train.json',
+            'data_prefix': {'img': 'images/'},
+            'pipeline': PIPELINE,
+        }
+    )
     model = MODELS.build(preprocessor)
     stride, dilation = model.mask_stride, model.pairwise_dilation
     counts = EdgeCounts()

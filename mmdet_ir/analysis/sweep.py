@@ -122,8 +122,9 @@ def _panel(
         if known:
             found[value] = (known, *summarise(known))
     if not found:
-        axes.text(0.5, 0.5, 'no targets\nof this size', ha='center', va='center', color=_ABSENT,
-                  transform=axes.transAxes)  # fmt: skip
+        axes.text(
+            0.5, 0.5, 'no targets\nof this size', ha='center', va='center', color=_ABSENT, transform=axes.transAxes
+        )
         axes.set_yticks([])
         return
     for value in absent:
@@ -138,8 +139,9 @@ def _panel(
             axes.plot(value, mean, 'o', color=_MEAN, markerfacecolor='white', markersize=4, label='_single')
         else:
             axes.plot([value] * count, known, '.', color=_SEED, markersize=4, zorder=2.6, label='_runs')
-            axes.errorbar(value, mean, spread, fmt='o', color=_MEAN, markersize=4, capsize=2, elinewidth=0.9,
-                          label='_mean')  # fmt: skip
+            axes.errorbar(
+                value, mean, spread, fmt='o', color=_MEAN, markersize=4, capsize=2, elinewidth=0.9, label='_mean'
+            )
 
 
 def _key(axes: Axes, runs: Mapping[float, Sequence[Scores]], absent: Sequence[float], paper: float | None) -> None:

@@ -110,8 +110,10 @@ def derive_masks(
     if method not in METHODS:
         raise ValueError(f'method: expected one of {METHODS}, got {method!r}')
     if (method == 'model') != (model is not None):
-        raise ValueError(f'expected a config and a checkpoint with method "model" and only then, got method '
-                         f'{method!r} and model {model!r}')  # fmt: skip
+        raise ValueError(
+            f'expected a config and a checkpoint with method "model" and only then, got method '
+            f'{method!r} and model {model!r}'
+        )
     if not 0 < min_iou <= 1:
         raise ValueError(f'min_iou: expected a number in (0, 1], got {min_iou}')
     coco = read_coco(annotations)
@@ -130,8 +132,11 @@ def derive_masks(
     if model is not None:
         predictor = MasksInBoxes(*model, device=device, cfg_options=cfg_options)
         used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if _needs_mask(a, replace)}
-        refuse(annotations, f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
-               sorted(used - set(predictor.classes)))  # fmt: skip
+        refuse(
+            annotations,
+            f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
+            sorted(used - set(predictor.classes)),
+        )
     maker = _Maker(method, predictor, min_iou, DerivedCounts())
     for entry in coco['annotations']:
         if not _needs_mask(entry, replace):
@@ -184,8 +189,9 @@ def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_ke
     missing = [str(folder / i[image_key]) for i in images if not (folder / i[image_key]).is_file()]
     if missing:
         raise FileNotFoundError(f'{path}: {len(missing)} of {len(images)} images not found, the first: {missing[0]}')
-    outside = [a['id'] for i in images for a in objects[i['id']]
-               if min(clip_box(a['bbox'], i['width'], i['height'])[2:]) <= 0]  # fmt: skip
+    outside = [
+        a['id'] for i in images for a in objects[i['id']] if min(clip_box(a['bbox'], i['width'], i['height'])[2:]) <= 0
+    ]
     refuse(path, 'boxes lie outside their images (tools/data/validate.py tells more); annotation ids', outside)
 
 
@@ -203,8 +209,10 @@ class _Maker:
         grey = grey_levels(read_infrared(image['img_path'], page=image.get('page')))
         size = image['height'], image['width']
         if grey.shape != size:
-            raise ValueError(f'{image["img_path"]}: image {image["id"]}: expected height and width {size} as in the '
-                             f'annotation file, got {grey.shape}')  # fmt: skip
+            raise ValueError(
+                f'{image["img_path"]}: image {image["id"]}: expected height and width {size} as in the '
+                f'annotation file, got {grey.shape}'
+            )
         occupied = occupied_pixels([clip_box(a['bbox'], *size[::-1]) for a in everything], size)
         boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
         predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)

@@ -38,8 +38,12 @@ def generate_masks(detections: int, images: int, classes: int, size: tuple[int, 
         mask = np.zeros((height, width), np.uint8)
         cv2.ellipse(mask, (centre.tolist(), (2 * axes).tolist(), angle), 1, cv2.FILLED)
         rle = mask_utils.encode(np.asfortranarray(mask))
-        return {'image_id': image_id, 'category_id': category_id, 'bbox': mask_utils.toBbox(rle).tolist(),
-                'segmentation': {**rle, 'counts': rle['counts'].decode()}}  # fmt: skip
+        return {
+            'image_id': image_id,
+            'category_id': category_id,
+            'bbox': mask_utils.toBbox(rle).tolist(),
+            'segmentation': {**rle, 'counts': rle['counts'].decode()},
+        }
 
     shares = np.diff(np.linspace(0, detections, images + 1).round().astype(int))
     for image_id, share in enumerate(tqdm(shares, desc='masks', unit='image'), start=1):
@@ -100,8 +104,10 @@ def benchmark_backends(coco: dict, detections: list[dict], repeats: int) -> dict
 
 def as_table(result: dict[str, dict]) -> str:
     """Markdown table of a measurement."""
-    lines = ['| | ' + ' | '.join(f'{backend}, s' for backend in BACKENDS) + ' | ratio | largest difference |',
-             '|---|' + '---:|' * (len(BACKENDS) + 2)]  # fmt: skip
+    lines = [
+        '| | ' + ' | '.join(f'{backend}, s' for backend in BACKENDS) + ' | ratio | largest difference |',
+        '|---|' + '---:|' * (len(BACKENDS) + 2),
+    ]
     for kind, name in (('segm', 'masks'), ('bbox', 'boxes')):
         row = result[kind]
         times = [f'{row["seconds"][backend]:.2f}' for backend in BACKENDS]

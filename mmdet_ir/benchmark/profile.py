@@ -103,17 +103,26 @@ def _summary(events: list[FunctionEvent], repeats: int) -> dict[str, list[dict]]
     groups.append(_row('all', sum(operators.values()), sum(between.values()), total))
     slowest = sorted(spent, key=lambda name: -sum(spent[name].values()))[:_OPERATORS]
     rows = [
-        {'operator': name, 'group': spent[name].most_common(1)[0][0], 'calls': calls[name] // repeats,
-         'total': sum(spent[name].values())}
+        {
+            'operator': name,
+            'group': spent[name].most_common(1)[0][0],
+            'calls': calls[name] // repeats,
+            'total': sum(spent[name].values()),
+        }
         for name in slowest
-    ]  # fmt: skip
+    ]
     return {'groups': groups, 'operators': rows}
 
 
 def _row(name: str, operators: float, between: float, total: float) -> dict:
     whole = operators + between
-    return {'group': name, 'total': whole, 'operators': operators, 'python': between,
-            'share': whole / total if total else 0.0}  # fmt: skip
+    return {
+        'group': name,
+        'total': whole,
+        'operators': operators,
+        'python': between,
+        'share': whole / total if total else 0.0,
+    }
 
 
 def _group(event: FunctionEvent) -> tuple[str | None, bool]:

@@ -67,8 +67,12 @@ def _append_source(coco: dict, path: Path, source: Path, image_folder: Path) -> 
     for image in tqdm(part['images'], desc=f'{source.name}/{path.stem}', unit='image'):
         image_ids[image['id']] = len(coco['images']) + 1
         link_or_copy(source / 'images' / image['file_name'], image_folder / image['file_name'])
-        entry = {**image, 'id': image_ids[image['id']], 'file_name': f'{source.name}/{image["file_name"]}',
-                 'source': source.name}  # fmt: skip
+        entry = {
+            **image,
+            'id': image_ids[image['id']],
+            'file_name': f'{source.name}/{image["file_name"]}',
+            'source': source.name,
+        }
         if 'license' in image:
             entry['license'] = license_ids.get(image['license'])
         coco['images'].append(entry)

@@ -224,9 +224,12 @@ def break_down(
         ap={ALL: _mean(base.values()), **{names[c]: base.get(c, math.nan) for c in names}},
         counts={kind: _count([m for m in mistakes if m.kind == kind], names, rows) for kind in KINDS},
         gains=gains,
-        confusions=dict(Counter((names[m.target['category_id']], names[m.category])
-                                for m in mistakes if m.kind == 'Cls').most_common()),
-    )  # fmt: skip
+        confusions=dict(
+            Counter(
+                (names[m.target['category_id']], names[m.category]) for m in mistakes if m.kind == 'Cls'
+            ).most_common()
+        ),
+    )
 
 
 def _mean(values: Collection[float]) -> float:

@@ -170,8 +170,11 @@ class IRCocoMetric(CocoMetric):
     def _score_boxes(self, detections: list[dict], classes: dict[str, int]) -> Rows:
         """Rows of the table (``all``, then each class) for boxes."""
         targets = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=self.img_ids, cat_ids=self.cat_ids))
-        refuse(self.ann_file, 'annotations lack "area"; annotation ids',
-               [target['id'] for target in targets if 'area' not in target])  # fmt: skip
+        refuse(
+            self.ann_file,
+            'annotations lack "area"; annotation ids',
+            [target['id'] for target in targets if 'area' not in target],
+        )
         images = self._coco_api.load_imgs(self.img_ids)
         precision, recall = accumulate(
             images, targets, detections, sorted(self.cat_ids), 'bbox', backend=self.settings.backend
@@ -218,8 +221,9 @@ def coco_results(predictions: Iterable[dict], category_ids: Sequence[int], metri
         boxes[:, 2:] -= boxes[:, :2]
         scores = prediction['scores'] if metric == 'bbox' else prediction.get('mask_scores', prediction['scores'])
         for box, score, label in zip(boxes.tolist(), scores.tolist(), prediction['labels'].tolist(), strict=True):
-            entries.append({'image_id': prediction['img_id'], 'bbox': box, 'score': score,
-                            'category_id': category_ids[label]})  # fmt: skip
+            entries.append(
+                {'image_id': prediction['img_id'], 'bbox': box, 'score': score, 'category_id': category_ids[label]}
+            )
         if metric == 'segm':
             masks = prediction['masks']
             for entry, mask in zip(entries[len(entries) - len(masks) :], masks, strict=True):

@@ -75,17 +75,26 @@ def compare_masks(exact: str | os.PathLike, others: Mapping[str, str | os.PathLi
     objects = [a for a in truth['annotations'] if not a.get('iscrowd')]
     if not objects:
         raise ValueError(f'{exact}: expected objects to compare with, got none but ignored regions')
-    refuse(exact, 'masks are missing or marked as derived, so not exact; annotation ids',
-           [a['id'] for a in objects if not a.get('segmentation') or a.get('mask_source') == 'derived'])  # fmt: skip
+    refuse(
+        exact,
+        'masks are missing or marked as derived, so not exact; annotation ids',
+        [a['id'] for a in objects if not a.get('segmentation') or a.get('mask_source') == 'derived'],
+    )
     sizes = {image['id']: (image['height'], image['width']) for image in truth['images']}
     classes = {category['id']: category['name'] for category in truth['categories']}
     ious = {}
     for name, path in others.items():
         found = {a['id']: a for a in read_coco(path, masks=True)['annotations'] if a.get('segmentation')}
-        refuse(path, f'objects of {exact} have no mask; annotation ids',
-               [a['id'] for a in objects if a['id'] not in found])  # fmt: skip
-        refuse(path, f'objects are in another image than in {exact}; annotation ids',
-               [a['id'] for a in objects if found[a['id']]['image_id'] != a['image_id']])  # fmt: skip
+        refuse(
+            path,
+            f'objects of {exact} have no mask; annotation ids',
+            [a['id'] for a in objects if a['id'] not in found],
+        )
+        refuse(
+            path,
+            f'objects are in another image than in {exact}; annotation ids',
+            [a['id'] for a in objects if found[a['id']]['image_id'] != a['image_id']],
+        )
         ious[name] = np.array(
             [
                 mask_utils.iou([to_rle(found[a['id']], size)], [to_rle(a, size)], [0])[0, 0]
@@ -101,6 +110,8 @@ def to_rle(annotation: dict, size: tuple[int, int]) -> dict:
     if isinstance(segmentation, list):
         return mask_utils.merge(mask_utils.frPyObjects(segmentation, *size))
     if tuple(segmentation['size']) != tuple(size):
-        raise ValueError(f'annotation {annotation["id"]}: expected an RLE of height and width {tuple(size)} as its '
-                         f'image, got {tuple(segmentation["size"])}')  # fmt: skip
+        raise ValueError(
+            f'annotation {annotation["id"]}: expected an RLE of height and width {tuple(size)} as its '
+            f'image, got {tuple(segmentation["size"])}'
+        )
     return mask_utils.frPyObjects(segmentation, *size) if isinstance(segmentation['counts'], list) else segmentation

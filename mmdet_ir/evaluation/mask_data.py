@@ -73,8 +73,11 @@ def mask_data(
     refuse(where[0], 'images to score are unknown; image ids', [i for i in wanted if i not in known])
     counted = set(classes.values())
     targets = [a for a in coco['annotations'] if a['image_id'] in wanted and a['category_id'] in counted]
-    refuse(where[0], 'annotations have no mask, so masks cannot be scored; annotation ids',
-           [a['id'] for a in targets if not a.get('segmentation')])  # fmt: skip
+    refuse(
+        where[0],
+        'annotations have no mask, so masks cannot be scored; annotation ids',
+        [a['id'] for a in targets if not a.get('segmentation')],
+    )
     refuse(where[0], 'annotations lack "area"; annotation ids', [a['id'] for a in targets if 'area' not in a])
     _check_detections(detections, sizes, {category['id'] for category in coco['categories']}, where[1])
     if not own:
@@ -93,18 +96,33 @@ def mask_data(
 def _check_detections(detections: Sequence[dict], sizes: dict, categories: set, where: str) -> None:
     """Raises ``ValueError`` for entries that are no COCO results with masks of their image's size."""
     required = {'image_id', 'category_id', 'score', 'segmentation'}
-    refuse(where, f'entries lack one of {", ".join(sorted(required))}; entries',
-           [i for i, d in enumerate(detections) if not (isinstance(d, dict) and required <= d.keys())])  # fmt: skip
+    refuse(
+        where,
+        f'entries lack one of {", ".join(sorted(required))}; entries',
+        [i for i, d in enumerate(detections) if not (isinstance(d, dict) and required <= d.keys())],
+    )
     unusable_ids = [i for i, d in enumerate(detections) if not (is_id(d['image_id']) and is_id(d['category_id']))]
     refuse(where, 'ids of images or categories are neither numbers nor text; entries', unusable_ids)
-    refuse(where, 'scores are no finite numbers; entries',
-           [i for i, d in enumerate(detections) if not is_score(d['score'])])  # fmt: skip
-    refuse(where, 'detections are of unknown images; image ids',
-           sorted({d['image_id'] for d in detections if d['image_id'] not in sizes}))  # fmt: skip
-    refuse(where, 'detections are of unknown categories; category ids',
-           sorted({d['category_id'] for d in detections if d['category_id'] not in categories}))  # fmt: skip
-    refuse(where, "masks are no compressed RLE of their image's height and width; entries",
-           [i for i, d in enumerate(detections) if not is_rle(d['segmentation'], sizes[d['image_id']])])  # fmt: skip
+    refuse(
+        where,
+        'scores are no finite numbers; entries',
+        [i for i, d in enumerate(detections) if not is_score(d['score'])],
+    )
+    refuse(
+        where,
+        'detections are of unknown images; image ids',
+        sorted({d['image_id'] for d in detections if d['image_id'] not in sizes}),
+    )
+    refuse(
+        where,
+        'detections are of unknown categories; category ids',
+        sorted({d['category_id'] for d in detections if d['category_id'] not in categories}),
+    )
+    refuse(
+        where,
+        "masks are no compressed RLE of their image's height and width; entries",
+        [i for i, d in enumerate(detections) if not is_rle(d['segmentation'], sizes[d['image_id']])],
+    )
 
 
 def is_rle(segmentation: object, size: tuple[int, int]) -> bool:

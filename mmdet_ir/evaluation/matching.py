@@ -63,10 +63,16 @@ def read_detections(path: str | os.PathLike, coco: dict) -> list[dict]:
     refuse(path, 'ids of images or categories are neither numbers nor text; positions in the list', unusable_ids)
     wrong_scores = [i for i, e in numbered if not mask_data.is_score(e['score'])]
     refuse(path, 'detections have a score that is no finite number; positions in the list', wrong_scores)
-    refuse(path, 'detections are of images that the annotation file does not have; image ids',
-           sorted({e['image_id'] for e in entries if e['image_id'] not in sizes}))  # fmt: skip
-    refuse(path, 'detections have categories that the annotation file does not have; category ids',
-           sorted({e['category_id'] for e in entries if e['category_id'] not in categories}))  # fmt: skip
+    refuse(
+        path,
+        'detections are of images that the annotation file does not have; image ids',
+        sorted({e['image_id'] for e in entries if e['image_id'] not in sizes}),
+    )
+    refuse(
+        path,
+        'detections have categories that the annotation file does not have; category ids',
+        sorted({e['category_id'] for e in entries if e['category_id'] not in categories}),
+    )
     misshaped = [i for i, e in numbered if not mask_data.is_rle(e['segmentation'], sizes[e['image_id']])]
     refuse(path, 'detections lack an RLE mask of the height and width of their image; positions', misshaped)
     mask_data.check_runs(entries, sizes, path)

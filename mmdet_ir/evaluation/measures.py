@@ -137,8 +137,9 @@ def check_extra(
     fields = sorted({field for image in images for field in image})
     for name in extra:
         if name not in MEASURES and name not in fields:
-            raise ValueError(f'extra: expected any of {MEASURES} or a field of the images of {where} ({fields}), '
-                             f'got {name!r}')  # fmt: skip
+            raise ValueError(
+                f'extra: expected any of {MEASURES} or a field of the images of {where} ({fields}), got {name!r}'
+            )
     if 'contrast' in extra and folder is None:
         raise ValueError('extra: contrast is taken from the images: expected their folder, got None')
     if 'boundary' in extra:
@@ -195,9 +196,14 @@ def _by_field(images: Sequence[dict], field: str) -> dict[str, list[dict]]:
 def standard_rows(data: MaskData, kind: str, settings: MeasureSettings) -> Rows:
     """Rows ``'all'`` and of each class, columns of ``IRCocoMetric``; ``kind`` is ``'segm'`` or ``'boundary'``."""
     precision, recall = accumulate(
-        data.images, data.targets, data.detections, sorted(data.classes.values()), kind,
-        backend=settings.backend, boundary_ratio=settings.boundary_ratio,
-    )  # fmt: skip
+        data.images,
+        data.targets,
+        data.detections,
+        sorted(data.classes.values()),
+        kind,
+        backend=settings.backend,
+        boundary_ratio=settings.boundary_ratio,
+    )
     return area_rows(precision, recall, data.targets, data.classes)
 
 
@@ -210,9 +216,14 @@ def _binned_rows(
         for label, (low, high) in bins.items()
     }
     precision, recall = accumulate(
-        data.images, data.targets, data.detections, sorted(data.classes.values()), 'segm',
-        backend=settings.backend, ranges=list(ranges.values()),
-    )  # fmt: skip
+        data.images,
+        data.targets,
+        data.detections,
+        sorted(data.classes.values()),
+        'segm',
+        backend=settings.backend,
+        ranges=list(ranges.values()),
+    )
     return bin_rows(precision, recall, data.targets, data.classes, ranges)
 
 

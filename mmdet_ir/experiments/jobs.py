@@ -126,8 +126,10 @@ class Job:
             return False
         recorded = json.loads(self.record.read_text()).get('cell_sha256')
         if recorded != cell_hash(self.config()):
-            raise JobError(f'{self.record}: its settings are not those of {self.row.config} any more; '
-                           'delete or move the record to run the cell again')  # fmt: skip
+            raise JobError(
+                f'{self.record}: its settings are not those of {self.row.config} any more; '
+                'delete or move the record to run the cell again'
+            )
         return True
 
     def train_command(self, launcher: Launcher) -> list[str]:
@@ -254,8 +256,10 @@ def run_command(command: list[str], log: Path, lock: int, processes: set, env: d
     if code:
         lines = [line.strip() for line in log.read_text(encoding='utf-8', errors='replace').splitlines()]
         errors = [line for line in lines if line.startswith('error:')] or [line for line in lines if line]
-        raise JobError(f'{Path(command[1]).name if "python" in command[0] else command[0]} ended with code {code}: '
-                       f'{errors[-1][:300]} (log: {log})')  # fmt: skip
+        raise JobError(
+            f'{Path(command[1]).name if "python" in command[0] else command[0]} ended with code {code}: '
+            f'{errors[-1][:300]} (log: {log})'
+        )
 
 
 def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:

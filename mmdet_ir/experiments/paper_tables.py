@@ -18,8 +18,23 @@ PARAMS = 'Params (M)'
 STUDY_TABLE = 'parts'
 # Columns here -> columns of paper_results.yaml.
 _PAPER_COLUMNS = {column: column for column in COLUMNS} | {'Recall': 'recall', PARAMS: 'params'}
-_NEEDED = ('data_name', 'data_title', 'config', 'cell_sha256', 'config_overrides', 'seed', 'commit', 'dirty',
-           'hardware', 'precision', 'data', 'training', 'parameters', 'tested_images', 'metrics')  # fmt: skip
+_NEEDED = (
+    'data_name',
+    'data_title',
+    'config',
+    'cell_sha256',
+    'config_overrides',
+    'seed',
+    'commit',
+    'dirty',
+    'hardware',
+    'precision',
+    'data',
+    'training',
+    'parameters',
+    'tested_images',
+    'metrics',
+)
 _SEED = 'randomness.seed'
 
 Runs = dict[tuple[str, str], dict[str, list[dict]]]  # (size, data name) -> config -> records by seed

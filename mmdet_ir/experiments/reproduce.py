@@ -66,8 +66,10 @@ class Plan:
         known = load_sizes()[self.size]
         unknown = set(self.data) - set(known)
         if unknown:
-            raise ValueError(f'--data: expected names out of {", ".join(known)} at the size {self.size}, got '
-                             f'{", ".join(sorted(unknown))}')  # fmt: skip
+            raise ValueError(
+                f'--data: expected names out of {", ".join(known)} at the size {self.size}, got '
+                f'{", ".join(sorted(unknown))}'
+            )
         return [data for name, data in known.items() if not self.data or name in self.data]
 
     def jobs(self) -> list[Job]:
@@ -228,8 +230,10 @@ class Reproduction:
             self.left -= 1
         self.outcome.done[job.label] = time.monotonic() - began
         score = record['metrics']['segm']['all']['mAP']
-        self.say(f'done   {job.label}: mask mAP {100 * score:.3f}, {_duration(self.outcome.done[job.label])}; '
-                 f'{self.left} left, {self._eta()}')  # fmt: skip
+        self.say(
+            f'done   {job.label}: mask mAP {100 * score:.3f}, {_duration(self.outcome.done[job.label])}; '
+            f'{self.left} left, {self._eta()}'
+        )
 
     def _start(self, slot: str | None, command: list[str], log: Path, lock: int) -> None:
         env = dict(os.environ)

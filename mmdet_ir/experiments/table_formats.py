@@ -14,18 +14,35 @@ SIZE_TITLES = {
     'paper': "The paper's size",
 }
 _NO_VALUE = '-'
-CSV_COLUMNS = ('table', 'size', 'data', 'row', 'title', 'config', 'column', 'n', 'seeds', 'mean', 'std', 'paper',
-               'gain', 'gain_standard_error', 'paper_gain')  # fmt: skip
-_LATEX_ESCAPES = str.maketrans({
-    '\\': r'\textbackslash{}',
-    '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}',
-    **{character: f'\\{character}' for character in '&%$#_{}'},
-    **{character: f'${character}$' for character in '<>|'},
-    '±': r'$\pm$',
-    '×': r'$\times$',
-    'γ': r'$\gamma$',
-})  # fmt: skip
+CSV_COLUMNS = (
+    'table',
+    'size',
+    'data',
+    'row',
+    'title',
+    'config',
+    'column',
+    'n',
+    'seeds',
+    'mean',
+    'std',
+    'paper',
+    'gain',
+    'gain_standard_error',
+    'paper_gain',
+)
+_LATEX_ESCAPES = str.maketrans(
+    {
+        '\\': r'\textbackslash{}',
+        '~': r'\textasciitilde{}',
+        '^': r'\textasciicircum{}',
+        **{character: f'\\{character}' for character in '&%$#_{}'},
+        **{character: f'${character}$' for character in '<>|'},
+        '±': r'$\pm$',
+        '×': r'$\times$',
+        'γ': r'$\gamma$',
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -204,30 +221,33 @@ def render_latex(table: FilledTable) -> str:
     caption = escape_latex(f'{table.title}. {SIZE_TITLES[table.size]}: {data_title}.')
     notes = '\\\\\n'.join(map(escape_latex, note_lines(table)))
     label = '-'.join(('tab:' + table.name, table.size, table.data)).replace('_', '-')
-    return '\n'.join([
-        r'% needs \usepackage{booktabs}',
-        r'\begin{table*}',
-        r'\centering\footnotesize\setlength{\tabcolsep}{3pt}',
-        f'\\caption{{{caption}}}',
-        f'\\label{{{escape_latex(label)}}}',
-        _tabular(score_lines(table), left=1),
-        '',
-        r'\medskip',
-        escape_latex(comparison_title(table)) + r'\\[2pt]',
-        _tabular(comparison_lines(table), left=1 + table.in_paper),
-        '',
-        r'\medskip',
-        f'\\parbox{{\\textwidth}}{{\\scriptsize {notes}}}',
-        r'\end{table*}',
-        '',
-    ])  # fmt: skip
+    return '\n'.join(
+        [
+            r'% needs \usepackage{booktabs}',
+            r'\begin{table*}',
+            r'\centering\footnotesize\setlength{\tabcolsep}{3pt}',
+            f'\\caption{{{caption}}}',
+            f'\\label{{{escape_latex(label)}}}',
+            _tabular(score_lines(table), left=1),
+            '',
+            r'\medskip',
+            escape_latex(comparison_title(table)) + r'\\[2pt]',
+            _tabular(comparison_lines(table), left=1 + table.in_paper),
+            '',
+            r'\medskip',
+            f'\\parbox{{\\textwidth}}{{\\scriptsize {notes}}}',
+            r'\end{table*}',
+            '',
+        ]
+    )
 
 
 def _tabular(lines: Lines, left: int) -> str:
     first, *rest = [' & '.join(map(_latex, line)) + r' \\' for line in lines]
     columns = 'l' * left + 'r' * (len(lines[0]) - left)
-    return '\n'.join([f'\\begin{{tabular}}{{{columns}}}', r'\toprule', first, r'\midrule', *rest,
-                      r'\bottomrule', r'\end{tabular}'])  # fmt: skip
+    return '\n'.join(
+        [f'\\begin{{tabular}}{{{columns}}}', r'\toprule', first, r'\midrule', *rest, r'\bottomrule', r'\end{tabular}']
+    )
 
 
 def _latex(number: Number) -> str:
@@ -246,21 +266,23 @@ def render_csv(table: FilledTable) -> str:
     for row in table.rows:
         for column in table.columns:
             score, gain = row.scores.get(column), table.gain(row, column)
-            writer.writerow({
-                'table': table.name,
-                'size': table.size,
-                'data': table.data,
-                'row': row.name,
-                'title': row.title,
-                'config': row.config,
-                'column': column,
-                'n': len(row.runs),
-                'seeds': ' '.join(str(run['seed']) for run in row.runs),
-                'mean': None if score is None else score.mean,
-                'std': None if score is None else score.std,
-                'paper': row.paper.get(column),
-                'gain': None if gain is None else gain.mean,
-                'gain_standard_error': None if gain is None else gain.std,
-                'paper_gain': table.paper_gain(row, column),
-            })  # fmt: skip
+            writer.writerow(
+                {
+                    'table': table.name,
+                    'size': table.size,
+                    'data': table.data,
+                    'row': row.name,
+                    'title': row.title,
+                    'config': row.config,
+                    'column': column,
+                    'n': len(row.runs),
+                    'seeds': ' '.join(str(run['seed']) for run in row.runs),
+                    'mean': None if score is None else score.mean,
+                    'std': None if score is None else score.std,
+                    'paper': row.paper.get(column),
+                    'gain': None if gain is None else gain.mean,
+                    'gain_standard_error': None if gain is None else gain.std,
+                    'paper_gain': table.paper_gain(row, column),
+                }
+            )
     return file.getvalue()

@@ -101,10 +101,13 @@ def load_data_set(root: Path) -> str:
     with DefaultScope.overwrite_default_scope('mmdet'):
         data_set = DATASETS.build(
             {
-                'type': 'IRDataset', 'data_root': str(root), 'ann_file': ANNOTATIONS,
-                'data_prefix': {'img': 'images/'}, 'pipeline': [dict(step) for step in PIPELINE],
+                'type': 'IRDataset',
+                'data_root': str(root),
+                'ann_file': ANNOTATIONS,
+                'data_prefix': {'img': 'images/'},
+                'pipeline': [dict(step) for step in PIPELINE],
             }
-        )  # fmt: skip
+        )
         for index in range(len(data_set)):
             _check_item(data_set[index])
     return 'loaded'
@@ -151,8 +154,10 @@ def decode_masks(root: Path) -> str:
 
 
 TARGETS: dict[str, Callable[[Path], str]] = {
-    'data set': load_data_set, 'validator': validate, 'masks': decode_masks,
-}  # fmt: skip
+    'data set': load_data_set,
+    'validator': validate,
+    'masks': decode_masks,
+}
 
 
 def run_case(root: Path, sound: dict[str, bytes], case: Case) -> list[str]:

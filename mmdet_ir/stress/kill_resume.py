@@ -297,8 +297,10 @@ def kill_and_resume(
             while mine and trainings.interrupt(work_dir, mine[0]):
                 row = Row(name, mine.pop(0), _last_iteration(work_dir), *_resumption(work_dir, alone))
                 campaign.rows.append(row)
-                say(f'{len(campaign.rows)}: {name}: {row.moment.kind} after iteration {row.iteration}; '
-                    f'goes on from {row.resumed}; equal: {row.equal}')  # fmt: skip
+                say(
+                    f'{len(campaign.rows)}: {name}: {row.moment.kind} after iteration {row.iteration}; '
+                    f'goes on from {row.resumed}; equal: {row.equal}'
+                )
             if _wait(trainings.start(work_dir)):
                 raise RuntimeError(f'{work_dir.with_suffix(".out")}: the last session failed')
             read_header(work_dir / last)

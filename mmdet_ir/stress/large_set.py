@@ -79,9 +79,13 @@ def _encode(points: np.ndarray, size: tuple[int, int]) -> dict:
 
 
 def write_large_set(
-    out: str | Path, images: int, per_image: int, size: tuple[int, int] = (640, 512), seed: int = 0,
+    out: str | Path,
+    images: int,
+    per_image: int,
+    size: tuple[int, int] = (640, 512),
+    seed: int = 0,
     overwrite: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write ``annotations/{train,val}.json`` and ``images/``.
 
     Every second target has a polygon, the others an RLE. A few synthetic scenes serve as image files, by hard links;
@@ -123,15 +127,18 @@ def _write_annotations(path: Path, split: str, images: int, per_image: int, shap
         extent = {'images': images, 'per_image': per_image, 'size': list(shapes.size)}
         file.write(f'{{"info":{json.dumps(extent)},"categories":{json.dumps(class_categories())},"images":[')
         for i in range(images):
-            file.write(f'{"," if i else ""}{{"id":{i + 1},"file_name":"{_name(split, i)}",'
-                       f'"width":{width},"height":{height}}}')  # fmt: skip
+            file.write(
+                f'{"," if i else ""}{{"id":{i + 1},"file_name":"{_name(split, i)}","width":{width},"height":{height}}}'
+            )
         file.write('],"annotations":[')
         for i in tqdm(range(images), desc=split, unit='image'):
             parts = []
             for k in range(per_image):
                 n = i * per_image + k
-                parts.append(f'{{"id":{n + 1},"image_id":{i + 1},"category_id":{label_of(i, k) + 1},"iscrowd":0,'
-                             f'{ready[n % SHAPES][n % 2]}}}')  # fmt: skip
+                parts.append(
+                    f'{{"id":{n + 1},"image_id":{i + 1},"category_id":{label_of(i, k) + 1},"iscrowd":0,'
+                    f'{ready[n % SHAPES][n % 2]}}}'
+                )
             file.write(('' if i == 0 else ',') + ','.join(parts))
         file.write(']}')
 

@@ -23,24 +23,83 @@ ANNOTATIONS = 'annotations/train.json'
 LONGEST = 1 << 24  # characters of an annotation file
 _NAMES = ('a.png', 'b.jpg', 'c.bmp', 'd.tif', 'e.tif', 'f.npy', 'sub/g.png')  # e.tif is a stack
 _NUMBERS = (
-    0, -1, 1, 2, 255, 1e-300, 0.5, -0.0, 1e9, 1e18, 1e38, 1e39, 1e300, 1e308, -1e308, 2**31 - 1, 2**31, -(2**31),
-    2**32, 2**53, 2**63 - 1, 2**63, -(2**63), 2**64, 10**6, 10**400, 10**4000, float('nan'), float('inf'),
+    0,
+    -1,
+    1,
+    2,
+    255,
+    1e-300,
+    0.5,
+    -0.0,
+    1e9,
+    1e18,
+    1e38,
+    1e39,
+    1e300,
+    1e308,
+    -1e308,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**32,
+    2**53,
+    2**63 - 1,
+    2**63,
+    -(2**63),
+    2**64,
+    10**6,
+    10**400,
+    10**4000,
+    float('nan'),
+    float('inf'),
     -float('inf'),
-)  # fmt: skip
+)
 _OTHERS = (
-    None, True, False, '', ' ', '1', 'x', 'NaN', '../../etc/passwd', '/etc/passwd', '..\\..\\x.png', 'C:\\x.png',
-    'a.png\0', '\ud800', 'a' * 300, 'sub', '.', 'a.png/b', [], {}, [[]], [{}], [None], [1, 2, 3, 4],
-    [[1, 2, 3, 4, 5, 6]], [[0, 0, 1e9, 0, 1e9, 1e9]], [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]], [[-3e8, 4, 9, 9, 2e9, -5e8]],
-)  # fmt: skip
+    None,
+    True,
+    False,
+    '',
+    ' ',
+    '1',
+    'x',
+    'NaN',
+    '../../etc/passwd',
+    '/etc/passwd',
+    '..\\..\\x.png',
+    'C:\\x.png',
+    'a.png\0',
+    '\ud800',
+    'a' * 300,
+    'sub',
+    '.',
+    'a.png/b',
+    [],
+    {},
+    [[]],
+    [{}],
+    [None],
+    [1, 2, 3, 4],
+    [[1, 2, 3, 4, 5, 6]],
+    [[0, 0, 1e9, 0, 1e9, 1e9]],
+    [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]],
+    [[-3e8, 4, 9, 9, 2e9, -5e8]],
+)
 _RLES = (
-    {'size': [10**6, 10**6], 'counts': [10**12]}, {'size': [10**6, 10**6], 'counts': 'garbage'},
-    {'size': [HEIGHT, WIDTH], 'counts': [-5, WIDTH * HEIGHT + 5]}, {'size': [HEIGHT, WIDTH], 'counts': [0, 2**31]},
-    {'size': [HEIGHT, WIDTH], 'counts': 'oooooooooooooooooooo'}, {'size': [HEIGHT, WIDTH], 'counts': 'X'},
-    {'size': [-HEIGHT, -WIDTH], 'counts': [0, WIDTH * HEIGHT]}, {'size': [2**63, 2**63], 'counts': [1, 2]},
-    {'size': [HEIGHT, WIDTH], 'counts': [2**64, 5]}, {'size': [HEIGHT, WIDTH], 'counts': []},
-    {'size': [HEIGHT], 'counts': '0'}, {'size': [HEIGHT, WIDTH], 'counts': None},
-    {'size': [HEIGHT, WIDTH], 'counts': '\u00e9\u4e2d'}, {'size': [HEIGHT, WIDTH], 'counts': [0.5, 3]},
-)  # fmt: skip
+    {'size': [10**6, 10**6], 'counts': [10**12]},
+    {'size': [10**6, 10**6], 'counts': 'garbage'},
+    {'size': [HEIGHT, WIDTH], 'counts': [-5, WIDTH * HEIGHT + 5]},
+    {'size': [HEIGHT, WIDTH], 'counts': [0, 2**31]},
+    {'size': [HEIGHT, WIDTH], 'counts': 'oooooooooooooooooooo'},
+    {'size': [HEIGHT, WIDTH], 'counts': 'X'},
+    {'size': [-HEIGHT, -WIDTH], 'counts': [0, WIDTH * HEIGHT]},
+    {'size': [2**63, 2**63], 'counts': [1, 2]},
+    {'size': [HEIGHT, WIDTH], 'counts': [2**64, 5]},
+    {'size': [HEIGHT, WIDTH], 'counts': []},
+    {'size': [HEIGHT], 'counts': '0'},
+    {'size': [HEIGHT, WIDTH], 'counts': None},
+    {'size': [HEIGHT, WIDTH], 'counts': '\u00e9\u4e2d'},
+    {'size': [HEIGHT, WIDTH], 'counts': [0.5, 3]},
+)
 
 
 @dataclass
@@ -97,13 +156,20 @@ def _annotation(number: int, image: int, x: int, y: int) -> dict:
     edges = np.flatnonzero(np.diff(flat))
     runs = np.diff([0, *edges.tolist(), WIDTH * HEIGHT]).tolist()
     kinds = (
-        [square], {'size': [HEIGHT, WIDTH], 'counts': text}, {'size': [HEIGHT, WIDTH], 'counts': runs},
+        [square],
+        {'size': [HEIGHT, WIDTH], 'counts': text},
+        {'size': [HEIGHT, WIDTH], 'counts': runs},
         [square, [x, y, x + 3.5, y, x + 3.5, y + 2.25]],
-    )  # fmt: skip
+    )
     return {
-        'id': number + 1, 'image_id': image, 'category_id': number % 4 + 1, 'bbox': [x, y, w, h], 'area': w * h,
-        'iscrowd': int(number == 5), 'segmentation': kinds[number % 4],
-    }  # fmt: skip
+        'id': number + 1,
+        'image_id': image,
+        'category_id': number % 4 + 1,
+        'bbox': [x, y, w, h],
+        'area': w * h,
+        'iscrowd': int(number == 5),
+        'segmentation': kinds[number % 4],
+    }
 
 
 def make_case(sound: dict[str, bytes], seed: int, number: int) -> Case:
@@ -209,8 +275,12 @@ def _odd_text(text: str, rng: random.Random, what: list[str]) -> str:
     place = text.find('"width": ', rng.randrange(max(len(text), 1)))
     if kind == 'BOM' or place < 0:
         return '\ufeff' + text
-    inserted = {'1e400': '"width": 1e400, ', 'duplicate key': '"width": 7, ', 'comment': '/* */', 'long number':
-                f'"width": {"9" * 5000}, '}[kind]  # fmt: skip
+    inserted = {
+        '1e400': '"width": 1e400, ',
+        'duplicate key': '"width": 7, ',
+        'comment': '/* */',
+        'long number': f'"width": {"9" * 5000}, ',
+    }[kind]
     return text[:place] + inserted + text[place:]
 
 
@@ -262,8 +332,11 @@ def _put_number(data: bytearray, place: int, rng: random.Random) -> None:
 
 def _damage_header(content: bytes, rng: random.Random, what: list[str]) -> bytes:
     signatures: dict[bytes, Callable] = {
-        b'\x89PNG': _damage_png, b'II*\0': _damage_tiff, b'\xff\xd8': _damage_jpeg, b'\x93NUMPY': _damage_npy,
-    }  # fmt: skip
+        b'\x89PNG': _damage_png,
+        b'II*\0': _damage_tiff,
+        b'\xff\xd8': _damage_jpeg,
+        b'\x93NUMPY': _damage_npy,
+    }
     for signature, change in signatures.items():
         if content.startswith(signature) and len(content) > 64:
             what.append(f'header {signature[1:4]!r}')
@@ -314,8 +387,19 @@ def _damage_jpeg(content: bytes, rng: random.Random) -> bytes:
 
 def _damage_npy(content: bytes, rng: random.Random) -> bytes:
     """Another type or shape."""
-    shape = rng.choice((b'(1000000, 1000000)', b'(99999999999, 9)', b'(-1, 4)', b'(0, 5)', b'()', b'(32, 40, 9)',
-                        b'((((((', b'(32, 10**9)', b'(2, 3, 4, 5)'))  # fmt: skip
+    shape = rng.choice(
+        (
+            b'(1000000, 1000000)',
+            b'(99999999999, 9)',
+            b'(-1, 4)',
+            b'(0, 5)',
+            b'()',
+            b'(32, 40, 9)',
+            b'((((((',
+            b'(32, 10**9)',
+            b'(2, 3, 4, 5)',
+        )
+    )
     kind = rng.choice((b"'|O'", b"'<f4'", b"'<f8'", b"'<c8'", b"'<U9'", b"'<M8[s]'", b"[('a', '<f4')]", b"'|V4'"))
     changed = content.replace(b'(32, 40)', shape, 1) if rng.random() < 0.6 else content.replace(b"'<f4'", kind, 1)
     body = changed[10 : changed.find(b'\n')]

@@ -68,8 +68,9 @@ def _draw(panel: Axes, curve: Curve, color: str) -> None:
     runs = len(curve.values)
     label = curve.title if runs == 1 else f'{curve.title} ({runs} runs, lowest to highest)'
     marker = 'o' if len(curve.steps) <= _FEW and curve.width == 1 else None
-    panel.plot(curve.steps, curve.smoothed.mean(axis=0), color=color, linewidth=1.5, marker=marker, markersize=3,
-               label=label)  # fmt: skip
+    panel.plot(
+        curve.steps, curve.smoothed.mean(axis=0), color=color, linewidth=1.5, marker=marker, markersize=3, label=label
+    )
     if runs > 1:
         low, high = curve.smoothed.min(axis=0), curve.smoothed.max(axis=0)
         panel.fill_between(curve.steps, low, high, color=color, alpha=0.2, linewidth=0)

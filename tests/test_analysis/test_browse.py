@@ -38,8 +38,17 @@ def config(tmp_path) -> Config:
         cv2.imwrite(str(tmp_path / 'images' / f'{number}.png'), counts(number))
         for category, (x, y, w, h) in targets:
             polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
-            annotations.append({'id': len(annotations) + 1, 'image_id': number, 'category_id': category, 'iscrowd': 0,
-                                'bbox': [x, y, w, h], 'area': w * h, 'segmentation': [polygon]})  # fmt: skip
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': number,
+                    'category_id': category,
+                    'iscrowd': 0,
+                    'bbox': [x, y, w, h],
+                    'area': w * h,
+                    'segmentation': [polygon],
+                }
+            )
     annotations.append(annotations[-1] | {'id': 99, 'iscrowd': 1})
     images = [{'id': i, 'file_name': f'{i}.png', 'width': WIDTH, 'height': HEIGHT} for i in BOXES]
     content = {'images': images, 'annotations': annotations, 'categories': class_categories()}
@@ -55,10 +64,14 @@ def config(tmp_path) -> Config:
     dataset = {'type': 'IRDataset', 'data_root': str(tmp_path), 'data_prefix': {'img': 'images'}, 'pipeline': pipeline}
     train = {'type': 'RepeatDataset', 'times': 2, 'dataset': dataset | {'ann_file': 'train.json'}}
     val = dataset | {'ann_file': 'val.json', 'test_mode': True}
-    return Config({
-        'default_scope': 'mmdet', 'train_dataloader': {'dataset': train}, 'val_dataloader': {'dataset': val},
-        'test_dataloader': {'dataset': val},
-    })  # fmt: skip
+    return Config(
+        {
+            'default_scope': 'mmdet',
+            'train_dataloader': {'dataset': train},
+            'val_dataloader': {'dataset': val},
+            'test_dataloader': {'dataset': val},
+        }
+    )
 
 
 class Page(HTMLParser):
@@ -151,8 +164,22 @@ def test_page(config, tmp_path):
     assert not page.tags & {'script', 'link', 'iframe', 'object'}
     assert not re.search(r'url\(|@import', text)
     # train and (val, test) are rows of their own; val and test are one file.
-    assert page.cells[:14] == ['train', '3', '3', '1', '1', '64x48: 3', 'uint16',
-                               'val, test', '3', '3', '1', '1', '64x48: 3', 'uint16']  # fmt: skip
+    assert page.cells[:14] == [
+        'train',
+        '3',
+        '3',
+        '1',
+        '1',
+        '64x48: 3',
+        'uint16',
+        'val, test',
+        '3',
+        '3',
+        '1',
+        '1',
+        '64x48: 3',
+        'uint16',
+    ]
     assert page.cells[14:23] == ['human', '2 (67 %)', '8.0', '8.0', '100 %', '2 (67 %)', '8.0', '8.0', '100 %']
     pictures = [base64.b64decode(s.split(',')[1]) for s in page.sources if 'jpeg' in s]
     assert len(pictures) == 2
@@ -179,8 +206,16 @@ def test_pair_shows_the_image_twice_and_draws_on_one():
 
 
 def test_plots_of_empty_sets():
-    empty = Statistics('train', 'a.json', per_image=np.zeros(0, int), labels=np.zeros(0, int), sides=np.zeros(0),
-                       centres=np.zeros((0, 2)), contrast_labels=np.zeros(0, int), contrasts=np.zeros(0))  # fmt: skip
+    empty = Statistics(
+        'train',
+        'a.json',
+        per_image=np.zeros(0, int),
+        labels=np.zeros(0, int),
+        sides=np.zeros(0),
+        centres=np.zeros((0, 2)),
+        contrast_labels=np.zeros(0, int),
+        contrasts=np.zeros(0),
+    )
     for plot in (plot_contrasts, plot_places):
         assert plot([empty], ('car',), [(1, 0, 0)]).rstrip().endswith('</svg>')
 

@@ -33,10 +33,18 @@ BOX, OTHER = (40, 40, 30, 20), (110, 80, 20, 16)  # two cars in each image
 def files(tmp_path):
     """Images 11 to 14 with two cars each: model A finds all, B errs in other ways in each image but the last."""
     targets = [
-        {'id': 2 * i + k, 'image_id': i, 'category_id': CAR, 'iscrowd': 0, 'bbox': list(box),
-         'area': box[2] * box[3], 'segmentation': rle(box)}
-        for i in range(11, 15) for k, box in enumerate((BOX, OTHER))
-    ]  # fmt: skip
+        {
+            'id': 2 * i + k,
+            'image_id': i,
+            'category_id': CAR,
+            'iscrowd': 0,
+            'bbox': list(box),
+            'area': box[2] * box[3],
+            'segmentation': rle(box),
+        }
+        for i in range(11, 15)
+        for k, box in enumerate((BOX, OTHER))
+    ]
     names = ['human', 'car', 'bicycle', 'uav']
     coco = {
         'images': [{'id': i, 'file_name': f'{i}.png', 'width': WIDTH, 'height': HEIGHT} for i in range(11, 15)],

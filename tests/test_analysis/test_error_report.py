@@ -19,10 +19,17 @@ def rle(x, y, w, h):
 def files(tmp_path):
     """Two drones, one found with a mask of IoU 0.6 behind a false alarm of a higher score; no target of class car."""
     targets = [
-        {'id': i, 'image_id': 1, 'category_id': 2, 'iscrowd': 0, 'bbox': [x, 5, 20, 10], 'area': 200,
-         'segmentation': rle(x, 5, 20, 10)}
+        {
+            'id': i,
+            'image_id': 1,
+            'category_id': 2,
+            'iscrowd': 0,
+            'bbox': [x, 5, 20, 10],
+            'area': 200,
+            'segmentation': rle(x, 5, 20, 10),
+        }
         for i, x in ((1, 5), (2, 40))
-    ]  # fmt: skip
+    ]
     coco = {
         'images': [{'id': 1, 'file_name': '1.png', 'width': 80, 'height': 60}],
         'annotations': targets,

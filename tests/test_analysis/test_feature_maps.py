@@ -207,11 +207,18 @@ def toy(tmp_path_factory):
     coco = {
         'images': [{'id': 7, 'file_name': '7.png', 'width': 48, 'height': 40}],
         'annotations': [
-            {'id': 1, 'image_id': 7, 'category_id': 2, 'bbox': [20, 8, 16, 16], 'area': 256, 'iscrowd': 0,
-             'segmentation': [[20, 8, 36, 8, 36, 24, 20, 24]]}
+            {
+                'id': 1,
+                'image_id': 7,
+                'category_id': 2,
+                'bbox': [20, 8, 16, 16],
+                'area': 256,
+                'iscrowd': 0,
+                'segmentation': [[20, 8, 36, 8, 36, 24, 20, 24]],
+            }
         ],
         'categories': [{'id': i, 'name': n} for i, n in enumerate(('human', 'car', 'bicycle', 'uav'), start=1)],
-    }  # fmt: skip
+    }
     (root / 'val.json').write_text(json.dumps(coco))
     meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
     pipeline = [
@@ -220,16 +227,26 @@ def toy(tmp_path_factory):
         {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True},
         {'type': 'PackDetInputs', 'meta_keys': meta},
     ]
-    dataset = {'type': 'IRDataset', 'ann_file': str(root / 'val.json'), 'data_prefix': {'img': str(root)},
-               'pipeline': pipeline, 'test_mode': True}  # fmt: skip
+    dataset = {
+        'type': 'IRDataset',
+        'ann_file': str(root / 'val.json'),
+        'data_prefix': {'img': str(root)},
+        'pipeline': pipeline,
+        'test_mode': True,
+    }
     model = {
         'type': 'RetinaNet',
         'data_preprocessor': {'type': 'DetDataPreprocessor', 'pad_size_divisor': 32},
         'backbone': {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'stem_channels': 8},
-        'neck': {'type': 'PluginFPN', 'in_channels': CHANNELS, 'out_channels': 8, 'num_outs': 5,
-                 'plugin': {'type': 'InPlaceGain', 'gain': -2.0}},
+        'neck': {
+            'type': 'PluginFPN',
+            'in_channels': CHANNELS,
+            'out_channels': 8,
+            'num_outs': 5,
+            'plugin': {'type': 'InPlaceGain', 'gain': -2.0},
+        },
         'bbox_head': {'type': 'RetinaHead', 'num_classes': 4, 'in_channels': 8, 'feat_channels': 8},
-    }  # fmt: skip
+    }
     content = {'default_scope': 'mmdet', 'model': model, 'test_dataloader': {'dataset': dataset}}
     config = root / 'toy.py'
     Config(content).dump(config)
@@ -246,8 +263,16 @@ def test_masks_and_the_same_box_give_the_same_numbers(toy, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'a.png.json']
     assert json.loads((tmp_path / 'a.png.json').read_text()) == by_id
     assert by_id['targets'] == {'source': 'masks', 'count': 1, 'share_of_image': 256 / 1920}
-    by_box = draw_feature_maps(config, weights, tmp_path / 'b.pdf', image, boxes=[(20, 8, 16, 16)], mean=False,
-                               crop=(10, 4, 30, 30), scale='pair')  # fmt: skip
+    by_box = draw_feature_maps(
+        config,
+        weights,
+        tmp_path / 'b.pdf',
+        image,
+        boxes=[(20, 8, 16, 16)],
+        mean=False,
+        crop=(10, 4, 30, 30),
+        scale='pair',
+    )
     assert by_box['stages'] == by_id['stages']
     for stage in by_id['stages']:
         assert len(stage['shown']) == 1
@@ -257,8 +282,9 @@ def test_masks_and_the_same_box_give_the_same_numbers(toy, tmp_path):
             assert after['target'] == pytest.approx(2 * before['target'])
             assert after['ratio'] == pytest.approx(before['ratio'])
             assert stage['negative_share']['before'] == 0 < stage['negative_share']['after']
-    alone = draw_feature_maps(config, weights, tmp_path / 'c.svg', image, channels=0, cfg_options={
-        'model.neck.plugin': None})  # fmt: skip
+    alone = draw_feature_maps(
+        config, weights, tmp_path / 'c.svg', image, channels=0, cfg_options={'model.neck.plugin': None}
+    )
     assert alone['targets']['source'] is None and alone['channel_rule'].startswith('largest standard deviation')
     assert all(stage['mean'].keys() == {'before'} and not stage['shown'] for stage in alone['stages'])
 

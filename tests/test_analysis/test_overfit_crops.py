@@ -16,8 +16,15 @@ CATEGORIES = [{'id': i, 'name': name} for i, name in enumerate(('human', 'car', 
 
 def target(x: float, y: float, w: float, h: float, category: int = 1, **others: object) -> dict:
     polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
-    return {'image_id': 7, 'category_id': category, 'bbox': [x, y, w, h], 'area': w * h, 'iscrowd': 0,
-            'segmentation': [polygon], **others}  # fmt: skip
+    return {
+        'image_id': 7,
+        'category_id': category,
+        'bbox': [x, y, w, h],
+        'area': w * h,
+        'iscrowd': 0,
+        'segmentation': [polygon],
+        **others,
+    }
 
 
 def windows(*annotations: dict, size: tuple[int, int] = (80, 60)) -> list[tuple]:

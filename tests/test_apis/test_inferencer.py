@@ -54,9 +54,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.append({'id': i + 1, 'file_name': f'{i}.png', 'width': WIDTH, 'height': HEIGHT})
         x = 10 + 8 * i
         objects.append(
-            {'id': i + 1, 'image_id': i + 1, 'category_id': 2, 'bbox': [x, 20, 20, 12], 'area': 240, 'iscrowd': 0,
-             'segmentation': [[x, 20, x + 20, 20, x + 20, 32, x, 32]]}
-        )  # fmt: skip
+            {
+                'id': i + 1,
+                'image_id': i + 1,
+                'category_id': 2,
+                'bbox': [x, 20, 20, 12],
+                'area': 240,
+                'iscrowd': 0,
+                'segmentation': [[x, 20, x + 20, 20, x + 20, 32, x, 32]],
+            }
+        )
     categories = [{'id': i, 'name': name} for i, name in enumerate(CLASSES, start=1)]
     (root / 'val.json').write_text(json.dumps({'images': images, 'annotations': objects, 'categories': categories}))
     (root / 'config.py').write_text(CONFIG.format(repo=REPO, root=root))

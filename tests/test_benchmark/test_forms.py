@@ -148,9 +148,22 @@ def test_profile_counts_operators_where_they_are_called() -> None:
 
 
 def test_tables_show_what_was_measured_and_why_not() -> None:
-    row = {'model': 'configs/a.py', 'form': 'eager', 'seconds': 0.5, 'memory': 1000.0, 'ratio': 1.0, 'own_ratio': 1.0,
-           'rate': 2.5e10, 'share': 0.25, 'detections': 100, 'matched': 99, 'box': 0.5, 'score': 0.25, 'mask': 0.75,
-           'note': ''}  # fmt: skip
+    row = {
+        'model': 'configs/a.py',
+        'form': 'eager',
+        'seconds': 0.5,
+        'memory': 1000.0,
+        'ratio': 1.0,
+        'own_ratio': 1.0,
+        'rate': 2.5e10,
+        'share': 0.25,
+        'detections': 100,
+        'matched': 99,
+        'box': 0.5,
+        'score': 0.25,
+        'mask': 0.75,
+        'note': '',
+    }
     failed = {'model': 'configs/a.py', 'form': 'onnx', 'error': 'ValueError: a | b'}
     result = {'products': {'float32': {'seconds': 1, 'rate': 1e11}}, 'inference': [row, failed], 'step': [row]}
     lines = render(result | {'mask_losses': {'4 classes': {'fast': 0.001, 'slow': 0.002}}}).splitlines()

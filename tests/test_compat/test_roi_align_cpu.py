@@ -9,11 +9,23 @@ from mmcv.ops import RoIAlign
 CHANNELS, HEIGHT, WIDTH = 33, 13, 17
 # Of image 0 and 1, in pixels at a scale of 1/4 (the map is 68x52): within, across each border, outside, larger than
 # the map, long and flat, without area, upside down, of a single cell, ending exactly at the border.
-ROIS = torch.tensor([
-    [0, 10.3, 7.1, 31.9, 40.2], [1, -9, -7, 12, 20], [1, 50, 30, 90, 70], [0, -60, -60, -20, -30],
-    [0, 200, 10, 260, 30], [1, -30, -40, 120, 110], [0, 2, 20, 66, 21.5], [1, 33, 1, 34, 51], [0, 20, 20, 20, 20],
-    [1, 40, 30, 20, 10], [0, 16, 16, 20, 20], [1, 0, 0, 68, 52], [0, 63.9, 47.9, 68.1, 52.1],
-])  # fmt: skip
+ROIS = torch.tensor(
+    [
+        [0, 10.3, 7.1, 31.9, 40.2],
+        [1, -9, -7, 12, 20],
+        [1, 50, 30, 90, 70],
+        [0, -60, -60, -20, -30],
+        [0, 200, 10, 260, 30],
+        [1, -30, -40, 120, 110],
+        [0, 2, 20, 66, 21.5],
+        [1, 33, 1, 34, 51],
+        [0, 20, 20, 20, 20],
+        [1, 40, 30, 20, 10],
+        [0, 16, 16, 20, 20],
+        [1, 0, 0, 68, 52],
+        [0, 63.9, 47.9, 68.1, 52.1],
+    ]
+)
 
 
 def both(features: torch.Tensor, rois: torch.Tensor, size: tuple, ratio: int, aligned: bool) -> list[torch.Tensor]:

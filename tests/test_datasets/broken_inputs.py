@@ -29,8 +29,11 @@ WIDTH, HEIGHT = 64, 48
 NAN, INF = float('nan'), float('inf')
 
 REFUSED, UNREADABLE, SAID, TRAINS = (
-    'refused at the start', 'refused when the image is loaded', 'trains; the log names what is left out', 'trains',
-)  # fmt: skip
+    'refused at the start',
+    'refused when the image is loaded',
+    'trains; the log names what is left out',
+    'trains',
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,17 @@ def write_sound_set(root: Path) -> dict:
         cv2.imwrite(str(root / 'images' / f'{name}.png'), picture(i))
         images.append({'id': 10 + i, 'file_name': f'{name}.png', 'width': WIDTH, 'height': HEIGHT})
         x, y, w, h = 9 + i, 10, 20, 30 + i
-        annotations.append({
-            'id': i, 'image_id': 10 + i, 'category_id': i, 'bbox': [x, y, w, h], 'area': w * h, 'iscrowd': 0,
-            'segmentation': [[x, y, x + w, y, x + w, y + h, x, y + h]],
-        })  # fmt: skip
+        annotations.append(
+            {
+                'id': i,
+                'image_id': 10 + i,
+                'category_id': i,
+                'bbox': [x, y, w, h],
+                'area': w * h,
+                'iscrowd': 0,
+                'segmentation': [[x, y, x + w, y, x + w, y + h, x, y + h]],
+            }
+        )
     return {'images': images, 'annotations': annotations, 'categories': class_categories()}
 
 
@@ -133,8 +143,16 @@ def many_corners(root: Path, coco: dict) -> None:
     """Corners in a set of boxes only: 20 boxes in the image's lower right part."""
     for k in range(20):
         x, y = 20 + k % 10, 16 + k % 5
-        coco['annotations'].append({'id': 100 + k, 'image_id': 11, 'category_id': 1 + k % 4, 'area': 300, 'iscrowd': 0,
-                                    'bbox': [x, y, x + 25, y + 20]})  # fmt: skip
+        coco['annotations'].append(
+            {
+                'id': 100 + k,
+                'image_id': 11,
+                'category_id': 1 + k % 4,
+                'area': 300,
+                'iscrowd': 0,
+                'bbox': [x, y, x + 25, y + 20],
+            }
+        )
     del coco['annotations'][:4]
 
 
@@ -153,8 +171,10 @@ def with_dog(root: Path, coco: dict) -> None:
 def imbalanced(root: Path, coco: dict) -> None:
     first = coco['annotations'][0]
     for k in range(19):
-        coco['annotations'].append(first | {'id': 50 + k, 'bbox': [k, 5, 9, 8], 'area': 72, 'segmentation': [
-            [k, 5, k + 9, 5, k + 9, 13, k, 13]]})  # fmt: skip
+        coco['annotations'].append(
+            first
+            | {'id': 50 + k, 'bbox': [k, 5, 9, 8], 'area': 72, 'segmentation': [[k, 5, k + 9, 5, k + 9, 13, k, 13]]}
+        )
 
 
 FLAT = [10, 10, 30, 10, 30, 41, 10, 41]
@@ -201,12 +221,22 @@ CASES = [
     Case('an image id as text', 'unknown-image', put('annotations', image_id='11')),
     Case('an annotation of an unknown category', 'unknown-category', put('annotations', category_id=9)),
     # classes
-    Case('other class names', 'class-names', replace(categories=[
-        {'id': i, 'name': name} for i, name in enumerate(('person', 'Car', 'bike', 'drone'), start=1)])),
+    Case(
+        'other class names',
+        'class-names',
+        replace(
+            categories=[{'id': i, 'name': name} for i, name in enumerate(('person', 'Car', 'bike', 'drone'), start=1)]
+        ),
+    ),
     Case('categories in another order', 'class-order', lambda root, coco: coco['categories'].reverse()),
     Case('a class that the config does not have', 'class-left-out', with_dog, SAID),
-    Case('a class without any target', 'class-absent', lambda root, coco: coco['annotations'].pop(3) and None, TRAINS,
-         targets=3),
+    Case(
+        'a class without any target',
+        'class-absent',
+        lambda root, coco: coco['annotations'].pop(3) and None,
+        TRAINS,
+        targets=3,
+    ),
     Case('20 humans to one car', 'class-imbalance', imbalanced, TRAINS, 23),
     Case('an image without targets', 'image-without-targets', put('annotations', image_id=12), TRAINS),
     # boxes
@@ -219,8 +249,15 @@ CASES = [
     Case('a box of negative height', 'box-empty', put('annotations', bbox=[10, 41, 20, -31])),
     Case('boxes as corners, with masks', 'box-corners', every(corners)),
     Case('boxes as corners, without masks', 'box-corners', many_corners),
-    Case('boxes as fractions of the image', 'box-fractions', every(lambda a: {
-        'bbox': [a['bbox'][0] / WIDTH, a['bbox'][1] / HEIGHT, a['bbox'][2] / WIDTH, a['bbox'][3] / HEIGHT]})),
+    Case(
+        'boxes as fractions of the image',
+        'box-fractions',
+        every(
+            lambda a: {
+                'bbox': [a['bbox'][0] / WIDTH, a['bbox'][1] / HEIGHT, a['bbox'][2] / WIDTH, a['bbox'][3] / HEIGHT]
+            }
+        ),
+    ),
     Case('a box outside its image', 'box-left-out', put('annotations', bbox=[70, 10, 20, 31]), SAID, 3),
     Case('a box of half a pixel', 'box-left-out', put('annotations', bbox=[10, 10, 0.5, 31]), SAID, 3),
     Case('a box that sticks out of its image', 'box-out-of-bounds', put('annotations', bbox=[10, 10, 60, 31]), TRAINS),
@@ -232,12 +269,17 @@ CASES = [
     Case('an area as text', 'area-form', put('annotations', area='620')),
     Case('an area of NaN', 'area-form', put('annotations', area=NAN)),
     Case('an area of 0', 'area-empty', put('annotations', area=0)),
-    Case('an area that is not the mask\'s', 'area-mismatch', put('annotations', area=2000), TRAINS),
+    Case("an area that is not the mask's", 'area-mismatch', put('annotations', area=2000), TRAINS),
     Case('"iscrowd" as text', 'iscrowd-value', put('annotations', iscrowd='0')),
     Case('"iscrowd" of 2', 'iscrowd-value', put('annotations', iscrowd=2)),
     Case('a class of ignored regions only', 'crowd-only', put('annotations', iscrowd=1), TRAINS, 3),
-    Case('ignored regions for the most part', 'crowd-share', lambda root, coco: [
-        a.update(iscrowd=1) for a in coco['annotations'][:3]] and None, TRAINS, 1),
+    Case(
+        'ignored regions for the most part',
+        'crowd-share',
+        lambda root, coco: [a.update(iscrowd=1) for a in coco['annotations'][:3]] and None,
+        TRAINS,
+        1,
+    ),
     # masks
     Case('no mask', 'mask-missing', drop('annotations', 'segmentation')),
     Case('a text as mask', 'mask-form', put('annotations', segmentation='polygon')),
@@ -247,26 +289,56 @@ CASES = [
     Case('a polygon with NaN', 'polygon-numbers', put('annotations', segmentation=[[NAN, *FLAT[1:]]])),
     Case('a polygon of texts', 'polygon-numbers', put('annotations', segmentation=[list(map(str, FLAT))])),
     Case('a polygon without area', 'mask-empty', put('annotations', segmentation=[[10, 10, 20, 20, 30, 30]])),
-    Case('a polygon that crosses itself', 'polygon-crossing',
-         put('annotations', segmentation=[[10, 10, 30, 41, 30, 10, 10, 41]], area=310), TRAINS),
+    Case(
+        'a polygon that crosses itself',
+        'polygon-crossing',
+        put('annotations', segmentation=[[10, 10, 30, 41, 30, 10, 10, 41]], area=310),
+        TRAINS,
+    ),
     Case('a mask outside the image', 'mask-off-image', put('annotations', segmentation=[[v + 80 for v in FLAT]])),
-    Case('a mask that leaves the image', 'mask-out-of-bounds',
-         put('annotations', segmentation=[[10, 10, 70, 10, 70, 41, 10, 41]], area=1860), TRAINS),
-    Case('a mask apart from its box', 'mask-apart-from-box',
-         put('annotations', segmentation=[[40, 10, 60, 10, 60, 41, 40, 41]]), TRAINS),
-    Case('a mask that sticks out of its box', 'mask-beyond-box',
-         put('annotations', segmentation=[[10, 10, 36, 10, 36, 41, 10, 41]], area=806), TRAINS),
+    Case(
+        'a mask that leaves the image',
+        'mask-out-of-bounds',
+        put('annotations', segmentation=[[10, 10, 70, 10, 70, 41, 10, 41]], area=1860),
+        TRAINS,
+    ),
+    Case(
+        'a mask apart from its box',
+        'mask-apart-from-box',
+        put('annotations', segmentation=[[40, 10, 60, 10, 60, 41, 40, 41]]),
+        TRAINS,
+    ),
+    Case(
+        'a mask that sticks out of its box',
+        'mask-beyond-box',
+        put('annotations', segmentation=[[10, 10, 36, 10, 36, 41, 10, 41]], area=806),
+        TRAINS,
+    ),
     Case('an RLE without "counts"', 'rle-incomplete', put('annotations', segmentation={'size': [48, 64]})),
-    Case('an RLE that does not add up', 'rle-malformed',
-         put('annotations', segmentation={'size': [48, 64], 'counts': [490, 31, 100]})),
-    Case('an RLE with negative runs', 'rle-malformed',
-         put('annotations', segmentation={'size': [48, 64], 'counts': [490, -31, 2613]})),
-    Case('an RLE that is cut off', 'rle-malformed',
-         put('annotations', segmentation={'size': [48, 64], 'counts': 'Rae'})),
-    Case('an RLE of another image size', 'rle-size',
-         put('annotations', segmentation={'size': [64, 48], 'counts': [490, 31, 2551]})),
-    Case('RLE where polygons are needed', 'rle-not-allowed',
-         put('annotations', area=31, segmentation={'size': [48, 64], 'counts': [490, 31, 2551]}), poly2mask=False),
+    Case(
+        'an RLE that does not add up',
+        'rle-malformed',
+        put('annotations', segmentation={'size': [48, 64], 'counts': [490, 31, 100]}),
+    ),
+    Case(
+        'an RLE with negative runs',
+        'rle-malformed',
+        put('annotations', segmentation={'size': [48, 64], 'counts': [490, -31, 2613]}),
+    ),
+    Case(
+        'an RLE that is cut off', 'rle-malformed', put('annotations', segmentation={'size': [48, 64], 'counts': 'Rae'})
+    ),
+    Case(
+        'an RLE of another image size',
+        'rle-size',
+        put('annotations', segmentation={'size': [64, 48], 'counts': [490, 31, 2551]}),
+    ),
+    Case(
+        'RLE where polygons are needed',
+        'rle-not-allowed',
+        put('annotations', area=31, segmentation={'size': [48, 64], 'counts': [490, 31, 2551]}),
+        poly2mask=False,
+    ),
     # image files
     Case('an image file that is missing', 'image-missing', put('images', file_name='e.png')),
     Case('a file name in another case', 'image-missing', put('images', file_name='A.PNG')),
@@ -277,12 +349,16 @@ CASES = [
     Case('an image of another size', 'size-mismatch', file(picture(1).T.copy()), UNREADABLE),
     Case('8-bit content in a 16-bit file', 'image-eight-bit', file(picture(1).astype(np.uint16)), UNREADABLE),
     Case('files of 8 and of 16 bits', 'image-depths', file(picture(1).astype(np.uint16) * 37 + 5000), UNREADABLE),
-    Case('NaN in an image of temperatures', 'image-not-finite',
-         file(np.where(np.eye(HEIGHT, WIDTH) > 0, NAN, 21.5).astype(np.float32), 'a.npy'), UNREADABLE),
+    Case(
+        'NaN in an image of temperatures',
+        'image-not-finite',
+        file(np.where(np.eye(HEIGHT, WIDTH) > 0, NAN, 21.5).astype(np.float32), 'a.npy'),
+        UNREADABLE,
+    ),
     Case('72 megapixels in a file of 0.3 megabytes', 'image-too-large', bomb, UNREADABLE),
     Case('an image without contrast', 'image-constant', file(np.full((HEIGHT, WIDTH), 90, np.uint8)), TRAINS),
     Case('two images that look alike', 'near-duplicates', two_like_each_other, TRAINS),
-]  # fmt: skip
+]
 
 
 def build(case: Case, root: Path) -> Path:

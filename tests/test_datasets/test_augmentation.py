@@ -70,8 +70,9 @@ def test_dtype_range_and_channels_are_kept(name: str, kind: str) -> None:
     assert changed.max() > 0.6 * top  # neither clipped at 255 nor wrapped around
     for single in (image[..., :1], image[..., 0]):
         np.random.set_state(state)  # noqa: NPY002
-        assert np.array_equal(run(single, name, value_range=value_range, **STRONG.get(name, {})).squeeze(),
-                              changed[..., 0])  # fmt: skip
+        assert np.array_equal(
+            run(single, name, value_range=value_range, **STRONG.get(name, {})).squeeze(), changed[..., 0]
+        )
 
 
 @pytest.mark.parametrize('name', PIXEL)

@@ -28,8 +28,14 @@ from PIL import Image
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIG = ROOT / 'quickstart' / 'mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic16.py'
 SIZE = (128, 96)  # width, height
-KINDS = {'camera.png': 'plain', 'counts.png': 'raw', 'counts.tiff': 'raw', 'shifted.tiff': 'raw', 'stack.tiff': 'raw',
-         'counts.npy': 'raw'}  # fmt: skip
+KINDS = {
+    'camera.png': 'plain',
+    'counts.png': 'raw',
+    'counts.tiff': 'raw',
+    'shifted.tiff': 'raw',
+    'stack.tiff': 'raw',
+    'counts.npy': 'raw',
+}
 
 
 @pytest.fixture(scope='module')
@@ -71,9 +77,15 @@ def batch(root: Path, name: str, pipeline: str = 'test_pipeline') -> dict:
         if transform['type'] == 'RandomFlip':
             transform['prob'] = 1.0
     dataset = DATASETS.build(
-        {'type': 'IRDataset', 'data_root': str(root), 'ann_file': f'{name}.json', 'data_prefix': {'img': 'images/'},
-         'pipeline': transforms, 'test_mode': pipeline == 'test_pipeline'}
-    )  # fmt: skip
+        {
+            'type': 'IRDataset',
+            'data_root': str(root),
+            'ann_file': f'{name}.json',
+            'data_prefix': {'img': 'images/'},
+            'pipeline': transforms,
+            'test_mode': pipeline == 'test_pipeline',
+        }
+    )
     return pseudo_collate([dataset[0]])
 
 

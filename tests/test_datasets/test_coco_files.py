@@ -216,15 +216,19 @@ def test_merge_errors(tmp_path):
 def make_large(images=250, groups=25, seed=3) -> dict:
     """Images with 0 to 5 instances of four classes of very different frequency."""
     rng = np.random.default_rng(seed)
-    coco = make_coco([], images=[
-        {'id': 10 + i, 'file_name': f'{i}.png', 'width': 64, 'height': 48, 'clip': int(rng.integers(groups))}
-        for i in range(images)
-    ])  # fmt: skip
+    coco = make_coco(
+        [],
+        images=[
+            {'id': 10 + i, 'file_name': f'{i}.png', 'width': 64, 'height': 48, 'clip': int(rng.integers(groups))}
+            for i in range(images)
+        ],
+    )
     for image in coco['images']:
         for _ in range(rng.integers(6)):
             category = int(rng.choice([1, 2, 3, 4], p=[0.6, 0.25, 0.1, 0.05]))
-            coco['annotations'].append(ANNOTATION | {
-                'id': len(coco['annotations']), 'image_id': image['id'], 'category_id': category})  # fmt: skip
+            coco['annotations'].append(
+                ANNOTATION | {'id': len(coco['annotations']), 'image_id': image['id'], 'category_id': category}
+            )
     return coco
 
 

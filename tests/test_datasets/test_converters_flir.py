@@ -40,8 +40,15 @@ def edit(path: Path, change) -> None:
 def box_entry(number: int, image: int, category: int, box: list) -> dict:
     x, y, w, h = box
     corners = [x, y, x, y + h, x + w, y + h, x + w, y]  # as in v1.3
-    return {'id': number, 'image_id': image, 'category_id': category, 'bbox': box, 'segmentation': [corners],
-            'area': w * h, 'iscrowd': 0}  # fmt: skip
+    return {
+        'id': number,
+        'image_id': image,
+        'category_id': category,
+        'bbox': box,
+        'segmentation': [corners],
+        'area': w * h,
+        'iscrowd': 0,
+    }
 
 
 def write_pair(eight: Path, sixteen: Path, counts: np.ndarray) -> None:
@@ -67,11 +74,22 @@ def flir_v1(tmp_path) -> Path:
     root = tmp_path / 'v1'
     numbers = {'train': ('FLIR_00001', 'FLIR_00002'), 'val': ('FLIR_08863',), 'video': ('FLIR_video_00001',)}
     for part, names in numbers.items():
-        coco = {'info': {}, 'images': [], 'annotations': [], 'categories': [
-            {'id': i, 'name': name, 'supercategory': 'unknown'} for i, name in V1_NAMES.items()]}  # fmt: skip
+        coco = {
+            'info': {},
+            'images': [],
+            'annotations': [],
+            'categories': [{'id': i, 'name': name, 'supercategory': 'unknown'} for i, name in V1_NAMES.items()],
+        }
         for k, name in enumerate(names):  # image ids start at 0 in every part
-            coco['images'].append({'id': k, 'file_name': f'thermal_8_bit/{name}.jpeg', 'width': WIDTH,
-                                   'height': HEIGHT, 'extra_info': {}})  # fmt: skip
+            coco['images'].append(
+                {
+                    'id': k,
+                    'file_name': f'thermal_8_bit/{name}.jpeg',
+                    'width': WIDTH,
+                    'height': HEIGHT,
+                    'extra_info': {},
+                }
+            )
             coco['annotations'] += [box_entry(10 * k + j, k, i, box) for j, (i, box) in enumerate(BOXES)]
             folder = root / part
             eight, sixteen = folder / f'thermal_8_bit/{name}.jpeg', folder / f'thermal_16_bit/{name}.tiff'
@@ -188,8 +206,10 @@ def test_flir_v2_reports_shared_recordings_and_missing_parts(flir_v2, tmp_path):
     (flir_v2 / 'video_thermal_test/coco.json').unlink()
     data = flir_v2 / 'images_thermal_val/data'
     (data / 'video-cD2-frame-000745-xYz.jpg').rename(data / 'video-aB1-frame-000746-q.jpg')
-    edit(flir_v2 / 'images_thermal_val/coco.json',
-         lambda c: c['images'][0].update(file_name='data/video-aB1-frame-000746-q.jpg'))  # fmt: skip
+    edit(
+        flir_v2 / 'images_thermal_val/coco.json',
+        lambda c: c['images'][0].update(file_name='data/video-aB1-frame-000746-q.jpg'),
+    )
     report = convert_flir_v2(flir_v2, tmp_path / 'out')
     assert len(report.notes) == 2
     assert report.notes[0].endswith('video_thermal_test/coco.json is not there, so nothing was read for test')

@@ -122,8 +122,10 @@ def pairs(polygon: list[float]) -> list[list[float]]:
 
 def write_labelme(path: Path, shapes: list, image: str, **more) -> None:
     size = {'imageWidth': WIDTH, 'imageHeight': HEIGHT}
-    write_json(path, {'version': '5.5.0', 'flags': {}, 'shapes': shapes, 'imagePath': image, 'imageData': None,
-                      **size, **more})  # fmt: skip
+    write_json(
+        path,
+        {'version': '5.5.0', 'flags': {}, 'shapes': shapes, 'imagePath': image, 'imageData': None, **size, **more},
+    )
 
 
 def png(mask: np.ndarray) -> str:
@@ -213,7 +215,7 @@ def test_labelme_shapes(tmp_path):
         (shape('car', [[1e300, 1], [4, 4], [4, 1]]), 'polygon that leaves the image by more than its size'),
         ({}, 'points that are not pairs of finite numbers'),
     ],
-)  # fmt: skip
+)
 def test_labelme_invalid_shapes(tmp_path, bad, reason):
     write_image(tmp_path / 'src/a.png')
     write_labelme(tmp_path / 'src/a.json', [shape('person', pairs(L_SHAPE)), bad], 'a.png')
@@ -268,11 +270,19 @@ def cvat_file(images: str, rle: bool) -> dict:
         for k, image in enumerate(images, start=1)
     ]
     coco['annotations'] = [
-        {'id': k, 'image_id': images.index(image) + 1, 'category_id': ids[name], 'bbox': box, 'area': 1,
-         'segmentation': uncompressed(pixels(polygons)) if rle else polygons, 'iscrowd': int(rle),
-         'attributes': {'occluded': False}}
-        for k, (image, name, polygons, _, box) in enumerate(OBJECTS, start=1) if image in images
-    ]  # fmt: skip
+        {
+            'id': k,
+            'image_id': images.index(image) + 1,
+            'category_id': ids[name],
+            'bbox': box,
+            'area': 1,
+            'segmentation': uncompressed(pixels(polygons)) if rle else polygons,
+            'iscrowd': int(rle),
+            'attributes': {'occluded': False},
+        }
+        for k, (image, name, polygons, _, box) in enumerate(OBJECTS, start=1)
+        if image in images
+    ]
     return coco
 
 
@@ -324,11 +334,17 @@ def test_cvat_boxes_without_masks_and_boxes_that_differ(tmp_path):
     ]
     write_json(tmp_path / 'src/annotations/instances_default.json', coco)
     report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
-    written = {a['source_id']: (a['bbox'], a['area'], a['segmentation'] != []) for a in load(tmp_path / 'out')[
-        'annotations']}  # fmt: skip
+    written = {
+        a['source_id']: (a['bbox'], a['area'], a['segmentation'] != []) for a in load(tmp_path / 'out')['annotations']
+    }
     outline = ([10, 5, 10, 20], 150, True)
-    assert written == {1: ([10, 5, 10, 20], 200, False), 2: ([30, 10, 20, 12], 240, False), 3: outline, 4: outline,
-                       5: outline}  # fmt: skip
+    assert written == {
+        1: ([10, 5, 10, 20], 200, False),
+        2: ([30, 10, 20, 12], 240, False),
+        3: outline,
+        4: outline,
+        5: outline,
+    }
     assert '1 polygons are just their boxes and were taken as boxes without a mask' in report.notes
     assert '2 boxes of the source are more than 2 pixels off their masks; the extents of the masks were written' in (
         report.notes
@@ -395,8 +411,11 @@ def write_yolo(src: Path, split: str = 'train', **more) -> None:
     for image in 'ab':
         write_image(src / f'images/{split}/{image}.jpg')
         # YOLO joins the parts of an object; here by a line of no width between the car's two rectangles.
-        lines = [yolo_line(name, polygons[0] + [30, 22, *polygons[1], 30, 28, 30, 22] if len(polygons) > 1 else
-                           polygons[0]) for where, name, polygons, _, _ in OBJECTS if where == image]  # fmt: skip
+        lines = [
+            yolo_line(name, polygons[0] + [30, 22, *polygons[1], 30, 28, 30, 22] if len(polygons) > 1 else polygons[0])
+            for where, name, polygons, _, _ in OBJECTS
+            if where == image
+        ]
         label = src / f'labels/{split}/{image}.txt'
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text('\n'.join(lines) + '\n\n')
@@ -526,8 +545,10 @@ def voc_object(name: str, corners: tuple, more: str = '') -> str:
 def write_voc(path: Path, objects: list[str], file_name: str, size=(WIDTH, HEIGHT), head: str = '') -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = f'<size><width>{size[0]}</width><height>{size[1]}</height><depth>1</depth></size>'
-    path.write_text(f'{head}<annotation><folder>x</folder><filename>{file_name}</filename><path>/x/y.png</path>{text}'
-                    f'{"".join(objects)}</annotation>')  # fmt: skip
+    path.write_text(
+        f'{head}<annotation><folder>x</folder><filename>{file_name}</filename><path>/x/y.png</path>{text}'
+        f'{"".join(objects)}</annotation>'
+    )
 
 
 @pytest.mark.parametrize('origin', [0, 1])
@@ -590,19 +611,28 @@ def test_voc_invalid_entries(tmp_path):
     write_voc(
         src / 'f.xml', [voc_object('&l9;', (3, 3, 9, 9))], 'f.png', head=f'<!DOCTYPE x [<!ENTITY l0 "x">{laughs}]>'
     )
-    write_voc(src / 'g.xml', [voc_object('&x;', (3, 3, 9, 9))], 'g.png',
-              head=f'<!DOCTYPE x [<!ENTITY x SYSTEM "file://{tmp_path}/secret.png">]>')  # fmt: skip
+    write_voc(
+        src / 'g.xml',
+        [voc_object('&x;', (3, 3, 9, 9))],
+        'g.png',
+        head=f'<!DOCTYPE x [<!ENTITY x SYSTEM "file://{tmp_path}/secret.png">]>',
+    )
     write_voc(src / 'h.xml', [], '')
     report = convert_voc(src, tmp_path / 'out')
-    assert report.dropped == {reason: 1 for _, reason in bad} | {'car: bndbox without four numbers': 1,
-                                                                'car: its image is left out': 1}  # fmt: skip
+    assert report.dropped == {reason: 1 for _, reason in bad} | {
+        'car: bndbox without four numbers': 1,
+        'car: its image is left out': 1,
+    }
     assert [a['bbox'] for a in load(tmp_path / 'out')['annotations']] == [[2, 2, 7, 7]]
-    messages = ['b.xml, filename: expected a file inside', 'd.xml: expected whole numbers in size/width',
-                'e.xml: not a readable XML file: no element found',
-                'f.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
-                'g.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
-                "h.xml, filename: expected a file name, got ''",
-                'c.png: expected width and height (60, 41) as in']  # fmt: skip
+    messages = [
+        'b.xml, filename: expected a file inside',
+        'd.xml: expected whole numbers in size/width',
+        'e.xml: not a readable XML file: no element found',
+        'f.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
+        'g.xml: not a readable XML file: document type declaration <!DOCTYPE x>',
+        "h.xml, filename: expected a file name, got ''",
+        'c.png: expected width and height (60, 41) as in',
+    ]
     assert len(report.skipped) == len(messages)
     for message, line in zip(messages, report.skipped, strict=True):
         assert message in line
@@ -703,10 +733,15 @@ def test_invalid_mask_images(tmp_path):
     write_mask(src / 'masks/g.tiff', np.arange(2400, dtype=np.uint16).reshape(HEIGHT, WIDTH))
     write_mask(src / 'masks/z.png', mask)
     report = convert_mask_images(src, tmp_path / 'out', 'semantic', {1: 'car'})
-    messages = ['d.jpg: expected a mask without loss', 'f.jpg: no mask', 'z.png: no image for this mask',
-                'b.png: expected the height and width of its image, (40, 60), got (40, 59)',
-                'c.png: expected a mask of one channel of whole numbers, got uint8 [40, 60, 3]',
-                'e.png: not a readable image', 'g.tiff: expected a mask of at most 2000 values, got 2399']  # fmt: skip
+    messages = [
+        'd.jpg: expected a mask without loss',
+        'f.jpg: no mask',
+        'z.png: no image for this mask',
+        'b.png: expected the height and width of its image, (40, 60), got (40, 59)',
+        'c.png: expected a mask of one channel of whole numbers, got uint8 [40, 60, 3]',
+        'e.png: not a readable image',
+        'g.tiff: expected a mask of at most 2000 values, got 2399',
+    ]
     assert len(report.skipped) == len(messages)
     for message, line in zip(messages, report.skipped, strict=True):
         assert message in line

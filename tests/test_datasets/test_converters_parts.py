@@ -48,9 +48,22 @@ def test_a_name_has_one_class():
 
 @pytest.mark.parametrize(
     'name',
-    ['../x.png', '../../etc/passwd', '..\\..\\x.png', 'a/../../../x.png', '/etc/passwd', 'C:\\x.png', '\\\\host\\x',
-     '\\x.png', '', '  ', 'a\0.png', None, 7],
-)  # fmt: skip
+    [
+        '../x.png',
+        '../../etc/passwd',
+        '..\\..\\x.png',
+        'a/../../../x.png',
+        '/etc/passwd',
+        'C:\\x.png',
+        '\\\\host\\x',
+        '\\x.png',
+        '',
+        '  ',
+        'a\0.png',
+        None,
+        7,
+    ],
+)
 def test_names_that_leave_the_source(name, tmp_path):
     with pytest.raises(ValueError, match='here: expected a file'):
         resolve_inside(tmp_path, tmp_path, name, 'here')
@@ -153,8 +166,11 @@ def test_invalid_rle(rle, message):
 
 
 def decode(segmentation, height: int, width: int) -> np.ndarray:
-    rle = segmentation if isinstance(segmentation, dict) else mask_utils.merge(
-        mask_utils.frPyObjects(segmentation, height, width))  # fmt: skip
+    rle = (
+        segmentation
+        if isinstance(segmentation, dict)
+        else mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    )
     return mask_utils.decode(rle).astype(bool)
 
 
@@ -304,8 +320,11 @@ def test_nothing_left_is_an_error_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match='none of the 1 images has an object'):
         write_records(records, tmp_path / 'out', 'test', Options(), ConversionReport())
     records[0].size = (61, 40)
-    with pytest.raises(ValueError, match=r'no usable image; 1 skipped; the first: .*0.png: expected width and height '
-                                         r'\(61, 40\) as in file 0, got \(60, 40\)'):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r'no usable image; 1 skipped; the first: .*0.png: expected width and height '
+        r'\(61, 40\) as in file 0, got \(60, 40\)',
+    ):
         write_records(records, tmp_path / 'out', 'test', Options(), ConversionReport())
     assert [p.name for p in tmp_path.iterdir()] == ['0.png']
 
@@ -322,9 +341,10 @@ def test_images_that_do_not_load(tmp_path):
     report = write_records(records, tmp_path / 'out', 'test', Options(derive_masks=True), ConversionReport())
     assert sorted(p.name for p in (tmp_path / 'out/images').iterdir()) == ['0.png', '4.npy']
     for line, message in zip(
-        report.skipped, ('1.png: damaged, cut off', '2.png: the file is empty', '3.npy: 1200 of 2400 values are NaN'),
+        report.skipped,
+        ('1.png: damaged, cut off', '2.png: the file is empty', '3.npy: 1200 of 2400 values are NaN'),
         strict=True,
-    ):  # fmt: skip
+    ):
         assert message in line and line.endswith('; 1 objects left out with it')
 
 

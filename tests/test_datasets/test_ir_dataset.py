@@ -14,8 +14,15 @@ from mmengine.registry import DefaultScope
 
 SQUARE = [[10, 10, 30, 10, 30, 40, 10, 40]]
 RLE = {'size': [48, 64], 'counts': [490, 5, 2577]}
-FIRST = {'id': 11, 'image_id': 1, 'category_id': 2, 'bbox': [10, 10, 20, 30], 'area': 600, 'iscrowd': 0,
-         'segmentation': SQUARE}  # fmt: skip
+FIRST = {
+    'id': 11,
+    'image_id': 1,
+    'category_id': 2,
+    'bbox': [10, 10, 20, 30],
+    'area': 600,
+    'iscrowd': 0,
+    'segmentation': SQUARE,
+}
 
 
 @pytest.fixture(autouse=True)

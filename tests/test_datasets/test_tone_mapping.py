@@ -40,8 +40,9 @@ def test_window_by_hand() -> None:
     ]
 
 
-@pytest.mark.parametrize(('kelvin_per_count', 'counts'), [(0.04, (6000, 7000, 7329, 8000, 8329)),
-                                                         (0.4, (600, 700, 733, 800, 833))])  # fmt: skip
+@pytest.mark.parametrize(
+    ('kelvin_per_count', 'counts'), [(0.04, (6000, 7000, 7329, 8000, 8329)), (0.4, (600, 700, 733, 800, 833))]
+)
 def test_temperatures_by_hand(kelvin_per_count: float, counts: tuple) -> None:
     """T-linear: 7000 * 0.04 - 273.15 = 6.85 degrees; (6.85 + 10) / 70 * 255 = 61.38."""
     got = tone_map(row(*counts), 'window', low=-10, high=60, kelvin_per_count=kelvin_per_count)

@@ -43,8 +43,9 @@ def build(path: Path, poly2mask: bool = True, **options) -> IRDataset:
     load = {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True, 'poly2mask': poly2mask}
     pipeline = [{'type': 'LoadIRImageFromFile'}, load, {'type': 'PackDetInputs'}]
     prefix = {'img': str(path.parent / 'images')}
-    return DATASETS.build({'type': 'IRDataset', 'ann_file': str(path), 'data_prefix': prefix, 'pipeline': pipeline,
-                           **options})  # fmt: skip
+    return DATASETS.build(
+        {'type': 'IRDataset', 'ann_file': str(path), 'data_prefix': prefix, 'pipeline': pipeline, **options}
+    )
 
 
 def read_all(dataset: IRDataset) -> int:
@@ -120,18 +121,45 @@ def test_repairs_of_broken_inputs_leave_no_new_problem(tmp_path):
         assert bool(done) == (json.dumps(fixed) != json.dumps(coco)), case.name
         gone[case.name] = case.code not in new
     assert {name for name, away in gone.items() if away} >= {
-        'a list as annotation id', 'two annotations with one id', 'annotation ids from 0',
-        'an image width as text', 'an annotation of an unknown image', 'an image id as text',
-        'categories in another order', 'a box of texts', 'a box with NaN', 'a box of zero width',
-        'boxes as corners, with masks', 'a box outside its image', 'a box that sticks out of its image',
-        'the same target twice', 'no "area"', 'no "iscrowd"', 'an area as text', 'an area of NaN', 'an area of 0',
-        "an area that is not the mask's", '"iscrowd" as text', 'a polygon that is not in a list', 'a polygon of texts',
-    }  # fmt: skip
-    assert not any(gone[name] for name in (
-        'other class names', 'an annotation of an unknown category', '"iscrowd" of 2', 'no mask',
-        'boxes as corners, without masks', 'boxes as fractions of the image', 'a polygon of two points',
-        'an RLE of another image size', 'a mask apart from its box', 'two images with one id',
-    ))  # fmt: skip
+        'a list as annotation id',
+        'two annotations with one id',
+        'annotation ids from 0',
+        'an image width as text',
+        'an annotation of an unknown image',
+        'an image id as text',
+        'categories in another order',
+        'a box of texts',
+        'a box with NaN',
+        'a box of zero width',
+        'boxes as corners, with masks',
+        'a box outside its image',
+        'a box that sticks out of its image',
+        'the same target twice',
+        'no "area"',
+        'no "iscrowd"',
+        'an area as text',
+        'an area of NaN',
+        'an area of 0',
+        "an area that is not the mask's",
+        '"iscrowd" as text',
+        'a polygon that is not in a list',
+        'a polygon of texts',
+    }
+    assert not any(
+        gone[name]
+        for name in (
+            'other class names',
+            'an annotation of an unknown category',
+            '"iscrowd" of 2',
+            'no mask',
+            'boxes as corners, without masks',
+            'boxes as fractions of the image',
+            'a polygon of two points',
+            'an RLE of another image size',
+            'a mask apart from its box',
+            'two images with one id',
+        )
+    )
 
 
 def test_repairs_by_hand(tmp_path):
@@ -178,8 +206,11 @@ def test_training_names_all_kinds_of_problems_at_once(tmp_path):
     # The named command line runs, and finds the same.
     command = message.rsplit('entry by entry: python ', 1)[1].split()
     assert set(codes(check_data_set(from_file(command[1], CLASSES, command[3])).problems)) >= {
-        'box-empty', 'area-empty', 'polygon-points', 'image-missing',
-    }  # fmt: skip
+        'box-empty',
+        'area-empty',
+        'polygon-points',
+        'image-missing',
+    }
 
 
 def test_masks_are_not_looked_at_without_need(tmp_path):
@@ -188,8 +219,11 @@ def test_masks_are_not_looked_at_without_need(tmp_path):
     coco['annotations'][0]['segmentation'] = [[1, 2]]
     path = tmp_path / 'set' / 'annotations.json'
     path.write_text(json.dumps(coco))
-    pipeline = [{'type': 'LoadIRImageFromFile'}, {'type': 'LoadAnnotations', 'with_bbox': True},
-                {'type': 'PackDetInputs'}]  # fmt: skip
+    pipeline = [
+        {'type': 'LoadIRImageFromFile'},
+        {'type': 'LoadAnnotations', 'with_bbox': True},
+        {'type': 'PackDetInputs'},
+    ]
     assert read_all(build(path, pipeline=pipeline)) == 4
 
 
@@ -230,8 +264,15 @@ def test_damaged_rle_is_found_and_harms_no_other():
 def test_polygons_against_shapely():
     """Area and outline of two polygons of one annotation with large coordinates."""
     rings = [[1e5, 1e5, 1e5 + 20, 1e5, 1e5 + 5, 1e5 + 17], [3, 4, 30, 8, 22, 40, 1, 30]]
-    annotation = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [1, 4, 29, 36], 'area': 1, 'iscrowd': 0,
-                  'segmentation': rings}  # fmt: skip
+    annotation = {
+        'id': 1,
+        'image_id': 1,
+        'category_id': 1,
+        'bbox': [1, 4, 29, 36],
+        'area': 1,
+        'iscrowd': 0,
+        'segmentation': rings,
+    }
     image = {'id': 1, 'file_name': 'a.png', 'width': 200_000, 'height': 200_000}
     coco = {'images': [image], 'annotations': [annotation], 'categories': class_categories()}
     masks = check_everything(coco, Needs(CLASSES))[3]
@@ -342,8 +383,9 @@ def test_stacks_and_other_fields_for_the_file(tmp_path):
     del coco['images'][2]['counts']
     path.write_text(json.dumps(coco))
     assert codes(check_data_set(from_file(path, CLASSES, image_key='counts')).problems)[:2] == [
-        'image-key', 'duplicate-file-name',
-    ]  # fmt: skip
+        'image-key',
+        'duplicate-file-name',
+    ]
 
 
 def test_data_sets_of_a_config(tmp_path):
@@ -351,17 +393,28 @@ def test_data_sets_of_a_config(tmp_path):
         coco = write_sound_set(tmp_path / split)
         (tmp_path / split / 'annotations.json').write_text(json.dumps(coco))
     polygons = {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True, 'poly2mask': False}
-    train = {'type': 'IRDataset', 'data_root': str(tmp_path), 'ann_file': 'train/annotations.json',
-             'data_prefix': {'img': 'train/images'}, 'pipeline': [polygons]}  # fmt: skip
-    val = train | {'ann_file': 'val/annotations.json', 'data_prefix': {'img': 'val/images'}, 'pipeline': [],
-                   'metainfo': {'classes': ['car', 'uav']}}  # fmt: skip
-    cfg = Config({
-        'train_dataloader': {'dataset': {'type': 'ClassBalancedDataset', 'dataset': train}},
-        'val_dataloader': {'dataset': val},
-        'test_dataloader': {'dataset': val},
-        'val_evaluator': {'type': 'IRCocoMetric', 'ann_file': str(tmp_path / 'val' / 'annotations.json')},
-        'test_evaluator': [{'type': 'IRCocoMetric', 'ann_file': str(tmp_path / 'train' / 'annotations.json')}],
-    })  # fmt: skip
+    train = {
+        'type': 'IRDataset',
+        'data_root': str(tmp_path),
+        'ann_file': 'train/annotations.json',
+        'data_prefix': {'img': 'train/images'},
+        'pipeline': [polygons],
+    }
+    val = train | {
+        'ann_file': 'val/annotations.json',
+        'data_prefix': {'img': 'val/images'},
+        'pipeline': [],
+        'metainfo': {'classes': ['car', 'uav']},
+    }
+    cfg = Config(
+        {
+            'train_dataloader': {'dataset': {'type': 'ClassBalancedDataset', 'dataset': train}},
+            'val_dataloader': {'dataset': val},
+            'test_dataloader': {'dataset': val},
+            'val_evaluator': {'type': 'IRCocoMetric', 'ann_file': str(tmp_path / 'val' / 'annotations.json')},
+            'test_evaluator': [{'type': 'IRCocoMetric', 'ann_file': str(tmp_path / 'train' / 'annotations.json')}],
+        }
+    )
     first, second = from_config(cfg)
     assert (first.path, first.splits) == (tmp_path / 'train' / 'annotations.json', ('train',))
     assert first.needs == Needs(CLASSES, True, False, 'file_name', tmp_path / 'train' / 'images')

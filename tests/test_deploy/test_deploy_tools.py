@@ -24,16 +24,27 @@ def test_export_quantise_and_score(tmp_path: Path) -> None:
     write_problem(tmp_path)
     config, model, int8 = tmp_path / 'config.py', tmp_path / 'new' / 'model.onnx', tmp_path / 'int8.onnx'
     done = run(
-        'export.py', config, tmp_path / 'weights.pth', '--format', 'onnx', '--out', model, '--verify',
-        tmp_path / 'images', '--number', 2,
-    )  # fmt: skip
+        'export.py',
+        config,
+        tmp_path / 'weights.pth',
+        '--format',
+        'onnx',
+        '--out',
+        model,
+        '--verify',
+        tmp_path / 'images',
+        '--number',
+        2,
+    )
     # three files, evenly: two of them; and an evenly grey image of their size
     assert 'batch 1: 3 images (1 without detections)' in done.stdout
     assert '| differences                    | 0 ' in done.stdout
     assert [path.name for path in model.parent.iterdir()] == ['model.onnx']
 
-    train = [f'train_dataloader.dataset.{key}={value}' for key, value in
-             {'data_root': f'{tmp_path}/', 'image_key': 'file_name', 'ann_file': 'val.json'}.items()]  # fmt: skip
+    train = [
+        f'train_dataloader.dataset.{key}={value}'
+        for key, value in {'data_root': f'{tmp_path}/', 'image_key': 'file_name', 'ann_file': 'val.json'}.items()
+    ]
     done = run('quantize.py', model, config, '--out', int8, '--number', 3, '--cfg-options', *train)
     assert f'written: {int8} (' in done.stdout and 'from 3 images' in done.stdout
 

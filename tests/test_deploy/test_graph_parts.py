@@ -83,7 +83,10 @@ def test_binary_masks_are_those_of_mmdetection_to_the_last_pixel_that_a_cell_rea
     assert got.dtype == bool and clear.mean() > 0.99
     np.testing.assert_array_equal(got[clear], (expected >= threshold).numpy()[clear])
     assert paste_binary_masks(np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32), 5, 6, 0.5).shape == (
-        0, 5, 6)  # fmt: skip
+        0,
+        5,
+        6,
+    )
 
 
 def test_a_box_without_area_has_an_empty_mask() -> None:

@@ -36,8 +36,15 @@ def random_scenes(seed, num_images=8, shape=(72, 90), size=(2, 50)):
     def detect(image_id, category, mask):
         box = box_of(mask)
         box[0] += 0.25
-        detections.append({'image_id': image_id, 'category_id': category, 'score': round(float(rng.random()), 1),
-                           'segmentation': rle_of(mask), 'bbox': box})  # fmt: skip
+        detections.append(
+            {
+                'image_id': image_id,
+                'category_id': category,
+                'score': round(float(rng.random()), 1),
+                'segmentation': rle_of(mask),
+                'bbox': box,
+            }
+        )
 
     for number, image_id in enumerate(ids[:-1]):
         for _ in range(rng.integers(1, 7) if number else 0):
@@ -48,9 +55,17 @@ def random_scenes(seed, num_images=8, shape=(72, 90), size=(2, 50)):
             category = int(rng.choice(categories))
             if mask.any():
                 area = float(mask.sum()) if rng.random() < 0.6 else 0.8 * box_of(mask)[2] * box_of(mask)[3]
-                annotations.append({'id': 3 + 7 * len(annotations), 'image_id': image_id, 'category_id': category,
-                                    'bbox': box_of(mask), 'area': area, 'iscrowd': int(rng.random() < 0.15),
-                                    'segmentation': rle_of(mask)})  # fmt: skip
+                annotations.append(
+                    {
+                        'id': 3 + 7 * len(annotations),
+                        'image_id': image_id,
+                        'category_id': category,
+                        'bbox': box_of(mask),
+                        'area': area,
+                        'iscrowd': int(rng.random() < 0.15),
+                        'segmentation': rle_of(mask),
+                    }
+                )
             for _ in range(rng.integers(0, 4)):
                 dx, dy = rng.integers(-3, 4, 2)
                 found = category if rng.random() < 0.8 else int(rng.choice(categories))

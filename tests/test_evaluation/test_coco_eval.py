@@ -78,10 +78,18 @@ def test_no_detection_and_more_than_counted(backend):
     coco = {
         'images': [{'id': 5, 'height': 40, 'width': 40}],
         # an id of 0 must not count as "no match"; no "iscrowd" is no crowd
-        'annotations': [{'id': 0, 'image_id': 5, 'category_id': 2, 'area': 400.0, 'bbox': box_of(target),
-                         'segmentation': rle_of(target)}],
+        'annotations': [
+            {
+                'id': 0,
+                'image_id': 5,
+                'category_id': 2,
+                'area': 400.0,
+                'bbox': box_of(target),
+                'segmentation': rle_of(target),
+            }
+        ],
         'categories': [{'id': 2}],
-    }  # fmt: skip
+    }
     precision, recall = run(coco, [], 'segm', backend=backend)
     assert precision[..., 0, :].max() == 0 and recall[..., 0, :].max() == 0
     assert (precision[..., 1, :] == 0).all() and (precision[..., 2:, :] == -1).all()

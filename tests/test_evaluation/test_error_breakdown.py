@@ -23,8 +23,16 @@ def rle(x, y, w, h, as_text=True):
 
 
 def target(number, category, box, image=1, **fields):
-    return {'id': number, 'image_id': image, 'category_id': category, 'segmentation': rle(*box), 'iscrowd': 0,
-            'bbox': list(box), 'area': box[2] * box[3], **fields}  # fmt: skip
+    return {
+        'id': number,
+        'image_id': image,
+        'category_id': category,
+        'segmentation': rle(*box),
+        'iscrowd': 0,
+        'bbox': list(box),
+        'area': box[2] * box[3],
+        **fields,
+    }
 
 
 def detection(category, box, score, image=1):

@@ -45,10 +45,17 @@ def files(tmp_path: Path) -> dict[str, Path]:
     paths = {}
     for name, (column, encode) in names.items():
         annotations = [
-            {'id': entry[0], 'image_id': 9, 'category_id': 1 + (entry[1] == 'car'), 'bbox': list(entry[2]),
-             'segmentation': encode(*entry[column]), 'area': entry[column][2] * entry[column][3], 'iscrowd': 0}
+            {
+                'id': entry[0],
+                'image_id': 9,
+                'category_id': 1 + (entry[1] == 'car'),
+                'bbox': list(entry[2]),
+                'segmentation': encode(*entry[column]),
+                'area': entry[column][2] * entry[column][3],
+                'iscrowd': 0,
+            }
             for entry in OBJECTS
-        ]  # fmt: skip
+        ]
         annotations.append({'id': 4, 'image_id': 9, 'category_id': 2, 'bbox': [0, 0, 5, 5], 'iscrowd': 1})
         images = [{'id': 9, 'file_name': 'a.png', **SIZE}]
         paths[name] = tmp_path / f'{name}.json'
@@ -112,8 +119,17 @@ def test_crops_have_both_outlines(files, tmp_path) -> None:
 
 def test_the_tool_writes_table_numbers_and_picture(files, tmp_path, monkeypatch, capsys) -> None:
     out = {name: tmp_path / 'out' / f'numbers.{name}' for name in ('json', 'png')}
-    arguments = [files['exact'], f'a={files["good"]}', f'b={files["bad"]}', '--json', out['json'],
-                 '--picture', out['png'], '--images', tmp_path]  # fmt: skip
+    arguments = [
+        files['exact'],
+        f'a={files["good"]}',
+        f'b={files["bad"]}',
+        '--json',
+        out['json'],
+        '--picture',
+        out['png'],
+        '--images',
+        tmp_path,
+    ]
     monkeypatch.setattr(sys, 'argv', ['compare_masks.py', *map(str, arguments)])
     runpy.run_path(str(REPO / 'tools' / 'analysis' / 'compare_masks.py'), run_name='__main__')
     assert '| car | b | 1 | 0.000 | 0.000 | 0.0 % | 0.0 % |' in capsys.readouterr().out.splitlines()

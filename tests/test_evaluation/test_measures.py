@@ -28,9 +28,16 @@ def one_class(images, **fields):
         coco['images'].append({'id': i, 'height': SHAPE[0], 'width': SHAPE[1], 'file_name': f'{i}.png', **more})
         for mask in targets:
             coco['annotations'].append(
-                {'id': len(coco['annotations']) + 1, 'image_id': i, 'category_id': 4, 'iscrowd': 0,
-                 'area': int(mask.sum()), 'bbox': box_of(mask), 'segmentation': rle_of(mask)}
-            )  # fmt: skip
+                {
+                    'id': len(coco['annotations']) + 1,
+                    'image_id': i,
+                    'category_id': 4,
+                    'iscrowd': 0,
+                    'area': int(mask.sum()),
+                    'bbox': box_of(mask),
+                    'segmentation': rle_of(mask),
+                }
+            )
         detections += [
             {'image_id': i, 'category_id': 4, 'score': score, 'segmentation': rle_of(mask)} for mask, score in found
         ]
@@ -121,8 +128,14 @@ def test_fields_are_scored_like_their_images_alone():
 def test_default_is_what_the_data_allow(tmp_path):
     coco, detections = random_scenes(4)
     assert set(measure(coco, detections)) == {
-        'images', 'detections', 'settings', 'masks', 'boundary', 'size', 'scenario'
-    }  # fmt: skip
+        'images',
+        'detections',
+        'settings',
+        'masks',
+        'boundary',
+        'size',
+        'scenario',
+    }
     slow = measure(coco, detections, settings=MeasureSettings(backend='pycocotools'))
     assert 'boundary' not in slow
     fast = measure(coco, detections)
@@ -171,9 +184,14 @@ def test_metric_gives_the_same_from_its_own_files(tmp_path):
     flat, saved = {}, {}
     for backend, extra in (('faster-coco-eval', ('boundary', 'size', 'contrast', 'scenario')), ('pycocotools', ())):
         metric = IRCocoMetric(
-            str(tmp_path / 'gt.json'), outfile_prefix=str(tmp_path / backend), backend=backend, extra=extra,
-            out_json=str(tmp_path / f'{backend}.json'), image_root=str(tmp_path), extra_settings={'ring_width': 5},
-        )  # fmt: skip
+            str(tmp_path / 'gt.json'),
+            outfile_prefix=str(tmp_path / backend),
+            backend=backend,
+            extra=extra,
+            out_json=str(tmp_path / f'{backend}.json'),
+            image_root=str(tmp_path),
+            extra_settings={'ring_width': 5},
+        )
         metric.dataset_meta = {'classes': [category['name'] for category in coco['categories']]}
         metric.process({}, predictions_of(coco, detections, [category['id'] for category in coco['categories']]))
         flat[backend] = metric.evaluate(len(coco['images']))
@@ -184,9 +202,11 @@ def test_metric_gives_the_same_from_its_own_files(tmp_path):
 
     fast = saved['faster-coco-eval']
     result = measure(
-        tmp_path / 'gt.json', tmp_path / 'faster-coco-eval.segm.json', tmp_path,
+        tmp_path / 'gt.json',
+        tmp_path / 'faster-coco-eval.segm.json',
+        tmp_path,
         settings=MeasureSettings(ring_width=5),
-    )  # fmt: skip
+    )
     assert fast['metrics']['segm'] == result['masks']
     assert fast['extra'] == {name: result[name] for name in ('boundary', 'size', 'contrast', 'scenario')}
     scores = flat['faster-coco-eval']

@@ -99,8 +99,12 @@ def test_records_without_a_size_fill_no_cell():
 def test_only_the_seed_may_differ_between_the_runs_of_a_cell():
     first = make_record('base.py', 0, 0.5)
     amp = {'optim_wrapper.type': 'Bf16OptimWrapper'}
-    study_runs([first | {'config_overrides': amp}, make_record('base.py', 1, 0.5) | {
-        'config_overrides': amp | {'randomness.seed': 1}}])  # fmt: skip
+    study_runs(
+        [
+            first | {'config_overrides': amp},
+            make_record('base.py', 1, 0.5) | {'config_overrides': amp | {'randomness.seed': 1}},
+        ]
+    )
     with pytest.raises(ValueError, match=r'base\.py_1\.json: expected the settings of base\.py_0\.json.*other'):
         study_runs([first, make_record('base.py', 1, 0.5, cell_sha256='other')])
     with pytest.raises(ValueError, match=r'expected the settings of .*optim_wrapper\.type'):

@@ -209,8 +209,9 @@ with locked(Path({str(job.work_dir)!r})) as lock:
 
 def test_the_lock_lives_as_long_as_a_process_that_was_given_it(tmp_path):
     with locked(tmp_path) as lock:
-        child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE,
-                                 pass_fds=[lock])  # fmt: skip
+        child = subprocess.Popen(
+            [sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE, pass_fds=[lock]
+        )
     with locked(tmp_path) as second:
         assert second is None
     child.communicate(b'')
@@ -295,14 +296,21 @@ def test_commands_of_every_launcher(folder):
         f'tools/dist_train.sh runs/cpu/real/configs/a.py 2 --seed 0 --amp --resume --work-dir {work_dir}'.split()
     )
     assert job.test_command(Launcher(gpus=2), 'c.pth')[:4] == [
-        'tools/dist_test.sh', 'runs/cpu/real/configs/a.py', 'c.pth', '2'
-    ]  # fmt: skip
+        'tools/dist_test.sh',
+        'runs/cpu/real/configs/a.py',
+        'c.pth',
+        '2',
+    ]
     assert job.train_command(Launcher(gpus=2, partition='p')) == (
         f'tools/slurm_train.sh p a runs/cpu/real/configs/a.py {work_dir} --seed 0 --amp --resume'.split()
     )
     assert job.test_command(Launcher(partition='p'), 'c.pth')[:5] == [
-        'tools/slurm_test.sh', 'p', 'a', 'runs/cpu/real/configs/a.py', 'c.pth'
-    ]  # fmt: skip
+        'tools/slurm_test.sh',
+        'p',
+        'a',
+        'runs/cpu/real/configs/a.py',
+        'c.pth',
+    ]
 
 
 def test_a_plan_trains_a_shared_cell_once(monkeypatch):

@@ -143,8 +143,14 @@ def test_latex_table():
 @pytest.mark.skipif(shutil.which('pdflatex') is None, reason='needs pdflatex')
 def test_latex_sets_the_tables(tmp_path):
     tables = [render_latex(filled(table)) for table in (PARTS, TABLE1, TABLE4)]
-    text = '\n'.join([r'\documentclass{article}\usepackage{booktabs}\begin{document}',
-                      escape_latex(r'a_b & 50% #1 {x} $y$ \z ~ ^ < ± γ'), *tables, r'\end{document}'])  # fmt: skip
+    text = '\n'.join(
+        [
+            r'\documentclass{article}\usepackage{booktabs}\begin{document}',
+            escape_latex(r'a_b & 50% #1 {x} $y$ \z ~ ^ < ± γ'),
+            *tables,
+            r'\end{document}',
+        ]
+    )
     (tmp_path / 'tables.tex').write_text(text, encoding='utf-8')
     command = ['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'tables.tex']
     done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)

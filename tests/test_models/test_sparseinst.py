@@ -39,8 +39,16 @@ def resized(array: np.ndarray, height: int, width: int) -> np.ndarray:
 def make_head(**kwargs) -> SparseInstHead:
     init_default_scope('mmdet')
     model = Config.fromfile(CONFIGS / '_base_/models/sparseinst_r50_giam.py').model
-    small = {'num_classes': CLASSES, 'in_channels': 4, 'feat_channels': 8, 'stacked_convs': 1, 'num_masks': 5,
-             'kernel_channels': 3, 'train_cfg': model.train_cfg, 'test_cfg': model.test_cfg}  # fmt: skip
+    small = {
+        'num_classes': CLASSES,
+        'in_channels': 4,
+        'feat_channels': 8,
+        'stacked_convs': 1,
+        'num_masks': 5,
+        'kernel_channels': 3,
+        'train_cfg': model.train_cfg,
+        'test_cfg': model.test_cfg,
+    }
     torch.manual_seed(0)
     head = MODELS.build({**model.mask_head, **small, **kwargs})
     head.init_weights()
@@ -172,8 +180,10 @@ def slow_dice(logits: np.ndarray, target: np.ndarray) -> float:
 def brute_force(scores: np.ndarray, masks: np.ndarray, labels: list[int], targets: np.ndarray) -> dict[int, int]:
     """Prediction -> target of the assignment with the largest sum of dice^0.8 p^0.2, by trying all."""
     count, wanted = len(masks), len(labels)
-    value = [[slow_dice(masks[n], targets[t]) ** 0.8 * sigmoid(scores[n, labels[t]]) ** 0.2 for t in range(wanted)]
-             for n in range(count)]  # fmt: skip
+    value = [
+        [slow_dice(masks[n], targets[t]) ** 0.8 * sigmoid(scores[n, labels[t]]) ** 0.2 for t in range(wanted)]
+        for n in range(count)
+    ]
     if wanted <= count:
         options = (list(zip(p, range(wanted), strict=True)) for p in itertools.permutations(range(count), wanted))
     else:

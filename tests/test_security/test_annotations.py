@@ -162,8 +162,20 @@ def test_a_name_that_is_no_text_is_told_where_categories_have_targets(root: Path
         load_data_set(root)
 
 
-ESCAPES = ['../../etc/passwd', '/etc/passwd', '..\\..\\etc\\passwd', 'C:\\x.png', '\\\\host\\x.png', 'sub/../../x.png',
-           'a.png\0', '\ud800.png', 'a' * 300, '', '.', 5]  # fmt: skip
+ESCAPES = [
+    '../../etc/passwd',
+    '/etc/passwd',
+    '..\\..\\etc\\passwd',
+    'C:\\x.png',
+    '\\\\host\\x.png',
+    'sub/../../x.png',
+    'a.png\0',
+    '\ud800.png',
+    'a' * 300,
+    '',
+    '.',
+    5,
+]
 
 
 @pytest.mark.parametrize('name', ESCAPES)
@@ -226,8 +238,17 @@ def test_detections_are_checked_before_pycocotools_sees_them(root: Path, name: s
         read()
 
 
-@pytest.mark.parametrize('entry', [{'image_id': [0]}, {'category_id': {}}, {'score': float('nan')}, {'score': 'high'},
-                                   {'segmentation': 5}, {'segmentation': {'size': 5, 'counts': '0'}}])  # fmt: skip
+@pytest.mark.parametrize(
+    'entry',
+    [
+        {'image_id': [0]},
+        {'category_id': {}},
+        {'score': float('nan')},
+        {'score': 'high'},
+        {'segmentation': 5},
+        {'segmentation': {'size': 5, 'counts': '0'}},
+    ],
+)
 def test_entries_of_detections_are_checked(root: Path, entry: dict) -> None:
     coco = read_coco(root / ANNOTATIONS, masks=True)
     sound = {'image_id': 0, 'category_id': 1, 'score': 0.5, 'segmentation': coco['annotations'][1]['segmentation']}

@@ -132,12 +132,14 @@ def test_a_picture_under_the_name_of_a_stack_has_one_page(tmp_path: Path) -> Non
         read_infrared(path, page=1)
 
 
-@pytest.mark.parametrize('image', [np.full((9, 7), 5, np.uint8), np.full((9, 7), 900, np.uint16),
-                                   np.full((9, 7, 3), 5, np.uint8)])  # fmt: skip
+@pytest.mark.parametrize(
+    'image', [np.full((9, 7), 5, np.uint8), np.full((9, 7), 900, np.uint16), np.full((9, 7, 3), 5, np.uint8)]
+)
 @pytest.mark.parametrize('suffix', ['.png', '.bmp', '.jpg', '.tif', '.webp', '.pgm', '.ppm', '.npy'])
 def test_sound_images_still_load(tmp_path: Path, suffix: str, image: np.ndarray) -> None:
-    if (suffix in ('.bmp', '.jpg', '.webp') and image.dtype != np.uint8) or (suffix in ('.pgm', '.npy') and
-                                                                            image.ndim == 3):  # fmt: skip
+    if (suffix in ('.bmp', '.jpg', '.webp') and image.dtype != np.uint8) or (
+        suffix in ('.pgm', '.npy') and image.ndim == 3
+    ):
         return
     if suffix == '.ppm' and image.ndim == 2:
         return

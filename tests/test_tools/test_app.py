@@ -176,8 +176,11 @@ def npy_header(*shape: int) -> bytes:
     [
         ('bomb.png', png_header(3001, 3000), 'at most 9000000 pixels, got 3001x3000'),
         ('bomb.png', png_header(60000, 60000), 'at most 9000000 pixels, got 60000x60000'),
-        ('bomb.bmp', b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 9001, 1000, 1, 8, 0, 0, 0, 0, 0, 0),
-         'got 9001x1000'),
+        (
+            'bomb.bmp',
+            b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 9001, 1000, 1, 8, 0, 0, 0, 0, 0, 0),
+            'got 9001x1000',
+        ),
         ('bomb.tif', tiff_pages((9001, 1000)), 'got 9001x1000'),
         ('bomb.TIFF', tiff_pages((8, 8), (3001, 3000)), 'got 3001x3000'),
         ('loop.tif', tiff_pages((8, 8), loop=True), 'damaged'),
@@ -189,7 +192,7 @@ def npy_header(*shape: int) -> bytes:
         ('page.html', b'<script>', 'expected one of .png'),
     ],
     ids=lambda value: value if isinstance(value, str) else '',
-)  # fmt: skip
+)
 def test_bombs_and_files_that_are_no_images_are_refused_before_decoding(
     page: DemoPage, tmp_path: Path, name: str, content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,8 +325,18 @@ def test_the_command_line(
     model: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     cv2.imwrite(str(tmp_path / 'a.png'), counts(0))
-    command = ['infer.py', *map(str, model), str(tmp_path / 'a.png'), '--out', str(tmp_path / 'out'), '--score', '0',
-               'car=1', '--device', 'cpu']  # fmt: skip
+    command = [
+        'infer.py',
+        *map(str, model),
+        str(tmp_path / 'a.png'),
+        '--out',
+        str(tmp_path / 'out'),
+        '--score',
+        '0',
+        'car=1',
+        '--device',
+        'cpu',
+    ]
     monkeypatch.setattr(sys, 'argv', command)
     runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
     printed = capsys.readouterr()

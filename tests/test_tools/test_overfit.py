@@ -17,9 +17,17 @@ def test_it_ends_when_the_targets_were_met_twice(toy_config: Path, tmp_path: Pat
     seen = []
     options = {'experiment_name': tmp_path.name, 'model.roi_head.mask_head.loss_mask.loss_weight': 0.5}
     curve = overfit(
-        str(toy_config), targets={'segm_mAP50': 0.0}, images=3, steps=5, eval_every=1, size=(96, 64), batch=2,
-        work_dir=str(tmp_path), cfg_options=options, report=seen.append,
-    )  # fmt: skip
+        str(toy_config),
+        targets={'segm_mAP50': 0.0},
+        images=3,
+        steps=5,
+        eval_every=1,
+        size=(96, 64),
+        batch=2,
+        work_dir=str(tmp_path),
+        cfg_options=options,
+        report=seen.append,
+    )
     assert curve.passed() and [e['step'] for e in seen] == [1, 2]
     kept = json.loads((tmp_path / 'curve.json').read_text())
     assert kept['evaluations'] == seen and kept['passed'] and kept['settings']['targets_in_images'] == 6
@@ -37,8 +45,13 @@ def test_it_ends_when_the_targets_were_met_twice(toy_config: Path, tmp_path: Pat
 def test_the_curve_tells_whether_the_targets_were_met() -> None:
     curve = Curve({'segm_mAP50': 0.3, 'bbox_mAP50': 0.8})
     assert not curve.passed()
-    for masks, boxes, passed, twice in ((0.3, 0.9, True, False), (0.2, 0.9, False, False), (0.4, 0.7, False, False),
-                                        (0.4, 0.8, True, False), (1.0, 1.0, True, True)):  # fmt: skip
+    for masks, boxes, passed, twice in (
+        (0.3, 0.9, True, False),
+        (0.2, 0.9, False, False),
+        (0.4, 0.7, False, False),
+        (0.4, 0.8, True, False),
+        (1.0, 1.0, True, True),
+    ):
         curve.evaluations.append({'segm_mAP50': masks, 'bbox_mAP50': boxes})
         assert (curve.passed(), curve.passed(last=2)) == (passed, twice)
 
@@ -49,8 +62,11 @@ def test_the_model_is_kept_and_all_that_is_random_goes(toy_config: Path) -> None
     inner.pipeline[1].poly2mask = False
     inner.pipeline.insert(2, {'type': 'RandomFlip', 'prob': 0.5})
     pack = inner.pipeline.pop()
-    cfg.train_dataloader.dataset = {'type': 'MultiImageMixDataset', 'dataset': inner,
-                                    'pipeline': [{'type': 'CopyPaste'}, pack]}  # fmt: skip
+    cfg.train_dataloader.dataset = {
+        'type': 'MultiImageMixDataset',
+        'dataset': inner,
+        'pipeline': [{'type': 'CopyPaste'}, pack],
+    }
     cfg.test_dataloader.dataset.pipeline.insert(1, {'type': 'ToneMap', 'kind': 'window'})
     cfg.custom_hooks = [{'type': 'EMAHook'}, {'type': 'NumClassCheckHook'}]
     cfg.test_evaluator.metric = 'segm'
@@ -64,8 +80,10 @@ def test_the_model_is_kept_and_all_that_is_random_goes(toy_config: Path) -> None
     assert [step['type'] for step in val.pipeline] == [name for name in names if name != 'LoadAnnotations']
     for dataset in (train, val):
         assert (dataset.data_root, dataset.ann_file, dataset.data_prefix.img) == (
-            'there/', 'annotations/train.json', 'images/',
-        )  # fmt: skip
+            'there/',
+            'annotations/train.json',
+            'images/',
+        )
     assert cfg.val_evaluator.metric == ['segm']
     assert cfg.model.data_preprocessor.pad_size_divisor == 96 and cfg.model.data_preprocessor.batch_augments is None
     assert [hook['type'] for hook in cfg.custom_hooks] == ['NumClassCheckHook']

@@ -59,13 +59,22 @@ WAYS: dict[str, tuple[str, Callable[..., list]]] = {
     'derive_masks': (
         'data/derive_masks.py',
         lambda c, p, out, data: [
-            data / 'annotations/val.json', '--images', data / 'images', '--out', out / 'new.json', '--replace',
-            '--model', c, p, '--device', 'cpu',
+            data / 'annotations/val.json',
+            '--images',
+            data / 'images',
+            '--out',
+            out / 'new.json',
+            '--replace',
+            '--model',
+            c,
+            p,
+            '--device',
+            'cpu',
         ],
     ),
     'draw_grid': ('analysis/draw_grid.py', lambda c, p, out, data: [c, p, '--out', out / 'g.png', '--device', 'cpu']),
     'export': ('deploy/export.py', lambda c, p, out, data: [c, p, '--format', 'torchscript', '--out', out / 'm.pt']),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('way', WAYS)

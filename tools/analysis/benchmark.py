@@ -69,20 +69,42 @@ def parse_args() -> argparse.Namespace:
         help=f'models to compare; ratios refer to the first (default: {" ".join(RIVALS)})',
     )
     parser.add_argument('--table4', action='store_true', help="the seven models of the paper's Table 4")
-    parser.add_argument('--forms', nargs='+', choices=FORMS, metavar='FORM', help='of inference, see below (default: '
-                        f'{EAGER}, or all with --all)')  # fmt: skip
-    parser.add_argument('--exported', nargs='+', default=[], metavar='FILE', help='.onnx or .xml files that were made '
-                        'of one of the models with its checkpoint, such as INT8')  # fmt: skip
-    parser.add_argument('--images', nargs='+', default=[], metavar='PATH', help='images, folders or globs to look at '
-                        '(default: a synthetic scene)')  # fmt: skip
+    parser.add_argument(
+        '--forms',
+        nargs='+',
+        choices=FORMS,
+        metavar='FORM',
+        help=f'of inference, see below (default: {EAGER}, or all with --all)',
+    )
+    parser.add_argument(
+        '--exported',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='.onnx or .xml files that were made of one of the models with its checkpoint, such as INT8',
+    )
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        default=[],
+        metavar='PATH',
+        help='images, folders or globs to look at (default: a synthetic scene)',
+    )
     parser.add_argument('--count', type=int, default=4, help='images to take, evenly (default: %(default)s)')
     parser.add_argument('--no-steps', action='store_true', help='inference only')
-    parser.add_argument('--all', action='store_true', help='every form but those that --forms leaves out, and mask '
-                        'losses, data loading and evaluation')  # fmt: skip
-    parser.add_argument('--profile', action='store_true', help='instead: parts and operators of an inference and a '
-                        'training step of each model')  # fmt: skip
-    parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'), help='of the images '
-                        '(default: 640 512)')  # fmt: skip
+    parser.add_argument(
+        '--all',
+        action='store_true',
+        help='every form but those that --forms leaves out, and mask losses, data loading and evaluation',
+    )
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help='instead: parts and operators of an inference and a training step of each model',
+    )
+    parser.add_argument(
+        '--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'), help='of the images (default: 640 512)'
+    )
     parser.add_argument('--batch', type=int, default=2, help='images of a training step; inference takes one')
     parser.add_argument('--repeats', type=int, default=7, help='timed rounds (default: %(default)s)')
     parser.add_argument('--rois', type=int, default=256, help='RoIs of the mask loss (default: %(default)s)')
@@ -117,10 +139,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
-    job = Job('', '', '', '', size=args.size, batch=args.batch, threads=args.threads, device=args.device,
-              seed=args.seed)  # fmt: skip
-    settings = Settings(args.models, args.forms, args.exported, args.images, args.count, not args.no_steps,
-                        args.repeats, job)  # fmt: skip
+    job = Job(
+        '', '', '', '', size=args.size, batch=args.batch, threads=args.threads, device=args.device, seed=args.seed
+    )
+    settings = Settings(
+        args.models, args.forms, args.exported, args.images, args.count, not args.no_steps, args.repeats, job
+    )
     if args.profile:
         result = {'profile': {}}
         for model in args.models:

@@ -31,18 +31,25 @@ def parse_args() -> argparse.Namespace:
     where = parser.add_mutually_exclusive_group()
     where.add_argument('--image-id', type=int, metavar='ID', help="the image's id in the test set's annotation file")
     where.add_argument(
-        '--box', type=float, nargs=4, action='append', default=[], metavar=('X', 'Y', 'W', 'H'),
+        '--box',
+        type=float,
+        nargs=4,
+        action='append',
+        default=[],
+        metavar=('X', 'Y', 'W', 'H'),
         help='a target in pixels of the image; may be given again',
-    )  # fmt: skip
+    )
     parser.add_argument('--out', required=True, help='figure to write, .png, .pdf, .svg or .jpg')
     parser.add_argument('--channels', type=int, default=1, help='single channels to show (default: %(default)s)')
     parser.add_argument(
         '--mean', action=argparse.BooleanOptionalAction, default=True, help='show the mean over all channels'
     )
     parser.add_argument(
-        '--scale', choices=SCALES, default='map',
+        '--scale',
+        choices=SCALES,
+        default='map',
         help='upper end of the colours: of each map (default), or common to before and after',
-    )  # fmt: skip
+    )
     parser.add_argument('--crop', type=int, nargs=4, metavar=('X', 'Y', 'W', 'H'), help='part of the image to show')
     parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument(

@@ -37,9 +37,11 @@ def parse_args() -> argparse.Namespace:
     images = parser.add_argument_group('which images')
     images.add_argument('--num', type=int, default=6, help='how many (default: 6)')
     images.add_argument(
-        '--choose', choices=('classes', 'errors'), default='classes',
+        '--choose',
+        choices=('classes', 'errors'),
+        default='classes',
         help='that between them show all classes (default), or in which the models differ most, which runs all images',
-    )  # fmt: skip
+    )
     images.add_argument('--indices', type=int, nargs='+', help='these positions in the test set')
     images.add_argument('--ids', type=int, nargs='+', help='these image ids of the annotation file')
 

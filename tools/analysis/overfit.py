@@ -55,8 +55,11 @@ def main() -> None:
 
     def report(evaluation: dict) -> None:
         step, seconds = evaluation['step'], evaluation['seconds']
-        values = [f'{kind} mAP {evaluation[f"{key}_mAP"]:.3f} mAP50 {evaluation[f"{key}_mAP50"]:.3f}'
-                  for kind, key in (('mask', 'segm'), ('box', 'bbox')) if f'{key}_mAP' in evaluation]  # fmt: skip
+        values = [
+            f'{kind} mAP {evaluation[f"{key}_mAP"]:.3f} mAP50 {evaluation[f"{key}_mAP50"]:.3f}'
+            for kind, key in (('mask', 'segm'), ('box', 'bbox'))
+            if f'{key}_mAP' in evaluation
+        ]
         left = seconds / step * (args.steps - step)
         print(f'step {step:5}/{args.steps}  {"  ".join(values)}  {seconds:.0f} s, up to {left:.0f} s left', flush=True)
 

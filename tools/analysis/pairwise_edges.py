@@ -29,8 +29,11 @@ def main() -> None:
             for kind, config in kinds.items():
                 settings = {'mean': [0.0] * 3, 'std': [1.0] * 3, 'pad_size_divisor': 32, 'mask_stride': stride}
                 c = measure({**config, **settings}, args.data_root, args.images, gain)
-                print(f'{stride:6}  {gain:4}  {kind:12}  {c.same / c.pairs:10.3f}  {c.selected / c.pairs:8.3f}'
-                      f'  {c.precision:9.3f}  {c.recall:6.3f}', flush=True)  # fmt: skip
+                print(
+                    f'{stride:6}  {gain:4}  {kind:12}  {c.same / c.pairs:10.3f}  {c.selected / c.pairs:8.3f}'
+                    f'  {c.precision:9.3f}  {c.recall:6.3f}',
+                    flush=True,
+                )
 
 
 if __name__ == '__main__':

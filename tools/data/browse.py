@@ -20,12 +20,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', required=True, metavar='HTML', help='page to write')
     parser.add_argument('--split', choices=SPLITS, default='train', help='whose images to show (default: %(default)s)')
-    parser.add_argument('--count', type=int, default=24, help='how many images, chosen to show all classes (default: '
-                        '%(default)s)')  # fmt: skip
-    parser.add_argument('--contrast-images', type=int, default=300, metavar='N', help='images of each split that are '
-                        'read for the contrasts (default: %(default)s)')  # fmt: skip
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config')  # fmt: skip
+    parser.add_argument(
+        '--count', type=int, default=24, help='how many images, chosen to show all classes (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--contrast-images',
+        type=int,
+        default=300,
+        metavar='N',
+        help='images of each split that are read for the contrasts (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
+    )
     return parser.parse_args()
 
 

@@ -71,8 +71,10 @@ def parse_args() -> argparse.Namespace:
         help='share of the clips; clips of one scene stay together (default: %(default)s)',
     )
     drone.add_argument('--seed', type=int, default=0, help='which scenes are for training (default: %(default)s)')
-    for name, text in (('flir-v1', 'FLIR ADAS v1.3, thermal: SRC holds train/, val/ and video/'),
-                       ('flir-v2', 'FLIR ADAS v2, thermal: SRC holds images_thermal_train/ and so on')):  # fmt: skip
+    for name, text in (
+        ('flir-v1', 'FLIR ADAS v1.3, thermal: SRC holds train/, val/ and video/'),
+        ('flir-v2', 'FLIR ADAS v2, thermal: SRC holds images_thermal_train/ and so on'),
+    ):
         flir = formats.add_parser(name, parents=[labels], help=text)
         flir.add_argument(
             '--bits', type=int, choices=(8, 16), default=8, help='8: JPEGs, 16: TIFFs of counts (default: %(default)s)'

@@ -29,18 +29,35 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('targets', nargs='+', metavar='TARGET', help='COCO files (.json), or a config (.py)')
-    parser.add_argument('--images', metavar='FOLDER', help='where the images of COCO files are (default: images/ '
-                        'beside the file or its folder, else that folder)')  # fmt: skip
-    parser.add_argument('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='class names that COCO '
-                        'files should have, in the order of the labels (default: %(default)s)')  # fmt: skip
-    parser.add_argument('--image-key', default='file_name', metavar='FIELD', help='field of the images that names the '
-                        'file to load (default: %(default)s)')  # fmt: skip
+    parser.add_argument(
+        '--images',
+        metavar='FOLDER',
+        help='where the images of COCO files are (default: images/ beside the file or its folder, else that folder)',
+    )
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        default=list(CLASSES),
+        metavar='NAME',
+        help='class names that COCO files should have, in the order of the labels (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--image-key',
+        default='file_name',
+        metavar='FIELD',
+        help='field of the images that names the file to load (default: %(default)s)',
+    )
     parser.add_argument('--no-images', action='store_true', help='do not open image files: seconds instead of minutes')
     parser.add_argument('--out', metavar='JSON', help='also write the report with all entries as JSON')
-    parser.add_argument('--fix', metavar='OUT', help='write a repaired copy where the repair is certain: a file for '
-                        'one COCO file, a folder for several; what exists is never overwritten')  # fmt: skip
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of a config')  # fmt: skip
+    parser.add_argument(
+        '--fix',
+        metavar='OUT',
+        help='write a repaired copy where the repair is certain: a file for '
+        'one COCO file, a folder for several; what exists is never overwritten',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of a config'
+    )
     return parser.parse_args()
 
 
@@ -76,8 +93,9 @@ def main() -> None:
     if args.out:
         write_text(args.out, as_json(checked, between))
     for d, result, path in zip(data_sets, checked, fixed, strict=args.fix is not None):
-        if any(p.code in ('file-missing', 'file-unreadable', 'section-missing', 'section-empty')
-               for p in result.problems):  # fmt: skip
+        if any(
+            p.code in ('file-missing', 'file-unreadable', 'section-missing', 'section-empty') for p in result.problems
+        ):
             print(f'{d.path}: cannot be repaired')
             continue
         coco, done = repair(read_json(d.path), d.needs.classes)

@@ -41,11 +41,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--format', choices=sorted(SUFFIXES), required=True, help='what to write')
     parser.add_argument('--out', metavar='FILE', required=True, help='ends in .onnx, .xml, .pt or .pt2, by format')
-    parser.add_argument('--size', nargs='+', default=['dynamic'], metavar=('W', 'H'), help='width and height of the '
-                        'images as stored, or dynamic (default)')  # fmt: skip
+    parser.add_argument(
+        '--size',
+        nargs='+',
+        default=['dynamic'],
+        metavar=('W', 'H'),
+        help='width and height of the images as stored, or dynamic (default)',
+    )
     parser.add_argument('--batch', default='dynamic', metavar='N', help='images at a time, or dynamic (default)')
-    parser.add_argument('--masks', choices=MASKS, default=MASKS[0], help='raw: probabilities on a grid over each box; '
-                        'pasted: bool masks of the image (default: %(default)s)')  # fmt: skip
+    parser.add_argument(
+        '--masks',
+        choices=MASKS,
+        default=MASKS[0],
+        help='raw: probabilities on a grid over each box; pasted: bool masks of the image (default: %(default)s)',
+    )
     parser.add_argument('--verify', nargs='+', metavar='IMAGE', help='images, folders or globs: compare with PyTorch')
     parser.add_argument(
         '--number',
@@ -53,8 +62,13 @@ def parse_args() -> argparse.Namespace:
         default=50,
         help='images to compare, at most, taken evenly among them (default: %(default)s)',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config, as in model.test_cfg.rcnn.score_thr=0.3')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings over those of the config, as in model.test_cfg.rcnn.score_thr=0.3',
+    )
     args = parser.parse_args()
     dynamic = args.size == ['dynamic']
     if args.number < 1:

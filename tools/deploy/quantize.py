@@ -33,10 +33,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config with the training set; its loader has to fit the model')
     parser.add_argument('--out', required=True, metavar='FILE', help='INT8 model to write, .onnx or .xml')
     parser.add_argument('--number', type=int, default=100, help='calibration images, at most (default: 100)')
-    parser.add_argument('--keep', nargs='*', default=KEPT, metavar='NAME', help='layers that stay in float32 '
-                        f'(default: {" ".join(KEPT)})')  # fmt: skip
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config')  # fmt: skip
+    parser.add_argument(
+        '--keep',
+        nargs='*',
+        default=KEPT,
+        metavar='NAME',
+        help=f'layers that stay in float32 (default: {" ".join(KEPT)})',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
+    )
     return parser.parse_args()
 
 

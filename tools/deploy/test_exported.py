@@ -25,8 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the test set; its loader has to fit the model')
     parser.add_argument('--out', metavar='FILE.json', help='save the unrounded values')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those '
-                        'of the config')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
+    )
     return parser.parse_args()
 
 

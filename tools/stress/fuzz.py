@@ -28,8 +28,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='same seed, same cases (default: %(default)s)')
     parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case (default: 0)')
     parser.add_argument('--cases', type=int, metavar='N', help='stop after so many (default: only by time)')
-    parser.add_argument('--memory', type=float, default=4, metavar='GIB', help='limit of the child, on top of what '
-                        'it has at its start (default: %(default)s)')  # fmt: skip
+    parser.add_argument(
+        '--memory',
+        type=float,
+        default=4,
+        metavar='GIB',
+        help='limit of the child, on top of what it has at its start (default: %(default)s)',
+    )
     parser.add_argument('--out', default='work_dirs/fuzz', metavar='DIR', help='for findings (default: %(default)s)')
     return parser.parse_args()
 
@@ -41,9 +46,14 @@ def show(campaign: Campaign) -> None:
 def main() -> None:
     args = parse_args()
     campaign = fuzz(
-        args.out, args.seed, 60 * args.minutes, first=args.first, cases=args.cases,
-        memory=int(args.memory * (1 << 30)), progress=show,
-    )  # fmt: skip
+        args.out,
+        args.seed,
+        60 * args.minutes,
+        first=args.first,
+        cases=args.cases,
+        memory=int(args.memory * (1 << 30)),
+        progress=show,
+    )
     print(campaign)
     sys.exit(1 if campaign.findings else 0)
 

@@ -52,9 +52,13 @@ figcaption { color: #555; font-size: .85em; overflow-wrap: anywhere; }
 
 
 def browse(
-    config: str | os.PathLike | Config, out: str | os.PathLike, split: str = 'train', count: int = 24,
-    max_images: int = 300, progress: bool = False,
-) -> list[int]:  # fmt: skip
+    config: str | os.PathLike | Config,
+    out: str | os.PathLike,
+    split: str = 'train',
+    count: int = 24,
+    max_images: int = 300,
+    progress: bool = False,
+) -> list[int]:
     """Write the page.
 
     Args:
@@ -110,9 +114,13 @@ def browse(
         *_pictures(samples, classes, colors),
         '</div>',
     ]
-    write_text(out, f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-               f'content="width=device-width"><title>{escape(title)}</title><style>{_CSS}</style></head><body>\n'
-               + '\n'.join(parts) + '\n</body></html>\n')  # fmt: skip
+    write_text(
+        out,
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width"><title>{escape(title)}</title><style>{_CSS}</style></head><body>\n'
+        + '\n'.join(parts)
+        + '\n</body></html>\n',
+    )
     return indices
 
 
@@ -169,8 +177,17 @@ def _set_table(sets: Sequence[Statistics]) -> str:
         common = [f'{w}x{h}: {n}' for (w, h), n in s.sizes.most_common(3)]
         sizes = ', '.join(common) + (' ...' if len(s.sizes) > 3 else '')
         depths = ', '.join(s.depths)
-        rows.append([escape(s.name), f'{len(s.per_image)}', f'{len(s.labels)}', f'{(s.per_image == 0).sum()}',
-                     f'{s.ignored}', sizes, depths])  # fmt: skip
+        rows.append(
+            [
+                escape(s.name),
+                f'{len(s.per_image)}',
+                f'{len(s.labels)}',
+                f'{(s.per_image == 0).sum()}',
+                f'{s.ignored}',
+                sizes,
+                depths,
+            ]
+        )
     head = ('split', 'images', 'targets', 'images without targets', 'ignored regions', 'sizes', 'pixels')
     return _table(head, rows)
 
@@ -197,8 +214,9 @@ def _pictures(samples: Sequence[dict], classes: Sequence[str], colors: np.ndarra
         image = as_picture(sample['inputs'], {'ori_shape': tuple(sample['inputs'].shape[1:])})
         instances = _instances(data, image.shape[:2])
         width = int(np.clip(image.shape[1], 420, 640))  # names stay legible
-        drawn = cv2.imencode('.jpg', draw_pair(image, instances, classes, colors, width)[..., ::-1],
-                             [cv2.IMWRITE_JPEG_QUALITY, 88])[1]  # fmt: skip
+        drawn = cv2.imencode(
+            '.jpg', draw_pair(image, instances, classes, colors, width)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]
+        )[1]
         height, width = image.shape[:2]
         number = f'{len(instances)} target{"s" * (len(instances) != 1)}'
         caption = f'{Path(data.metainfo.get("img_path", "")).name}, {width}x{height}, {number}'

@@ -58,9 +58,15 @@ def plot_per_image(sets: Sequence[Statistics]) -> str:
 
 
 def _by_class(
-    sets: Sequence[Statistics], classes: Sequence[str], colors: Colors, values: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray], edges: np.ndarray, xlabel: str, scale: str,
-) -> str:  # fmt: skip
+    sets: Sequence[Statistics],
+    classes: Sequence[str],
+    colors: Colors,
+    values: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    edges: np.ndarray,
+    xlabel: str,
+    scale: str,
+) -> str:
     """A histogram for each split and class, in one column for each split."""
     with rc_context(_STYLE):
         height = 0.95 * len(classes) + 0.7

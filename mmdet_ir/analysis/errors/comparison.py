@@ -74,10 +74,16 @@ def compare_files(
         ValueError: If a file is unsound or does not fit the annotation file.
     """
     coco = read_coco(ann_file, masks=True)
-    refuse(ann_file, 'annotations have no mask; annotation ids',
-           [a['id'] for a in coco['annotations'] if not a.get('segmentation')])  # fmt: skip
-    refuse(ann_file, f'images lack the field "{image_key}"; image ids',
-           [image['id'] for image in coco['images'] if image_key not in image])  # fmt: skip
+    refuse(
+        ann_file,
+        'annotations have no mask; annotation ids',
+        [a['id'] for a in coco['annotations'] if not a.get('segmentation')],
+    )
+    refuse(
+        ann_file,
+        f'images lack the field "{image_key}"; image ids',
+        [image['id'] for image in coco['images'] if image_key not in image],
+    )
     for image in coco['images']:
         check_file_name(image[image_key], f'{ann_file}, image id {image["id"]}, "{image_key}"')
     infos = sorted(coco['images'], key=lambda image: image['id'])
@@ -146,14 +152,18 @@ def compare_models(
         classes=list(dataset.metainfo['classes']),
         titles=titles,
         images=[
-            {'id': info['img_id'], 'name': Path(info['img_path']).name, 'height': info['height'],
-             'width': info['width']}
+            {
+                'id': info['img_id'],
+                'name': Path(info['img_path']).name,
+                'height': info['height'],
+                'width': info['width'],
+            }
             for info in infos
         ],
         annotations=[_targets(dataset, info) for info in infos],
         picture=picture,
         detect=detect,
-    )  # fmt: skip
+    )
 
 
 def _targets(dataset: BaseDataset, info: dict) -> list[dict]:
@@ -163,8 +173,14 @@ def _targets(dataset: BaseDataset, info: dict) -> list[dict]:
         if 'mask' not in instance:
             raise ValueError(f'{info["img_path"]}: expected a segmentation for each target, target {number} has none')
         mask = to_rle({'id': number, 'segmentation': instance['mask']}, (info['height'], info['width']))
-        targets.append({'category_id': instance['bbox_label'], 'iscrowd': instance['ignore_flag'],
-                        'segmentation': mask, 'area': int(mask_utils.area(mask))})  # fmt: skip
+        targets.append(
+            {
+                'category_id': instance['bbox_label'],
+                'iscrowd': instance['ignore_flag'],
+                'segmentation': mask,
+                'area': int(mask_utils.area(mask)),
+            }
+        )
     return targets
 
 

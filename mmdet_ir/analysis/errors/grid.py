@@ -121,8 +121,14 @@ def draw_error_grid(
             if window == (0, 0, image['width'], image['height'])
             else f', {right - left}x{bottom - top} pixels of it'
         )
-        figure.text((x + panel_width / 2) / width, 1 - _TOP / 2 / height, f'{image["name"]}{cut}', ha='center',
-                    va='center', fontsize=9)  # fmt: skip
+        figure.text(
+            (x + panel_width / 2) / width,
+            1 - _TOP / 2 / height,
+            f'{image["name"]}{cut}',
+            ha='center',
+            va='center',
+            fontsize=9,
+        )
         for row in range(len(rows)):
             y = _TOP + row * (cell_h + _GAP) + panel_h
             axes = figure.add_axes((x / width, 1 - y / height, panel_width / width, panel_h / height))
@@ -233,15 +239,27 @@ class _Panel:
     def _place(self, x1: float, y1: float, x2: float, y2: float, width: float) -> tuple[float, float]:
         """Left and top of a label at a box: above, below, right or left of it, where no other label is."""
         inside = np.clip((x1, x2 - width), 0, self.size[0] - width)
-        places = [(inside[0], y1 - _LABEL), (inside[0], y2 + 2), (x2 + 2, y1), (x1 - width - 2, y1),
-                  (inside[1], y1 - _LABEL), (inside[1], y2 + 2), (inside[0], y1 - 2 * _LABEL)]  # fmt: skip
+        places = [
+            (inside[0], y1 - _LABEL),
+            (inside[0], y2 + 2),
+            (x2 + 2, y1),
+            (x1 - width - 2, y1),
+            (inside[1], y1 - _LABEL),
+            (inside[1], y2 + 2),
+            (inside[0], y1 - 2 * _LABEL),
+        ]
         free = [
             (left, top)
             for left, top in places
-            if left >= 0 and top >= 0 and left + width <= self.size[0] and top + _LABEL <= self.size[1]
-            and all(left + width <= other or other + other_width <= left or abs(top - other_top) >= _LABEL
-                    for other, other_top, other_width in self.labels)
-        ]  # fmt: skip
+            if left >= 0
+            and top >= 0
+            and left + width <= self.size[0]
+            and top + _LABEL <= self.size[1]
+            and all(
+                left + width <= other or other + other_width <= left or abs(top - other_top) >= _LABEL
+                for other, other_top, other_width in self.labels
+            )
+        ]
         left, top = free[0] if free else (inside[0], float(np.clip(y1 - _LABEL, 0, self.size[1] - _LABEL)))
         self.labels.append((left, top, width))
         return left, top

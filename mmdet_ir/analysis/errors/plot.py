@@ -48,8 +48,13 @@ def plot_precision_recall(curves: Mapping[str, PrecisionRecall], path: str | os.
                 for level, dash in _DASHES.items():
                     values = curve.precision[level][row]
                     panel.plot(RECALLS, values, dash, color=line_color(i), linewidth=1.4)
-            panel.set(title='mean of the classes' if row == ALL else row, xlabel='recall', ylabel='precision',
-                      xlim=(0, 1), ylim=(0, 1.03))  # fmt: skip
+            panel.set(
+                title='mean of the classes' if row == ALL else row,
+                xlabel='recall',
+                ylabel='precision',
+                xlim=(0, 1),
+                ylim=(0, 1.03),
+            )
         handles = [Line2D([], [], color=line_color(i), label=name) for i, name in enumerate(curves)]
         handles += [Line2D([], [], color='#444444', linestyle=d, label=_NAMES[k]) for k, d in _DASHES.items()]
         figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False)
@@ -87,6 +92,13 @@ def plot_errors(breakdowns: Mapping[str, ErrorBreakdown], path: str | os.PathLik
         handles = [Patch(color=line_color(i), label=name) for i, name in enumerate(breakdowns)]
         figure.legend(handles=handles, loc='outside lower center', ncols=6, frameon=False)
         if len(breakdowns) <= _NUMBERED:
-            axes[0].annotate('number on a bar: errors', (1, 1), xycoords='axes fraction', ha='right', va='top',
-                             fontsize=6, color='#555555')  # fmt: skip
+            axes[0].annotate(
+                'number on a bar: errors',
+                (1, 1),
+                xycoords='axes fraction',
+                ha='right',
+                va='top',
+                fontsize=6,
+                color='#555555',
+            )
         save_figure(figure, path)

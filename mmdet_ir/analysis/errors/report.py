@@ -41,8 +41,11 @@ def write_error_report(
     """
     coco = read_coco(ann_file, masks=True)
     targets = [a for a in coco['annotations'] if not a.get('iscrowd')]
-    refuse(ann_file, 'annotations have no mask or no area; annotation ids',
-           [a['id'] for a in coco['annotations'] if not a.get('segmentation') or 'area' not in a])  # fmt: skip
+    refuse(
+        ann_file,
+        'annotations have no mask or no area; annotation ids',
+        [a['id'] for a in coco['annotations'] if not a.get('segmentation') or 'area' not in a],
+    )
     if not targets:
         raise ValueError(f'{ann_file}: expected targets to find, got none')
     found = {name: read_detections(path, coco) for name, path in detections.items()}
@@ -63,13 +66,14 @@ def write_error_report(
             name: {
                 'detections': {'file': str(detections[name]), 'number': len(found[name])},
                 **breakdowns[name].as_json(),
-                'precision': {level: {row: None if math.isnan(values[0]) else values.tolist()
-                                      for row, values in rows.items()}
-                              for level, rows in curves[name].precision.items()},
+                'precision': {
+                    level: {row: None if math.isnan(values[0]) else values.tolist() for row, values in rows.items()}
+                    for level, rows in curves[name].precision.items()
+                },
             }
             for name in detections
         },
-    }  # fmt: skip
+    }
     write_text(files[3], json.dumps(content, indent=1, allow_nan=False) + '\n')
     return files
 
@@ -90,8 +94,9 @@ def _markdown(
     lines += ['| Model | | ' + ' | '.join(classes) + ' |', '|---|---|' + '---:|' * len(classes)]
     for name, curve in curves.items():
         for level in reversed(LEVELS):
-            lines.append(f'| {name} | {_NAMES[level]} | '
-                         + ' | '.join(_points(curve.ap(level, row)) for row in classes) + ' |')  # fmt: skip
+            lines.append(
+                f'| {name} | {_NAMES[level]} | ' + ' | '.join(_points(curve.ap(level, row)) for row in classes) + ' |'
+            )
     ap = f'AP at IoU {iou_thr:g}'
     lines += [
         '',

@@ -217,12 +217,15 @@ class DemoPage:
         return inferencer
 
     def _check_depth(self, inferencer: IRInferencer, image: np.ndarray, name: str) -> None:
-        if inferencer is self.inferencer and image.dtype != np.uint8 and not getattr(
-            inferencer.pipeline.loader, 'raw', False
-        ):  # fmt: skip
+        if (
+            inferencer is self.inferencer
+            and image.dtype != np.uint8
+            and not getattr(inferencer.pipeline.loader, 'raw', False)
+        ):
             kind = '16-bit counts' if image.dtype == np.uint16 else 'floating-point values'
-            raise ValueError(f'image {name}: the config takes 8-bit pictures, and this holds {kind}: choose a tone '
-                             f'mapping')  # fmt: skip
+            raise ValueError(
+                f'image {name}: the config takes 8-bit pictures, and this holds {kind}: choose a tone mapping'
+            )
 
 
 def build_page(page: DemoPage) -> 'gradio.Blocks':
@@ -238,8 +241,11 @@ def build_page(page: DemoPage) -> 'gradio.Blocks':
         found = gr.State(time_to_live=_KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                upload = gr.File(label=f'Image: {formats}; up to {MAX_UPLOAD_MB} MB and {MAX_PIXELS / 1e6:g} '
-                                 f'megapixels', file_types=list(IMAGE_SUFFIXES), height=140)  # fmt: skip
+                upload = gr.File(
+                    label=f'Image: {formats}; up to {MAX_UPLOAD_MB} MB and {MAX_PIXELS / 1e6:g} megapixels',
+                    file_types=list(IMAGE_SUFFIXES),
+                    height=140,
+                )
                 upload.async_move_resource_to_block_cache = _refuse_addresses(upload)
                 mapping = gr.Dropdown(page.tone_mappings(), value=FROM_CONFIG, label='Tone mapping')
                 with gr.Row(visible=False) as window:
@@ -249,15 +255,29 @@ def build_page(page: DemoPage) -> 'gradio.Blocks':
                 run = gr.Button('Find targets', variant='primary', elem_id='run')
                 examples = page.examples()
                 if examples:
-                    gr.Examples([[path] for path in examples], upload, label='From the test set',
-                                example_labels=[Path(path).name for path in examples])  # fmt: skip
+                    gr.Examples(
+                        [[path] for path in examples],
+                        upload,
+                        label='From the test set',
+                        example_labels=[Path(path).name for path in examples],
+                    )
             with gr.Column(scale=2, min_width=480):
-                overlay = gr.Image(label='What was found', format='png', interactive=False, elem_id='overlay',
-                                   buttons=['download', 'fullscreen'])  # fmt: skip
+                overlay = gr.Image(
+                    label='What was found',
+                    format='png',
+                    interactive=False,
+                    elem_id='overlay',
+                    buttons=['download', 'fullscreen'],
+                )
                 score = gr.Slider(0, 1, DEFAULT_SCORE, step=0.01, label='Score threshold', elem_id='score')
                 line = gr.Markdown(elem_id='line')
-                table = gr.Dataframe(headers=list(TABLE), interactive=False, label='Instances', elem_id='table',
-                                     datatype=['str', *['number'] * 4, 'str'])  # fmt: skip
+                table = gr.Dataframe(
+                    headers=list(TABLE),
+                    interactive=False,
+                    label='Instances',
+                    elem_id='table',
+                    datatype=['str', *['number'] * 4, 'str'],
+                )
                 with gr.Row():
                     json_button = gr.DownloadButton('COCO JSON', interactive=False, elem_id='json')
                     csv_button = gr.DownloadButton('CSV', interactive=False, elem_id='csv')
@@ -276,12 +296,28 @@ def build_page(page: DemoPage) -> 'gradio.Blocks':
         def show_if_any(detections: Detections | None, lowest: float) -> tuple:
             return show(detections, lowest) if detections is not None else tuple(gr.skip() for _ in shown)
 
-        mapping.change(lambda method: gr.Row(visible='low' in _needed(METHODS.get(method))), mapping, window,
-                       api_visibility='private')  # fmt: skip
-        run.click(_one_line(detect), [upload, mapping, low, high, number, score], [found, *shown],
-                  concurrency_limit=1, concurrency_id='model', api_visibility='private')  # fmt: skip
-        score.change(_one_line(show_if_any), [found, score], shown, trigger_mode='always_last',
-                     show_progress='hidden', api_visibility='private')  # fmt: skip
+        mapping.change(
+            lambda method: gr.Row(visible='low' in _needed(METHODS.get(method))),
+            mapping,
+            window,
+            api_visibility='private',
+        )
+        run.click(
+            _one_line(detect),
+            [upload, mapping, low, high, number, score],
+            [found, *shown],
+            concurrency_limit=1,
+            concurrency_id='model',
+            api_visibility='private',
+        )
+        score.change(
+            _one_line(show_if_any),
+            [found, score],
+            shown,
+            trigger_mode='always_last',
+            show_progress='hidden',
+            api_visibility='private',
+        )
     return blocks.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
 
 
@@ -326,11 +362,21 @@ def serve(
         blocks = build_page(DemoPage(inferencer, model_name, results))
         try:
             _, address, _ = blocks.launch(
-                server_name=host, server_port=port, share=share, max_file_size=f'{MAX_UPLOAD_MB}mb',
-                state_session_capacity=_SESSIONS, show_error=False, footer_links=[], ssr_mode=False, pwa=False,
-                mcp_server=False, enable_monitoring=False, quiet=True, prevent_thread_lock=True,
+                server_name=host,
+                server_port=port,
+                share=share,
+                max_file_size=f'{MAX_UPLOAD_MB}mb',
+                state_session_capacity=_SESSIONS,
+                show_error=False,
+                footer_links=[],
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                quiet=True,
+                prevent_thread_lock=True,
                 theme=gr.themes.Default(),
-            )  # fmt: skip
+            )
         except OSError as error:
             raise ValueError(f'cannot listen on {host}:{port}: {error}') from error
         on_start(address)

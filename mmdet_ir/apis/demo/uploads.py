@@ -9,9 +9,15 @@ from ...datasets.images.image_limits import check_size, image_sizes, pixel_limit
 MAX_PIXELS = 9_000_000  # of one image: 4096x2160 fits. The masks of 100 detections then take 0.9 GB
 _MAX_PAGES = 10_000
 _KINDS = {
-    b'\x89PNG': ('.png',), b'\xff\xd8\xff': ('.jpg', '.jpeg'), b'BM': ('.bmp',), b'\x93NUMPY': ('.npy',),
-    b'II*\0': ('.tif', '.tiff'), b'MM\0*': ('.tif', '.tiff'), b'II+\0': ('.tif', '.tiff'), b'MM\0+': ('.tif', '.tiff'),
-}  # fmt: skip
+    b'\x89PNG': ('.png',),
+    b'\xff\xd8\xff': ('.jpg', '.jpeg'),
+    b'BM': ('.bmp',),
+    b'\x93NUMPY': ('.npy',),
+    b'II*\0': ('.tif', '.tiff'),
+    b'MM\0*': ('.tif', '.tiff'),
+    b'II+\0': ('.tif', '.tiff'),
+    b'MM\0+': ('.tif', '.tiff'),
+}
 
 
 def check_image_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> None:

@@ -141,8 +141,9 @@ def read_frames(source: Source, read: Read) -> Iterator[Frame | Skipped]:
         if isinstance(item, Frame) and source.video:
             size = size or item.image.shape[:2]
             if item.image.shape[:2] != size:
-                reason = f'expected height and width {size} as the first frame of the video has, got ' \
-                         f'{item.image.shape[:2]}'  # fmt: skip
+                reason = (
+                    f'expected height and width {size} as the first frame of the video has, got {item.image.shape[:2]}'
+                )
                 item = Skipped(item.path, item.index, reason)
         yield item
 
@@ -206,8 +207,9 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
     elif path.is_dir():
         files = [p for p in _listed(path.rglob('*'), path) if not p.resolve().is_relative_to(out)]
         if not files:
-            raise ValueError(f'{given}: expected a folder with images ({", ".join(IMAGE_SUFFIXES)}) or videos, '
-                             f'found none')  # fmt: skip
+            raise ValueError(
+                f'{given}: expected a folder with images ({", ".join(IMAGE_SUFFIXES)}) or videos, found none'
+            )
         yield from _group(files, path, as_video)
     elif _PATTERN.search(path.name):
         files = _numbered(path)
@@ -226,15 +228,21 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
             raise FileNotFoundError(f'no image or video matches {given}')
         yield from _group(files, fixed, as_video)
     else:
-        raise FileNotFoundError(f'input not found: expected an image, video, folder, glob or pattern such as '
-                                f'frame_%05d.png, got {given!r}')  # fmt: skip
+        raise FileNotFoundError(
+            f'input not found: expected an image, video, folder, glob or pattern such as frame_%05d.png, got {given!r}'
+        )
 
 
 def _listed(paths: Iterator[Path] | list[Path], root: Path) -> list[Path]:
     """Images and videos by path; hidden files and folders are none."""
     known = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-    return sorted(p for p in paths if p.suffix.lower() in known and p.is_file()
-                  and not any(part.startswith('.') for part in p.relative_to(root).parts))  # fmt: skip
+    return sorted(
+        p
+        for p in paths
+        if p.suffix.lower() in known
+        and p.is_file()
+        and not any(part.startswith('.') for part in p.relative_to(root).parts)
+    )
 
 
 def _group(files: list[Path], root: Path, as_video: bool) -> Iterator[tuple[str, list[Path], bool]]:

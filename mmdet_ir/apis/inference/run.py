@@ -168,8 +168,10 @@ class _Run:
             }
             write_text(self.out / REPORT, json.dumps(self.report, indent=2) + '\n')
         if finished and not self.done:
-            raise ValueError(f'none of the inputs could be used; the first: {self.skipped[0]["reason"]} '
-                             f'({self.out / REPORT} lists all)')  # fmt: skip
+            raise ValueError(
+                f'none of the inputs could be used; the first: {self.skipped[0]["reason"]} '
+                f'({self.out / REPORT} lists all)'
+            )
         return self.report
 
     def _work_on(self, source: Source, results: ResultFiles, stop: threading.Event, progress: tqdm) -> None:
@@ -246,8 +248,9 @@ def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> Non
     if out.exists() and not out.is_dir():
         raise ValueError(f'output {out}: expected a folder, got a file')
     if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise ValueError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace files of '
-                         f'the same names')  # fmt: skip
+        raise ValueError(
+            f'output folder {out} is not empty; choose another, or pass --overwrite to replace files of the same names'
+        )
     folders = [(out / name).resolve() for name in ('overlays', 'videos')]
     for file in (file for source in sources for file in source.files):
         if any(file.resolve().is_relative_to(folder) for folder in folders):

@@ -132,8 +132,10 @@ def write_records(
                 image = read_infrared(record.path)
                 height, width = image.shape[:2]
                 if record.size not in (None, (width, height)):
-                    raise ValueError(f'{record.path}: expected width and height {record.size} as in {record.where}, '
-                                     f'got {(width, height)}')  # fmt: skip
+                    raise ValueError(
+                        f'{record.path}: expected width and height {record.size} as in {record.where}, '
+                        f'got {(width, height)}'
+                    )
                 disguised = check_depth and is_eight_bit(image)
                 eight_bit += disguised
                 if disguised and not keep_eight_bit:
@@ -268,15 +270,20 @@ class _Writer:
         if not self.annotations:
             dropped = self.report.dropped
             lost = f'; {dropped.total()} dropped, the first: {next(iter(dropped))}' if dropped else ''
-            raise ValueError(f'no object left to write: classes of the source are {sorted(self.report.read)}; '
-                             f'name those to take with --classes, such as human=person,pedestrian{lost}')  # fmt: skip
+            raise ValueError(
+                f'no object left to write: classes of the source are {sorted(self.report.read)}; '
+                f'name those to take with --classes, such as human=person,pedestrian{lost}'
+            )
         notes = self.report.notes
         if self.unlike:
-            notes.append(f'{self.unlike} boxes of the source are more than {BOX_TOLERANCE:g} pixels off their masks; '
-                         f'the extents of the masks were written')  # fmt: skip
+            notes.append(
+                f'{self.unlike} boxes of the source are more than {BOX_TOLERANCE:g} pixels off their masks; '
+                f'the extents of the masks were written'
+            )
         if self.with_holes:
-            notes.append(f'{self.with_holes} masks have holes and are RLE; configs with poly2mask=False need '
-                         f'--fill-holes')  # fmt: skip
+            notes.append(
+                f'{self.with_holes} masks have holes and are RLE; configs with poly2mask=False need --fill-holes'
+            )
         if ALL in self.coco:
             notes.append(f'the source has no train and val: split annotations/{ALL}.json with tools/data/split.py')
         categories = [{'id': i, 'name': name} for i, name in enumerate(self.targets, start=1)]

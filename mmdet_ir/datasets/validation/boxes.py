@@ -17,15 +17,42 @@ def check_boxes(table: Table) -> list[Problem]:
     far = finite & (np.abs(table.boxes) > FARTHEST).any(axis=1)
     remedy = 'correct the box, or delete the annotation; a box can be taken from its mask'
     return [
-        *listed('box-form', 'error', 'boxes that are not four numbers [x, y, width, height], width and height > 0; '
-                'annotation ids', table.ids_of(~table.well_formed), 'annotation', remedy, True),
-        *listed('box-not-finite', 'error', 'boxes with NaN or infinity; annotation ids',
-                table.ids_of(table.well_formed & ~finite), 'annotation', remedy, True),
-        *listed('box-empty', 'error', 'boxes that are not [x, y, width, height] with width and height > 0; '
-                'annotation ids', table.ids_of(empty), 'annotation', remedy, True),
-        *listed('box-far', 'error', f'boxes with numbers beyond {FARTHEST}, which no image has; '
-                'annotation ids', table.ids_of(far & ~empty), 'annotation', remedy),
-    ]  # fmt: skip
+        *listed(
+            'box-form',
+            'error',
+            'boxes that are not four numbers [x, y, width, height], width and height > 0; annotation ids',
+            table.ids_of(~table.well_formed),
+            'annotation',
+            remedy,
+            True,
+        ),
+        *listed(
+            'box-not-finite',
+            'error',
+            'boxes with NaN or infinity; annotation ids',
+            table.ids_of(table.well_formed & ~finite),
+            'annotation',
+            remedy,
+            True,
+        ),
+        *listed(
+            'box-empty',
+            'error',
+            'boxes that are not [x, y, width, height] with width and height > 0; annotation ids',
+            table.ids_of(empty),
+            'annotation',
+            remedy,
+            True,
+        ),
+        *listed(
+            'box-far',
+            'error',
+            f'boxes with numbers beyond {FARTHEST}, which no image has; annotation ids',
+            table.ids_of(far & ~empty),
+            'annotation',
+            remedy,
+        ),
+    ]
 
 
 def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
@@ -40,9 +67,14 @@ def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
     remedy = 'write boxes as x, y, width, height: subtract the first corner from the second'
     corners = written_as_corners(table, masks)
     problems = listed(
-        'box-corners', 'error', 'boxes that fit their masks as corners [x1, y1, x2, y2], not as [x, y, width, height];'
-        ' annotation ids', table.ids_of(corners), 'annotation', remedy, True,
-    )  # fmt: skip
+        'box-corners',
+        'error',
+        'boxes that fit their masks as corners [x1, y1, x2, y2], not as [x, y, width, height]; annotation ids',
+        table.ids_of(corners),
+        'annotation',
+        remedy,
+        True,
+    )
     rest = table.usable & (table.image >= 0) & np.isfinite(table.size).all(axis=1)
     boxes, size = table.boxes[rest], table.size[rest]
     if len(boxes) >= ENOUGH_FRACTIONS and (boxes <= 1).all() and (size > 4).all():
@@ -55,8 +87,10 @@ def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
         as_corners = (boxes[:, 2:] > boxes[:, :2]).all() and (boxes[:, 2:] <= size + OUTSIDE).all()
         leaving = (boxes[:, :2] + boxes[:, 2:] > size + OUTSIDE).any(axis=1)
         if as_corners and leaving.mean() >= 0.2:
-            text = (f'all {len(boxes)} boxes without mask fit into their images as corners [x1, y1, x2, y2], but '
-                    f'{leaving.sum()} do not as [x, y, width, height]')  # fmt: skip
+            text = (
+                f'all {len(boxes)} boxes without mask fit into their images as corners [x1, y1, x2, y2], but '
+                f'{leaving.sum()} do not as [x, y, width, height]'
+            )
             problems.append(Problem('box-corners', 'error', text, remedy, tuple(table.ids_of(rest)), 'annotation'))
     return problems
 
@@ -89,16 +123,21 @@ def check_left_out(table: Table) -> list[Problem]:
     problems = []
     if unusable.any():
         ids = table.ids_of(unusable)
-        text = (f'{len(ids)} boxes outside their image or under 1 pixel are left out; '
-                f'annotation ids {ids[:5]}{" ..." if len(ids) > 5 else ""}')  # fmt: skip
+        text = (
+            f'{len(ids)} boxes outside their image or under 1 pixel are left out; '
+            f'annotation ids {ids[:5]}{" ..." if len(ids) > 5 else ""}'
+        )
         remedy = 'correct or delete them'
         problems.append(Problem('box-left-out', 'warning', text, remedy, tuple(ids), 'annotation', True))
     ignored = [a['id'] for a in table.annotations if a.get('ignore', False)]
     return problems + listed(
-        'ignore-key', 'warning', 'annotations with "ignore" are left out of training, but count as missed in '
-        'evaluation; annotation ids', ignored, 'annotation',
+        'ignore-key',
+        'warning',
+        'annotations with "ignore" are left out of training, but count as missed in evaluation; annotation ids',
+        ignored,
+        'annotation',
         'use "iscrowd": 1 for regions in which detections should count neither way, else delete the key',
-    )  # fmt: skip
+    )
 
 
 def check_bounds(table: Table) -> list[Problem]:
@@ -106,8 +145,15 @@ def check_bounds(table: Table) -> list[Problem]:
     boxes, size = table.boxes, table.size
     with np.errstate(invalid='ignore', over='ignore'):
         out = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - size).max(axis=1) > OUTSIDE
-    return listed('box-out-of-bounds', 'warning', 'boxes stick out of their image by more than 1 pixel; annotation '
-                  'ids', table.ids_of(table.usable & out), 'annotation', 'clip them to the image', True)  # fmt: skip
+    return listed(
+        'box-out-of-bounds',
+        'warning',
+        'boxes stick out of their image by more than 1 pixel; annotation ids',
+        table.ids_of(table.usable & out),
+        'annotation',
+        'clip them to the image',
+        True,
+    )
 
 
 def check_fields(table: Table) -> list[Problem]:
@@ -116,18 +162,41 @@ def check_fields(table: Table) -> list[Problem]:
     lacking = ~has_area | (table.crowd == -1)
     area = table.area
     problems = listed(
-        'field-missing', 'error', 'annotations lack "area" or "iscrowd", which evaluation needs; ids',
-        table.ids_of(lacking), 'annotation', 'area: pixels of the mask; iscrowd: 0, or 1 for ignored regions', True,
-    )  # fmt: skip
-    problems += listed('area-form', 'error', 'annotations whose "area" is not a finite number; ids',
-                       table.ids_of(has_area & ~np.isfinite(area)), 'annotation', 'write the pixels of the mask',
-                       True)  # fmt: skip
-    problems += listed('area-empty', 'error', 'annotations have an "area" of 0 or less; ids',
-                       table.ids_of(np.isfinite(area) & (area <= 0)), 'annotation',
-                       'write the pixels of the mask; delete targets without any', True)  # fmt: skip
-    problems += listed('iscrowd-value', 'error', 'annotations whose "iscrowd" is neither 0 nor 1 (any text counts as '
-                       '1, and the target is ignored); ids', table.ids_of(table.crowd == -2), 'annotation',
-                       'write 0, or 1 for ignored regions', True)  # fmt: skip
+        'field-missing',
+        'error',
+        'annotations lack "area" or "iscrowd", which evaluation needs; ids',
+        table.ids_of(lacking),
+        'annotation',
+        'area: pixels of the mask; iscrowd: 0, or 1 for ignored regions',
+        True,
+    )
+    problems += listed(
+        'area-form',
+        'error',
+        'annotations whose "area" is not a finite number; ids',
+        table.ids_of(has_area & ~np.isfinite(area)),
+        'annotation',
+        'write the pixels of the mask',
+        True,
+    )
+    problems += listed(
+        'area-empty',
+        'error',
+        'annotations have an "area" of 0 or less; ids',
+        table.ids_of(np.isfinite(area) & (area <= 0)),
+        'annotation',
+        'write the pixels of the mask; delete targets without any',
+        True,
+    )
+    problems += listed(
+        'iscrowd-value',
+        'error',
+        'annotations whose "iscrowd" is neither 0 nor 1 (any text counts as 1, and the target is ignored); ids',
+        table.ids_of(table.crowd == -2),
+        'annotation',
+        'write 0, or 1 for ignored regions',
+        True,
+    )
     return problems
 
 
@@ -147,9 +216,16 @@ def wrong_area(table: Table, masks: Masks) -> np.ndarray:
 
 def check_area(table: Table, masks: Masks) -> list[Problem]:
     """``area`` against the mask, else against the box."""
-    return listed('area-mismatch', 'warning', 'annotations whose "area" is not that of their mask (small, medium and '
-                  'large targets are told apart by it); ids', table.ids_of(wrong_area(table, masks)), 'annotation',
-                  'write the pixels of the mask', True)  # fmt: skip
+    return listed(
+        'area-mismatch',
+        'warning',
+        'annotations whose "area" is not that of their mask (small, medium and '
+        'large targets are told apart by it); ids',
+        table.ids_of(wrong_area(table, masks)),
+        'annotation',
+        'write the pixels of the mask',
+        True,
+    )
 
 
 def copies(table: Table) -> np.ndarray:
@@ -169,5 +245,12 @@ def copies(table: Table) -> np.ndarray:
 
 def check_copies(table: Table) -> list[Problem]:
     """The same target twice."""
-    return listed('duplicate-annotation', 'warning', 'annotations repeat another one of the same image, class, box '
-                  'and mask; ids', table.ids_of(copies(table)), 'annotation', 'delete the copies', True)  # fmt: skip
+    return listed(
+        'duplicate-annotation',
+        'warning',
+        'annotations repeat another one of the same image, class, box and mask; ids',
+        table.ids_of(copies(table)),
+        'annotation',
+        'delete the copies',
+        True,
+    )

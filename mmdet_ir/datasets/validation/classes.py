@@ -67,11 +67,22 @@ def check_balance(sound: Sound, table: Table, classes: Sequence[str]) -> list[Pr
     ignored = np.bincount(table.category[(table.category >= 0) & (table.crowd == 1)], minlength=len(names)).tolist()
     counts = {name: n for name, n in zip(names, found, strict=True) if name in classes}
     only = [name for name, n, m in zip(names, found, ignored, strict=True) if m and not n]
-    problems = listed('crowd-only', 'warning', 'classes that have ignored regions (iscrowd 1) only, nothing to learn',
-                      only, 'category', 'set iscrowd to 0 for targets')  # fmt: skip
-    problems += listed('class-absent', 'warning', 'classes without any target',
-                       [name for name, n in counts.items() if not n and name not in only], 'category',
-                       'add recordings that show them, or take the classes out')  # fmt: skip
+    problems = listed(
+        'crowd-only',
+        'warning',
+        'classes that have ignored regions (iscrowd 1) only, nothing to learn',
+        only,
+        'category',
+        'set iscrowd to 0 for targets',
+    )
+    problems += listed(
+        'class-absent',
+        'warning',
+        'classes without any target',
+        [name for name, n in counts.items() if not n and name not in only],
+        'category',
+        'add recordings that show them, or take the classes out',
+    )
     if len(table) and (table.crowd == 1).mean() > MANY_IGNORED:
         text = f'{(table.crowd == 1).sum()} of {len(table)} annotations are ignored regions (iscrowd 1)'
         remedy = 'set iscrowd to 0 for targets: training and evaluation leave out the others'
@@ -84,6 +95,10 @@ def check_balance(sound: Sound, table: Table, classes: Sequence[str]) -> list[Pr
     with_targets = set(table.image[targets].tolist())
     empty = [image['id'] for i, image in enumerate(sound.images) if i not in with_targets]
     return problems + listed(
-        'image-without-targets', 'note', 'images without targets; image ids', empty, 'image',
+        'image-without-targets',
+        'note',
+        'images without targets; image ids',
+        empty,
+        'image',
         'nothing, if they show none: they teach the background; filter_cfg=dict(filter_empty_gt=True) leaves them out',
-    )  # fmt: skip
+    )

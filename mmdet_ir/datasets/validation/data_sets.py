@@ -65,9 +65,12 @@ def from_config(cfg: Config) -> list[DataSet]:
             known.problems += tuple(p for p in new.problems if p not in known.problems)
             if known is not new:  # the stricter needs of the two
                 known.needs = Needs(
-                    known.needs.classes, known.needs.masks or new.needs.masks,
-                    known.needs.rle_allowed and new.needs.rle_allowed, known.needs.image_key, known.needs.folder,
-                )  # fmt: skip
+                    known.needs.classes,
+                    known.needs.masks or new.needs.masks,
+                    known.needs.rle_allowed and new.needs.rle_allowed,
+                    known.needs.image_key,
+                    known.needs.folder,
+                )
     if not found:
         raise ValueError(f'{cfg.filename}: expected a data set with ann_file in one of its loaders, got none')
     return list(found.values())

@@ -52,8 +52,10 @@ def missing_images(images: Sequence[dict], folder: str | os.PathLike, key: str =
     if not missing:
         return []
     first = ', '.join(str(paths[name]) for name in missing[:3])
-    text = (f'{len(missing)} of {len(paths)} images not found, the first of them {first}; images are looked for in '
-            f'{folder} (data_root and data_prefix)')  # fmt: skip
+    text = (
+        f'{len(missing)} of {len(paths)} images not found, the first of them {first}; images are looked for in '
+        f'{folder} (data_root and data_prefix)'
+    )
     text += _other_case(missing[0], listings[paths[missing[0]].parent])
     remedy = 'correct the folder or the file names, or fetch the files'
     return [Problem('image-missing', 'error', text, remedy, tuple(missing), 'file')]
@@ -82,14 +84,23 @@ def unlisted_images(names: Sequence[str], folder: str | os.PathLike) -> list[Pro
             path = name if parent == '.' else f'{parent}/{name}'
             if Path(name).suffix in suffixes and path not in known:
                 found.append(path)
-    return listed('image-unlisted', 'note', f'image files in {folder} that no file names', found, 'file',
-                  'nothing, if they belong to another split')  # fmt: skip
+    return listed(
+        'image-unlisted',
+        'note',
+        f'image files in {folder} that no file names',
+        found,
+        'file',
+        'nothing, if they belong to another split',
+    )
 
 
 def read_pictures(
-    images: Sequence[dict], folder: str | os.PathLike, key: str = 'file_name', workers: int | None = None,
+    images: Sequence[dict],
+    folder: str | os.PathLike,
+    key: str = 'file_name',
+    workers: int | None = None,
     progress: str = '',
-) -> list[Picture | None]:  # fmt: skip
+) -> list[Picture | None]:
     """Read all image files, in parallel threads.
 
     Args:
@@ -140,14 +151,23 @@ def _cut_off(path: Path) -> bool:
 
 
 _FAULTS = {
-    'image-too-large': ('error', 'image files with more pixels than allowed, not decoded',
-                        'take them out; a file that is small on disk may be made to fill the memory'),
+    'image-too-large': (
+        'error',
+        'image files with more pixels than allowed, not decoded',
+        'take them out; a file that is small on disk may be made to fill the memory',
+    ),
     'image-unreadable': ('error', 'image files that cannot be read', 'fetch or export them anew'),
-    'image-not-finite': ('error', 'image files with NaN or infinity',
-                         'replace dead pixels by the mean of their neighbours when exporting'),
-    'image-eight-bit': ('warning', '16-bit image files with 8-bit content', 'export the counts of the sensor; what '
-                        'was reduced to 8 bits cannot be restored'),
-}  # fmt: skip
+    'image-not-finite': (
+        'error',
+        'image files with NaN or infinity',
+        'replace dead pixels by the mean of their neighbours when exporting',
+    ),
+    'image-eight-bit': (
+        'warning',
+        '16-bit image files with 8-bit content',
+        'export the counts of the sensor; what was reduced to 8 bits cannot be restored',
+    ),
+}
 
 
 def check_pictures(sound: Sound, pictures: Sequence[Picture | None]) -> list[Problem]:
@@ -165,16 +185,23 @@ def check_pictures(sound: Sound, pictures: Sequence[Picture | None]) -> list[Pro
     if wrong:
         image, size = wrong[0]
         turned = sum(size == (image['height'], image['width']) for image, size in wrong)
-        text = (f'{len(wrong)} images of another size than the file says, the first of them image id {image["id"]} '
-                f'({image["file_name"]}): expected {image["width"]}x{image["height"]}, got '
-                f'{size[0]}x{size[1]}')  # fmt: skip
+        text = (
+            f'{len(wrong)} images of another size than the file says, the first of them image id {image["id"]} '
+            f'({image["file_name"]}): expected {image["width"]}x{image["height"]}, got '
+            f'{size[0]}x{size[1]}'
+        )
         text += f'; width and height are exchanged in {turned}' if turned else ''
         remedy = 'correct width and height if boxes and masks are in pixels of the file, else scale them as well'
         ids = tuple(image['id'] for image, _ in wrong)
         problems.append(Problem('size-mismatch', 'error', text, remedy, ids, 'image'))
-    problems += listed('image-constant', 'warning', 'image files without any contrast (all pixels equal)',
-                       [image['file_name'] for image, p in read if p.constant], 'file', 'look at them: a closed '
-                       'shutter, or a failed export?')  # fmt: skip
+    problems += listed(
+        'image-constant',
+        'warning',
+        'image files without any contrast (all pixels equal)',
+        [image['file_name'] for image, p in read if p.constant],
+        'file',
+        'look at them: a closed shutter, or a failed export?',
+    )
     depths = Counter(p.depth for _, p in read)
     if len(depths) > 1:
         text = f'image files of different depth: {dict(depths)}'

@@ -67,10 +67,16 @@ def parse_masks(segmentations: list, size: np.ndarray) -> Masks:
     n = len(segmentations)
     kind = np.array([_kind(s) for s in segmentations], np.int8)
     masks = Masks(
-        kind, np.zeros(n, bool), np.full(n, np.nan), np.zeros(n), np.full((n, 4), np.nan),
-        np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0, np.int64),
+        kind,
+        np.zeros(n, bool),
+        np.full(n, np.nan),
+        np.zeros(n),
+        np.full((n, 4), np.nan),
+        np.zeros((0, 2)),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
         {'mask-form': np.flatnonzero(kind == OTHER).tolist()},
-    )  # fmt: skip
+    )
     _parse_polygons(masks, segmentations)
     _parse_rles(masks, segmentations, size)
     return masks
@@ -169,23 +175,37 @@ def _parse_rles(masks: Masks, segmentations: list, of_image: np.ndarray) -> None
 
 
 _FORM = {
-    'mask-form': ('annotations have a "segmentation" that is neither a list of polygons nor an RLE; ids',
-                  'write polygons or RLE'),
-    'polygon-points': ('annotations have a polygon that is not a list of 3 or more x, y pairs; ids',
-                       'write each polygon as [x1, y1, x2, y2, x3, y3, ...], and all of them in a list'),
-    'polygon-numbers': ('annotations have a polygon with text, NaN or infinity among its coordinates; ids',
-                        'write finite numbers'),
-    'polygon-far': (f'annotations have a polygon with numbers beyond {FARTHEST}, which no image has; ids',
-                    'correct the coordinates: are they of another scale, or of another image?'),
-    'polygon-long': (f'annotations have a polygon of more than {LONGEST} pixels along its sides; ids',
-                     'draw the outline anew, or write the mask as RLE'),
+    'mask-form': (
+        'annotations have a "segmentation" that is neither a list of polygons nor an RLE; ids',
+        'write polygons or RLE',
+    ),
+    'polygon-points': (
+        'annotations have a polygon that is not a list of 3 or more x, y pairs; ids',
+        'write each polygon as [x1, y1, x2, y2, x3, y3, ...], and all of them in a list',
+    ),
+    'polygon-numbers': (
+        'annotations have a polygon with text, NaN or infinity among its coordinates; ids',
+        'write finite numbers',
+    ),
+    'polygon-far': (
+        f'annotations have a polygon with numbers beyond {FARTHEST}, which no image has; ids',
+        'correct the coordinates: are they of another scale, or of another image?',
+    ),
+    'polygon-long': (
+        f'annotations have a polygon of more than {LONGEST} pixels along its sides; ids',
+        'draw the outline anew, or write the mask as RLE',
+    ),
     'rle-incomplete': ('annotations have an RLE mask without "counts" or "size"; ids', 'export the masks anew'),
-    'rle-malformed': ('annotations have an RLE mask whose "counts" are damaged or do not add up to its "size"; ids',
-                      'export the masks anew; where the tool allows it, as polygons or compressed RLE'),
-    'rle-size': ('annotations have an RLE mask of another size than their image (expected [height, width]); ids',
-                 'export masks and images at the same size'),
+    'rle-malformed': (
+        'annotations have an RLE mask whose "counts" are damaged or do not add up to its "size"; ids',
+        'export the masks anew; where the tool allows it, as polygons or compressed RLE',
+    ),
+    'rle-size': (
+        'annotations have an RLE mask of another size than their image (expected [height, width]); ids',
+        'export masks and images at the same size',
+    ),
     'mask-empty': ('annotations have a mask without area; ids', 'draw the mask, or delete the annotation'),
-}  # fmt: skip
+}
 
 
 def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bool = True) -> list[Problem]:
@@ -199,27 +219,53 @@ def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bo
     """
     problems = []
     if needed is None:
-        problems += listed('mask-missing', 'warning', 'annotations have no "segmentation", which instance '
-                           'segmentation needs; ids', table.ids_of(masks.is_none & (table.crowd != 1)), 'annotation',
-                           'label masks, or derive them from the boxes')  # fmt: skip
+        problems += listed(
+            'mask-missing',
+            'warning',
+            'annotations have no "segmentation", which instance segmentation needs; ids',
+            table.ids_of(masks.is_none & (table.crowd != 1)),
+            'annotation',
+            'label masks, or derive them from the boxes',
+        )
     elif needed:
-        problems += listed('mask-missing', 'error', 'annotations have no "segmentation", but the pipeline loads masks;'
-                           ' ids', table.ids_of(masks.is_none), 'annotation', 'label masks (of ignored regions: the '
-                           'box as polygon), or set with_mask=False for a detector')  # fmt: skip
+        problems += listed(
+            'mask-missing',
+            'error',
+            'annotations have no "segmentation", but the pipeline loads masks; ids',
+            table.ids_of(masks.is_none),
+            'annotation',
+            'label masks (of ignored regions: the box as polygon), or set with_mask=False for a detector',
+        )
         if not rle_allowed:
             problems += listed(
-                'rle-not-allowed', 'error', 'annotations have RLE masks, but the pipeline needs polygons '
+                'rle-not-allowed',
+                'error',
+                'annotations have RLE masks, but the pipeline needs polygons '
                 '(LoadAnnotations with poly2mask=False); convert the masks to polygons or set poly2mask=True where '
-                'the model allows it; ids', table.ids_of(masks.is_rle & (table.crowd != 1)), 'annotation',
+                'the model allows it; ids',
+                table.ids_of(masks.is_rle & (table.crowd != 1)),
+                'annotation',
                 'convert the masks to polygons or set poly2mask=True where the model allows it',
-            )  # fmt: skip
+            )
     for code, (what, remedy) in _FORM.items():
         faults = sorted(masks.faults.get(code, []))
-        problems += listed(code, 'error', what, table.ids_of(np.array(faults, np.int64)), 'annotation', remedy,
-                           code == 'polygon-points')  # fmt: skip
-    return problems + listed('mask-off-image', 'error', 'annotations have a mask that lies outside the image; ids',
-                             table.ids_of(off_image(table, masks)), 'annotation', 'correct the coordinates, or delete '
-                             'the annotation')  # fmt: skip
+        problems += listed(
+            code,
+            'error',
+            what,
+            table.ids_of(np.array(faults, np.int64)),
+            'annotation',
+            remedy,
+            code == 'polygon-points',
+        )
+    return problems + listed(
+        'mask-off-image',
+        'error',
+        'annotations have a mask that lies outside the image; ids',
+        table.ids_of(off_image(table, masks)),
+        'annotation',
+        'correct the coordinates, or delete the annotation',
+    )
 
 
 def check_form(table: Table, masks: Masks) -> list[Problem]:
@@ -247,13 +293,20 @@ def check_shapes(table: Table, masks: Masks) -> list[Problem]:
         polygons = shapely.polygons(shapely.linearrings(masks.rings, indices=masks.ring_of))
         invalid = np.flatnonzero(~shapely.is_valid(polygons))
         # Touching oneself in a point ("Ring Self-intersection") is what outlines along pixels' edges do.
-        crossing = [str(reason).startswith('Self-intersection') for reason in
-                    np.atleast_1d(shapely.is_valid_reason(polygons[invalid]))]  # fmt: skip
+        crossing = [
+            str(reason).startswith('Self-intersection')
+            for reason in np.atleast_1d(shapely.is_valid_reason(polygons[invalid]))
+        ]
         owners = np.unique(masks.owner[invalid[np.array(crossing, bool)]])
         owners = owners[masks.good[owners]]
-        problems += listed('polygon-crossing', 'warning', 'annotations have a polygon that crosses itself (parts of '
-                           'the mask may become holes); ids', table.ids_of(owners), 'annotation',
-                           'order the points along the outline; one polygon for each part')  # fmt: skip
+        problems += listed(
+            'polygon-crossing',
+            'warning',
+            'annotations have a polygon that crosses itself (parts of the mask may become holes); ids',
+            table.ids_of(owners),
+            'annotation',
+            'order the points along the outline; one polygon for each part',
+        )
     box, size, off = masks.box, table.size, off_image(table, masks)
     inside = np.hstack([table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]])
     slack = np.maximum(BOX_SLACK[0], BOX_SLACK[1] * np.abs(table.boxes[:, 2:]))
@@ -262,9 +315,14 @@ def check_shapes(table: Table, masks: Masks) -> list[Problem]:
         apart = ((box[:, 2:] <= inside[:, :2]) | (box[:, :2] >= inside[:, 2:])).any(axis=1)
         beyond = (np.maximum(inside[:, :2] - box[:, :2], box[:, 2:] - inside[:, 2:]) > slack).any(axis=1) & ~apart
     checked = masks.good & table.usable
-    problems += listed('mask-out-of-bounds', 'warning', 'annotations have a mask that leaves the image by more than 1 '
-                       'pixel; ids', table.ids_of(masks.good & out), 'annotation', 'clip it to the image, or check '
-                       'that annotations and images have the same scale')  # fmt: skip
+    problems += listed(
+        'mask-out-of-bounds',
+        'warning',
+        'annotations have a mask that leaves the image by more than 1 pixel; ids',
+        table.ids_of(masks.good & out),
+        'annotation',
+        'clip it to the image, or check that annotations and images have the same scale',
+    )
     problems += listed(
         'mask-apart-from-box',
         'warning',
@@ -274,7 +332,10 @@ def check_shapes(table: Table, masks: Masks) -> list[Problem]:
         'find out which of the two is right',
     )
     return problems + listed(
-        'mask-beyond-box', 'warning', 'annotations whose mask sticks out of their box by more than 2 pixels and 5 % '
-        'of its side; ids', table.ids_of(checked & beyond & ~off), 'annotation',
+        'mask-beyond-box',
+        'warning',
+        'annotations whose mask sticks out of their box by more than 2 pixels and 5 % of its side; ids',
+        table.ids_of(checked & beyond & ~off),
+        'annotation',
         'find out which of the two is right, and if it is the mask, take the box from it',
-    )  # fmt: skip
+    )

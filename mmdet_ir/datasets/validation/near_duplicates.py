@@ -101,8 +101,10 @@ def check_across(
     copies = np.flatnonzero(position >= 0)
     if not len(copies):
         return []
-    text = (f'{len(copies)} of {len(names_b)} images of {second} look like an image of {first}: '
-            f'{_pairs(names_b, names_a, position)}')  # fmt: skip
+    text = (
+        f'{len(copies)} of {len(names_b)} images of {second} look like an image of {first}: '
+        f'{_pairs(names_b, names_a, position)}'
+    )
     remedy = 'split by recording, never by frame (tools/data/split.py --group-by): scores on copies mean nothing'
     names = tuple(names_b[i] for i in copies)
     return [Problem('near-duplicates-across', 'warning', text, remedy, names, 'file')]

@@ -155,8 +155,11 @@ def _references(coco: dict, done: list[str]) -> None:
                 corrected.append(annotation.get('id'))
         _say(done, f'annotations: {key} written as in "{section}"; ids', corrected)
     known = {entry['id'] for entry in _dicts(coco, 'images') if is_id(entry.get('id'))}
-    lost = [a for a in _dicts(coco, 'annotations') if 'image_id' in a and is_id(a['image_id'])
-            and a['image_id'] not in known]  # fmt: skip
+    lost = [
+        a
+        for a in _dicts(coco, 'annotations')
+        if 'image_id' in a and is_id(a['image_id']) and a['image_id'] not in known
+    ]
     _drop(coco, lost)
     _say(done, 'annotations of images that are not in the file dropped; ids', [a.get('id') for a in lost])
 
@@ -212,8 +215,11 @@ def _corners(coco: dict, done: list[str]) -> bool:
     corners = written_as_corners(table, masks)
     table.boxes[corners, 2:] -= table.boxes[corners, :2]
     _write_boxes(table, corners)
-    _say(done, 'boxes turned from corners to x, y, width, height, as their masks have it; annotation ids',
-         table.ids_of(corners))  # fmt: skip
+    _say(
+        done,
+        'boxes turned from corners to x, y, width, height, as their masks have it; annotation ids',
+        table.ids_of(corners),
+    )
     return not check_box_convention(table, masks)
 
 

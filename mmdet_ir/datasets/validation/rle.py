@@ -129,8 +129,12 @@ def _measure(runs: np.ndarray, owner: np.ndarray, heights: np.ndarray) -> tuple[
         one_column = start // h == end // h
         top, bottom = np.where(one_column, start % h, 0), np.where(one_column, end % h, h - 1)
         first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
-        box[of[first]] = np.column_stack([
-            np.minimum.reduceat(start // h, first), np.minimum.reduceat(top, first),
-            np.maximum.reduceat(end // h, first) + 1, np.maximum.reduceat(bottom, first) + 1,
-        ])  # fmt: skip
+        box[of[first]] = np.column_stack(
+            [
+                np.minimum.reduceat(start // h, first),
+                np.minimum.reduceat(top, first),
+                np.maximum.reduceat(end // h, first) + 1,
+                np.maximum.reduceat(bottom, first) + 1,
+            ]
+        )
     return pixels, area, box

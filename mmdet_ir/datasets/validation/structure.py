@@ -66,8 +66,12 @@ def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
     for section in REQUIRED:
         if not isinstance(coco.get(section), list):
             got = type(coco.get(section)).__name__
-            _fatal(sound, 'section-missing', f'expected a list "{section}", got {got}',
-                   'export the file as COCO instances (images, annotations and categories)')  # fmt: skip
+            _fatal(
+                sound,
+                'section-missing',
+                f'expected a list "{section}", got {got}',
+                'export the file as COCO instances (images, annotations and categories)',
+            )
             return sound
     for section in ('images', 'categories'):
         if not coco[section]:
@@ -78,15 +82,22 @@ def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
         setattr(sound, section, _with_ids(entries, section, sound.problems))
     _check_images(sound, image_key)
     sound.problems += listed(
-        'category-name', 'error', 'categories whose name is no text; ids',
-        [category['id'] for category in sound.categories if not isinstance(category['name'], str)], 'category',
+        'category-name',
+        'error',
+        'categories whose name is no text; ids',
+        [category['id'] for category in sound.categories if not isinstance(category['name'], str)],
+        'category',
         'write the name of the class',
-    )  # fmt: skip
+    )
     names = Counter(str(category['name']) for category in sound.categories)
     sound.problems += listed(
-        'duplicate-category-name', 'error', 'category names that occur more than once',
-        [name for name, n in names.items() if n > 1], 'category', 'merge these categories: keep one id for each name',
-    )  # fmt: skip
+        'duplicate-category-name',
+        'error',
+        'category names that occur more than once',
+        [name for name, n in names.items() if n > 1],
+        'category',
+        'merge these categories: keep one id for each name',
+    )
     _check_references(sound)
     return sound
 
@@ -120,8 +131,15 @@ def _with_ids(entries: list[dict], section: str, problems: list[Problem]) -> lis
     """The entries whose own ids can be used; of several with one id, all are kept."""
     kind = _SINGULAR[section]
     bad = [entry['id'] for entry in entries if not is_id(entry['id'])]
-    problems += listed('id-type', 'error', f'ids in "{section}" that are neither numbers nor text', bad, kind,
-                       'number them with whole numbers', section == 'annotations')  # fmt: skip
+    problems += listed(
+        'id-type',
+        'error',
+        f'ids in "{section}" that are neither numbers nor text',
+        bad,
+        kind,
+        'number them with whole numbers',
+        section == 'annotations',
+    )
     good = [entry for entry in entries if is_id(entry['id'])] if bad else entries
     ids = Counter(entry['id'] for entry in good)
     remedy = {
@@ -129,46 +147,88 @@ def _with_ids(entries: list[dict], section: str, problems: list[Problem]) -> lis
         'images': 'number one of them anew, and say which annotations belong to which',
         'categories': 'delete one of them, or number it anew together with its annotations',
     }[section]
-    problems += listed('duplicate-id', 'error', f'ids that occur more than once in "{section}"',
-                       [i for i, n in ids.items() if n > 1], kind, remedy, True)  # fmt: skip
+    problems += listed(
+        'duplicate-id',
+        'error',
+        f'ids that occur more than once in "{section}"',
+        [i for i, n in ids.items() if n > 1],
+        kind,
+        remedy,
+        True,
+    )
     if section == 'annotations':
         problems += listed(
-            'annotation-id-unusable', 'warning', 'annotation ids that are 0 or text, which COCO\'s evaluation takes '
-            'for "no match" or cannot compare', [i for i in ids if isinstance(i, str) or i == 0], kind,
-            'number the annotations from 1', True,
-        )  # fmt: skip
+            'annotation-id-unusable',
+            'warning',
+            'annotation ids that are 0 or text, which COCO\'s evaluation takes for "no match" or cannot compare',
+            [i for i in ids if isinstance(i, str) or i == 0],
+            kind,
+            'number the annotations from 1',
+            True,
+        )
     return good
 
 
 def _check_images(sound: Sound, key: str) -> None:
     images, problems = sound.images, sound.problems
     lacking = [image['id'] for image in images if key not in image]
-    problems += listed('image-key', 'error', f'images have no {key!r} (image_key of the data set); ids', lacking,
-                       'image', 'add the field, or leave image_key out')  # fmt: skip
+    problems += listed(
+        'image-key',
+        'error',
+        f'images have no {key!r} (image_key of the data set); ids',
+        lacking,
+        'image',
+        'add the field, or leave image_key out',
+    )
     outside = [image for image in images if key in image and not stays_inside(image[key])]
     if outside:
         more = f' (and {len(outside) - 1} more)' if len(outside) > 1 else ''
         first = outside[0]
-        problems.append(Problem(
-            'file-name', 'error',
-            f'image id {first["id"]}: expected a file name inside the image folder, got {first[key]!r}{more}',
-            'give file names relative to the image folder', tuple(image['id'] for image in outside), 'image',
-        ))  # fmt: skip
+        problems.append(
+            Problem(
+                'file-name',
+                'error',
+                f'image id {first["id"]}: expected a file name inside the image folder, got {first[key]!r}{more}',
+                'give file names relative to the image folder',
+                tuple(image['id'] for image in outside),
+                'image',
+            )
+        )
     for side in ('width', 'height'):
         bad = [image['id'] for image in images if not _is_size(image[side])]
-        problems += listed('image-size', 'error', f'images whose {side} is not a positive whole number; image ids',
-                           bad, 'image', 'write the size of the image file, in pixels', True)  # fmt: skip
+        problems += listed(
+            'image-size',
+            'error',
+            f'images whose {side} is not a positive whole number; image ids',
+            bad,
+            'image',
+            'write the size of the image file, in pixels',
+            True,
+        )
     limit = pixel_limit()
-    large = [image['id'] for image in images if _is_size(image['width']) and _is_size(image['height'])
-             and image['width'] * image['height'] > limit]  # fmt: skip
-    problems += listed('image-size', 'error', f'images of more than {limit} pixels, which are not decoded; image ids',
-                       large, 'image', 'write the size of the image file, in pixels')  # fmt: skip
+    large = [
+        image['id']
+        for image in images
+        if _is_size(image['width']) and _is_size(image['height']) and image['width'] * image['height'] > limit
+    ]
+    problems += listed(
+        'image-size',
+        'error',
+        f'images of more than {limit} pixels, which are not decoded; image ids',
+        large,
+        'image',
+        'write the size of the image file, in pixels',
+    )
     files = Counter((name, str(image.get('page', ''))) for image in images if isinstance(name := image.get(key), str))
     problems += listed(
-        'duplicate-file-name', 'error', 'files that are listed for more than one image (the targets of one entry are '
-        'background in the other)', [name for (name, _), n in files.items() if n > 1], 'file',
-        'keep one entry for each file and give it all annotations', True,
-    )  # fmt: skip
+        'duplicate-file-name',
+        'error',
+        'files that are listed for more than one image (the targets of one entry are background in the other)',
+        [name for (name, _), n in files.items() if n > 1],
+        'file',
+        'keep one entry for each file and give it all annotations',
+        True,
+    )
 
 
 def _is_size(value: object) -> bool:
@@ -190,10 +250,14 @@ def _check_references(sound: Sound) -> None:
         known = {entry['id'] for entry in getattr(sound, section)}
         article = 'an image' if key == 'image_id' else 'a category'
         sound.problems += listed(
-            f'unknown-{_SINGULAR[section]}', 'error',
+            f'unknown-{_SINGULAR[section]}',
+            'error',
             f'annotations of {article} id that is not in "{section}"; annotation ids',
-            [a['id'] for a in sound.annotations if not _refers(a[key], known)], 'annotation', remedy, fixable,
-        )  # fmt: skip
+            [a['id'] for a in sound.annotations if not _refers(a[key], known)],
+            'annotation',
+            remedy,
+            fixable,
+        )
 
 
 def _refers(value: object, known: set[Hashable]) -> bool:

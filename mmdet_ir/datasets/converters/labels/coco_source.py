@@ -23,8 +23,11 @@ def read_coco_source(path: Path, report: ConversionReport) -> list[tuple[dict, l
         entries = coco.get(section)
         if not isinstance(entries, list):
             raise ValueError(f'{path}: expected a list "{section}", got {type(entries).__name__}')
-        refuse(path, f'entries of "{section}" without {" and ".join(keys)}; their numbers',
-               [i for i, e in enumerate(entries) if keys and (_id(e, 'id') is None or keys[1] not in e)])  # fmt: skip
+        refuse(
+            path,
+            f'entries of "{section}" without {" and ".join(keys)}; their numbers',
+            [i for i, e in enumerate(entries) if keys and (_id(e, 'id') is None or keys[1] not in e)],
+        )
     names = {entry['id']: str(entry['name']) for entry in coco['categories']}
     image_ids = {entry['id'] for entry in coco['images']}
     for section, ids in (('categories', names), ('images', image_ids)):

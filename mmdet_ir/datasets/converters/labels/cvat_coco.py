@@ -60,8 +60,10 @@ def convert_cvat_coco(
             records.append(record)
     write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report)
     if counts['crowd']:
-        report.notes.append(f'{counts["crowd"]} masks marked iscrowd were read as instances, as CVAT marks all its '
-                            f'masks so (--keep-iscrowd: as ignored regions)')  # fmt: skip
+        report.notes.append(
+            f'{counts["crowd"]} masks marked iscrowd were read as instances, as CVAT marks all its '
+            f'masks so (--keep-iscrowd: as ignored regions)'
+        )
     if counts['box']:
         report.notes.append(f'{counts["box"]} polygons are just their boxes and were taken as boxes without a mask')
     return report

@@ -84,8 +84,10 @@ def read_mask(path: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path}: not a readable image: {error}') from error
     if mask.ndim != 2 or not (np.issubdtype(mask.dtype, np.integer) or mask.dtype == bool):
-        raise ValueError(f'{path}: expected a mask of one channel of whole numbers, got {mask.dtype} '
-                         f'{list(mask.shape)} (colours must be turned into numbers first)')  # fmt: skip
+        raise ValueError(
+            f'{path}: expected a mask of one channel of whole numbers, got {mask.dtype} '
+            f'{list(mask.shape)} (colours must be turned into numbers first)'
+        )
     return mask.astype(np.int64)
 
 

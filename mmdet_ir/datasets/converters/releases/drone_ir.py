@@ -59,8 +59,10 @@ def convert_drone_ir(
         ValueError: If an argument is out of range, or if all clips show one scene, so that there is no fair split.
     """
     if stride < 1 or empty_every < 1 or not 0 < train_ratio < 1:
-        raise ValueError(f'expected stride >= 1, empty_every >= 1 and train_ratio between 0 and 1, got {stride}, '
-                         f'{empty_every} and {train_ratio}')  # fmt: skip
+        raise ValueError(
+            f'expected stride >= 1, empty_every >= 1 and train_ratio between 0 and 1, got {stride}, '
+            f'{empty_every} and {train_ratio}'
+        )
     _require_mcos_decoder()
     video_folder = Path(src) / 'Data' / 'Video_IR'
     suffixes = ('.mp4', '_LABELS.mat')

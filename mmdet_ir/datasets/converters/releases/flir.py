@@ -39,8 +39,9 @@ def convert_flir_v1(
     """
     src = Path(src)
     folders = {8: 'thermal_8_bit', 16: 'thermal_16_bit'}
-    return _convert(src, out, V1_PARTS, 'thermal_annotations.json', folders, bits, keep_eight_bit, options,
-                    'FLIR ADAS v1.3')  # fmt: skip
+    return _convert(
+        src, out, V1_PARTS, 'thermal_annotations.json', folders, bits, keep_eight_bit, options, 'FLIR ADAS v1.3'
+    )
 
 
 def convert_flir_v2(
@@ -75,15 +76,21 @@ def _convert(src, out, parts, file_name, folders, bits, keep_eight_bit, options,
         old = ' (v1.0 of 2018 has a file for each image instead, and is not read)' if parts is V1_PARTS else ''
         raise FileNotFoundError(f'{src}: expected {file_name} in one of {", ".join(parts)}, found none{old}')
     report, records, clips = ConversionReport(), [], {}
-    report.notes += [f'{src / part / file_name} is not there, so nothing was read for {parts[part]}'
-                     for part in parts if part not in present]  # fmt: skip
+    report.notes += [
+        f'{src / part / file_name} is not there, so nothing was read for {parts[part]}'
+        for part in parts
+        if part not in present
+    ]
     for part in present:
         for record in _read_part(src, part, parts[part], file_name, folders[bits], bits, report):
             records.append(record)
             clips.setdefault(record.split, set()).add(record.fields.get('clip'))
     shared = {a: clips[a] & clips.get('train', set()) - {None} for a in clips if a != 'train'}
-    report.notes += [f'the release shares {len(both)} recordings between train and {split}'
-                     for split, both in shared.items() if both]  # fmt: skip
+    report.notes += [
+        f'the release shares {len(both)} recordings between train and {split}'
+        for split, both in shared.items()
+        if both
+    ]
     return write_records(
         records, out, f'{description}, {bits} bits', options or Options(), report, bits == 16, keep_eight_bit
     )

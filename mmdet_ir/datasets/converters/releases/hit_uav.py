@@ -76,8 +76,10 @@ def convert_hit_uav(
             turned_apart += sum(item['apart'] for item in record['objects'])
         for split in SPLITS:
             if not report.images[split]:
-                raise ValueError(f'{src}: no readable image for {split}; first of {len(report.skipped)} problems: '
-                                 f'{report.skipped[0]}')  # fmt: skip
+                raise ValueError(
+                    f'{src}: no readable image for {split}; first of {len(report.skipped)} problems: '
+                    f'{report.skipped[0]}'
+                )
             builder.coco[split]['info']['val_dates'] = list(val_dates)
             write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
     if turned_apart:
@@ -95,8 +97,10 @@ def _check_dates(src: Path, records: list[dict], val_dates: tuple[str, ...]) -> 
     found = sorted({record['fields']['date'] for record in records})
     absent = [date for date in val_dates if date not in found]
     if absent or not val_dates:
-        raise ValueError(f'{src}: no image of the validation dates {", ".join(absent) or "(none given)"}; '
-                         f'dates found: {", ".join(found)}')  # fmt: skip
+        raise ValueError(
+            f'{src}: no image of the validation dates {", ".join(absent) or "(none given)"}; '
+            f'dates found: {", ".join(found)}'
+        )
     if set(found) <= set(val_dates):
         raise ValueError(f'{src}: no date is left for training; dates found: {", ".join(found)}')
 
@@ -118,8 +122,10 @@ def _read_part(src: Path, part: str) -> list[dict]:
             name = check_file_name(image['filename'], f'{normal_file}, image id {image["id"]}')
             more = details.get(image['id'])
             if more is None or more['filename'] != name:
-                raise ValueError(f'{rotate_file}: image id {image["id"]} ({name}) of normal_json is missing or has '
-                                 f'another file name')  # fmt: skip
+                raise ValueError(
+                    f'{rotate_file}: image id {image["id"]} ({name}) of normal_json is missing or has '
+                    f'another file name'
+                )
             records[image['id']] = {
                 'path': src / 'normal_json' / part / name,
                 'shape': (int(image['height']), int(image['width'])),
@@ -135,11 +141,14 @@ def _read_part(src: Path, part: str) -> list[dict]:
         for entry in normal['annotation']:
             twin = turned.get(entry['id'])
             if twin is None or (twin['image_id'], twin['category_id']) != (entry['image_id'], entry['category_id']):
-                raise ValueError(f'{rotate_file}: annotation id {entry["id"]} is missing, or is of another image or '
-                                 f'class than in normal_json')  # fmt: skip
+                raise ValueError(
+                    f'{rotate_file}: annotation id {entry["id"]} is missing, or is of another image or '
+                    f'class than in normal_json'
+                )
             if entry['image_id'] not in records:
-                raise ValueError(f'{normal_file}: annotation id {entry["id"]} is of an unknown image id '
-                                 f'{entry["image_id"]}')  # fmt: skip
+                raise ValueError(
+                    f'{normal_file}: annotation id {entry["id"]} is of an unknown image id {entry["image_id"]}'
+                )
             records[entry['image_id']]['objects'].append(_to_object(entry, twin, classes[entry['category_id']]))
     except (KeyError, TypeError) as error:
         raise ValueError(f'{normal_file} or its twin in rotate_json is not as in the release: {error!r}') from error
