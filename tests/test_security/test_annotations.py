@@ -19,7 +19,7 @@ from mmdet_ir.stress.mutations import ANNOTATIONS, HEIGHT, WIDTH, sound_set
 
 import pytest
 from mmdet.registry import DATASETS
-from payloads import CLASSES, as_legacy, forms, link_or_copy, merge_data_sets, read_coco
+from payloads import as_legacy, forms
 
 SIZE = [HEIGHT, WIDTH]
 MASKS = {

@@ -353,7 +353,7 @@ def test_bad_numbers_are_refused(tmp_path, change, message):
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    tool = Path(__file__).parents[2] / 'tools' / 'data' / 'synthesize.py'
+    tool = Path(__file__).parents[3] / 'tools' / 'data' / 'synthesize.py'
     sheet = tmp_path / 'sheet.jpg'
     command = [sys.executable, str(tool), str(tmp_path / 'set'), '--train', '4', '--val', '2', '--workers', '2']
     command += ['--size', '96', '80', '--no-counts', '--contact-sheet', str(sheet)]

@@ -25,7 +25,7 @@ def load(out: Path) -> dict[str, dict]:
 
 
 def run_tool(monkeypatch, *arguments) -> int:
-    path = Path(__file__).parents[2] / 'tools' / 'data' / 'convert.py'
+    path = Path(__file__).parents[3] / 'tools' / 'data' / 'convert.py'
     spec = importlib.util.spec_from_file_location('convert_tool', path)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)

@@ -25,7 +25,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-ROOT = Path(__file__).parents[2] / 'configs'
+ROOT = Path(__file__).parents[3] / 'configs'
 CONFIG = ROOT / 'quickstart' / 'mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic16.py'
 SIZE = (128, 96)  # width, height
 KINDS = {

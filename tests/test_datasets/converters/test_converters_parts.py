@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import shapely
 from pycocotools import mask as mask_utils
-from pycocotools import name_in_set, resolve_inside
 
 # --------------------------------------------------------------------------------------------------- class names
 

@@ -435,7 +435,7 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
     path, out, report = tmp_path / 'set' / 'a.json', tmp_path / 'fixed.json', tmp_path / 'report.json'
     path.write_text(json.dumps(coco))
     before = path.read_bytes()
-    tool = str(Path(__file__).parents[2] / 'tools' / 'data' / 'validate.py')
+    tool = str(Path(__file__).parents[3] / 'tools' / 'data' / 'validate.py')
     options = ['--images', str(tmp_path / 'set' / 'images'), '--out', str(report), '--fix', str(out)]
     monkeypatch.setattr(sys, 'argv', [tool, str(path), *options])
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))

@@ -101,7 +101,7 @@ def check(out: Path, report, names: dict[str, str], off: int = 0, split: str = '
 
 
 def run_tool(monkeypatch, *arguments) -> int:
-    path = Path(__file__).parents[2] / 'tools' / 'data' / 'convert.py'
+    path = Path(__file__).parents[3] / 'tools' / 'data' / 'convert.py'
     spec = importlib.util.spec_from_file_location('convert_tool', path)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from scipy import ndimage
 
-CONFIG = Path(__file__).parents[2] / 'configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic_ir-aug.py'
+CONFIG = Path(__file__).parents[3] / 'configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic_ir-aug.py'
 PIXEL = ['RandomGainOffset', 'RandomPolarity', 'SensorNoise', 'DeadPixels', 'OpticsBlur', 'Vignetting']
 STRONG = {  # so that every image changes
     'RandomGainOffset': {'gain': (1.5, 2.0), 'offset': (0.1, 0.2)},
