@@ -8,6 +8,8 @@ from pathlib import Path
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.analysis.errors.comparison import compare_files
 from mmdet_ir.apis.derive_masks import derive_masks
+from mmdet_ir.datasets.coco_files import CLASSES, link_or_copy, read_coco
+from mmdet_ir.datasets.coco_merge import merge_data_sets
 from mmdet_ir.datasets.validation.data_sets import from_file
 from mmdet_ir.datasets.validation.problem import shown
 from mmdet_ir.datasets.validation.repair import NestedTooDeeplyError, repair

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets.converters import Options, parse_classes
 from mmdet_ir.datasets.converters.class_names import DEFAULT_CLASSES, class_of, target_classes
+from mmdet_ir.datasets.converters.images import name_in_set, resolve_inside
 from mmdet_ir.datasets.converters.masks import decode_rle, polygons_fault, to_segmentation
 from mmdet_ir.datasets.converters.records import Instance, Record, split_of, write_records
 from mmdet_ir.datasets.converters.report import ConversionReport
