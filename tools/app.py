@@ -19,7 +19,7 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/app.py MODEL --host 0.0.0.0                 # for everybody in the network: there is no password
 
 The page needs Gradio: pip install "gradio>=6.31,<7". It works without a network, and reports nothing to anybody.
-Ctrl-C ends it and deletes what was uploaded. See docs/app.md.
+Ctrl-C ends it and deletes what was uploaded. See docs/guide/infer.md.
 """
 
 

@@ -20,7 +20,7 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
 
 found/ then holds overlays/*.png, videos/*.mp4, detections.json (COCO), detections.csv (one row for each instance, with
 the mean and maximum of the values in its mask) and report.json, which lists what could not be read. See
-docs/inference.md.
+docs/guide/infer.md.
 """
 
 

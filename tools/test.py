@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         '--tta',
         action='store_true',
         help="test-time augmentation: merges what is found in the image and its mirror image, or in the config's "
-        'tta_views or tta_pipeline; twice the time; see docs/tta.md',
+        'tta_views or tta_pipeline; twice the time; see docs/guide/evaluate.md',
     )
     parser.add_argument(
         '--cfg-options',

@@ -40,7 +40,7 @@ EXAMPLES = """examples:
 
 SIGTERM and SIGUSR1 save a checkpoint after the running iteration and end with code 75: start again with --resume.
 A run that was killed or stopped at any point, and went on, ends with the weights of one left alone
-(docs/interrupted_runs.md).
+(docs/guide/train.md).
 """
 
 

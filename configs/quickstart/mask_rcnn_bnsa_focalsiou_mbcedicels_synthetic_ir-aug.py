@@ -1,4 +1,4 @@
-"""The small full method on synthetic scenes, with every augmentation for infrared on (docs/augmentation.md).
+"""The small full method on synthetic scenes, with every augmentation for infrared on (docs/guide/train.md).
 
 A starting point, not a tuned recipe: which of them help depends on how far the recordings to come differ from the
 training data.

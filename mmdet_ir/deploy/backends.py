@@ -32,7 +32,7 @@ class ExportedModel:
         threads: For the runtime; defaults to as many as PyTorch uses.
 
     Attributes:
-        meta: What the file says about itself, see docs/deployment.md.
+        meta: What the file says about itself, see docs/guide/export.md.
 
     Raises:
         FileNotFoundError: If there is no such file.

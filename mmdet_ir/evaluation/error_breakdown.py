@@ -2,7 +2,7 @@
 ECCV 2020, on masks, for all targets, for each class and for each size.
 
 The ``tidecv`` package has neither classes nor sizes and has had no release since 2020, so this is written on COCO's
-masks; ``docs/analysis.md`` says where the two differ.
+masks; ``docs/guide/evaluate.md`` says where the two differ.
 """
 
 import math

@@ -187,7 +187,7 @@ class Reproduction:
                 continue
             missing = missing_data(Config.fromfile(data.first))
             if missing:
-                raise MissingDataError(f'{data.first}: no data: {", ".join(missing)} (see docs/reproduce.md)')
+                raise MissingDataError(f'{data.first}: no data: {", ".join(missing)} (see docs/method/reproduce.md)')
             self.say(f'first  {data.first}, whose weights the cells start from (log: {first[0]}/log.txt)')
             arguments = ['--resume', *(['--amp'] if data.amp else [])]
             command = self.launcher.command('tools/train.py', first[0].name, data.first, arguments, str(first[0]))

@@ -92,7 +92,7 @@ def test_the_papers_count_is_reproduced(counts: Callable[[str], dict], key: str)
 
 
 def test_what_the_other_differences_are_made_of(counts: Callable[[str], dict]) -> None:
-    """As docs/model_complexity.md explains them."""
+    """As docs/method/rivals.md explains them."""
     paper = paper_parameters()
     batchnorm, positions = 53120, 256 * 9 + 1  # of ResNet-50; a 3x3 convolution from 256 channels, for each output
     # AdelaiDet's mask head of 8 channels on 16 + 2: 233 weights to predict, MMDetection's of 16 channels: 593.
@@ -111,7 +111,7 @@ def test_what_the_other_differences_are_made_of(counts: Callable[[str], dict]) -
 
 
 def test_the_documented_numbers_are_those_of_the_models(counts: Callable[[str], dict]) -> None:
-    text = (REPO / 'docs' / 'model_complexity.md').read_text()
+    text = (REPO / 'docs' / 'method' / 'rivals.md').read_text()
     rows = [line.split('|') for line in text.split('## What the differences')[1].splitlines() if line.startswith('| ')]
     documented = {row[1].strip(): (float(row[2]), float(row[3])) for row in rows[1:]}
     assert len(documented) == len(TABLE4)

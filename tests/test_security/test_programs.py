@@ -1,4 +1,4 @@
-"""Exported programs are no data: what docs/untrusted_files.md says about them is true.
+"""Exported programs are no data: what docs/maintainers/untrusted_files.md says about them is true.
 
 If one of these fails, a new PyTorch may have become safer; then the document has to say so.
 """

@@ -31,7 +31,7 @@ examples:
   python tools/analysis/measure.py data/synthetic/annotations/val.json RUN.segm.json --only boundary \\
       --boundary-ratio 0.005
 
-What the measures are: docs/measures.md
+What the measures are: docs/guide/evaluate.md
 """
 
 

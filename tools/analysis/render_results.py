@@ -16,7 +16,8 @@ EPILOG = """What goes where:
 Exit code: 0; with --check 1 if anything is out of date; 2 for records that cannot stand in one table.
 
 examples:
-  python tools/analysis/render_results.py results --readme README.md --docs docs/results.md --tables results/tables
+  python tools/analysis/render_results.py results --readme README.md --docs docs/method/results.md \\
+      --tables results/tables
   python tools/analysis/render_results.py results --readme README.md --check
 """
 

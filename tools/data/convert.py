@@ -16,7 +16,7 @@ examples:
   python tools/data/convert.py labelme recordings/labelled data/mine --classes human=person,rider car=car,taxi
   python tools/data/convert.py masks recordings/masks data/mine --kind semantic --values 1=person 2=car
 Then merge them: python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
-Layouts and what becomes of them: docs/data.md
+Layouts and what becomes of them: docs/guide/data.md
 """
 
 

@@ -14,7 +14,7 @@ examples:
   python tools/data/derive_masks.py boxes.json --images images/ --out masks.json
   python tools/data/derive_masks.py data/flir/annotations/train.json --images data/flir/images \\
       --out data/flir/annotations/train_boxinst.json --model configs/quickstart/boxinst_synthetic.py boxinst.pth
-How good they are: docs/masks_from_boxes.md
+How good they are: docs/guide/masks_from_boxes.md
 """
 
 

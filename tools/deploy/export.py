@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   python tools/deploy/export.py CONFIG CHECKPOINT --format torchscript --out model.pt \\
       --cfg-options model.test_cfg.rcnn.score_thr=0.3
 
-Inputs, outputs, metadata, and what cannot be exported: docs/deployment.md. Exit code 1: the export differs.
+Inputs, outputs, metadata, and what cannot be exported: docs/guide/export.md. Exit code 1: the export differs.
 """
 
 

@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   # keep more layers in float32, by parts of their names
   python tools/deploy/quantize.py model.onnx CONFIG --out model_int8.onnx --keep rpn fc_ conv_logits
 
-What is quantised, and what it was measured to cost: docs/edge.md.
+What is quantised, and what it was measured to cost: docs/guide/export.md.
 """
 
 

@@ -16,7 +16,7 @@ EPILOG = """\
 examples:
   python tools/stress/fuzz.py --minutes 20 --seed 1
   python tools/stress/fuzz.py --seed 1 --first 4711 --cases 1      # one case again
-What is protected and what is not: docs/untrusted_files.md
+What is protected and what is not: docs/maintainers/untrusted_files.md
 """
 
 

@@ -16,7 +16,7 @@ examples:
   python tools/stress/kill_resume.py --out work_dirs/kill_resume               # 20 kills and 4 stops
   python tools/stress/kill_resume.py --kills 4 --stops 1 --loops epochs --seed 1
 
-The table goes to OUT/table.md; the exit code is 1 if anything differs. What makes it work: docs/interrupted_runs.md
+The table goes to OUT/table.md; the exit code is 1 if anything differs. What makes it work: docs/guide/train.md
 """
 PLANS = {('epochs', False): 0.4, ('epochs', True): 0.25, ('iterations', False): 0.35}
 LOOPS = {'epochs': ('epochs', False), 'epochs-amp': ('epochs', True), 'iterations': ('iterations', False)}

@@ -7,7 +7,9 @@ _base_ = './ir_instance.py'
 
 data_root = 'data/ir16/'
 load = dict(type='LoadIRImageFromFile', channels=1, raw=True)
-tone_mapping = dict(type='ToneMapping', method='percentile', low=0.5, high=99.7)  # docs/infrared_input.md has others
+tone_mapping = dict(
+    type='ToneMapping', method='percentile', low=0.5, high=99.7
+)  # others: docs/guide/infrared_input.md
 
 train_pipeline = [
     load,

@@ -1,4 +1,4 @@
-"""Focal-SIoU with the gradient through its weight IoU^gamma; loss weight by the rule of docs/method.md."""
+"""Focal-SIoU with the gradient through its weight IoU^gamma; loss weight by the rule of docs/method/method.md."""
 
 _base_ = '../../ir/mask_rcnn_focalsiou.py'
 

@@ -1,4 +1,4 @@
-"""Fig. 9: Focal-SIoU with the exponent 0.25; its weight by the rule of docs/method.md, "Weight of the box loss"."""
+"""Fig. 9: Focal-SIoU with the exponent 0.25; its weight by the rule in docs/method/method.md."""
 
 _base_ = '../../ir/mask_rcnn_focalsiou.py'
 

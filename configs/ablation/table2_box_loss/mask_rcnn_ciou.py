@@ -1,4 +1,4 @@
-"""Table 2: CIoU; its weight by the rule of docs/method.md, "Weight of the box loss"."""
+"""Table 2: CIoU; its weight by the rule in docs/method/method.md."""
 
 _base_ = '../../ir/mask_rcnn.py'
 

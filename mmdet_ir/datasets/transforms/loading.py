@@ -105,7 +105,7 @@ class LoadIRImageFromFile(BaseTransform):
             raise ValueError(
                 f'image {path}: expected 8 bits, got {kind}; they need tone mapping: '
                 f"dict(type='LoadIRImageFromFile', channels=1, raw=True), then dict(type='ToneMapping', ...), "
-                f'see docs/infrared_input.md'
+                f'see docs/guide/infrared_input.md'
             )
         reason = eight_bit_content(image) if image.dtype == np.uint16 and self.disguised != 'allow' else None
         if reason is not None:

@@ -1,6 +1,6 @@
 """SparseInst: Cheng et al., Sparse Instance Activation for Real-Time Instance Segmentation, CVPR 2022.
 
-Behaviour follows the authors' repository (hustvl/SparseInst); ``docs/baselines.md`` lists what deviates.
+Behaviour follows the authors' repository (hustvl/SparseInst); ``docs/method/rivals.md`` lists what deviates.
 """
 
 from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor

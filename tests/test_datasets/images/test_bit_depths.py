@@ -219,8 +219,8 @@ def test_window_of_a_data_set(data_root: Path) -> None:
 
 
 def test_the_snippets_of_the_docs(tmp_path: Path) -> None:
-    """The example config is read, and every tone mapping in docs/infrared_input.md is built."""
-    text = (ROOT.parent / 'docs' / 'infrared_input.md').read_text(encoding='utf-8')
+    """The example config is read, and every tone mapping in docs/guide/infrared_input.md is built."""
+    text = (ROOT.parent / 'docs' / 'guide' / 'infrared_input.md').read_text(encoding='utf-8')
     snippets = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
     example = next(snippet for snippet in snippets if '_base_' in snippet)
     (tmp_path / 'example.py').write_text(example.replace("'./", f"'{CONFIG.parent}/"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Broken inputs, and what is to become of each: cases of ``test_validation.py``, rows of ``docs/validation.md``.
+"""Broken inputs, and what is to become of each: cases of ``test_validation.py``, rows of ``docs/guide/validation.md``.
 
 ``python tests/test_datasets/validation/broken_inputs.py`` writes the table anew.
 """
@@ -23,7 +23,7 @@ from mmdet_ir.datasets.validation.report import Checked, check_data_set
 import cv2
 import numpy as np
 
-DOC = Path(__file__).parents[3] / 'docs' / 'validation.md'
+DOC = Path(__file__).parents[3] / 'docs' / 'guide' / 'validation.md'
 BEGIN, END = '<!-- broken inputs: begin -->', '<!-- broken inputs: end -->'
 WIDTH, HEIGHT = 64, 48
 NAN, INF = float('nan'), float('inf')
