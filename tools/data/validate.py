@@ -8,12 +8,13 @@ from pathlib import Path
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.datasets.coco_files import CLASSES, write_coco
 from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
 from mmdet_ir.datasets.validation.repair import repair
 from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 from mmdet_ir.fileio import read_json, write_text
 
-from mmengine.config import CLASSES, DictAction, write_coco
+from mmengine.config import DictAction
 
 EPILOG = """Exit code: 0 without problems or with notes only, 1 with warnings, 2 with errors (or a wrong command line).
 
