@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torchvision  # noqa: F401  (its operators are in the files of TorchScript and torch.export)
 
-from ..datasets.images.infrared_io import repeat_channels, to_single_channel
+from ..datasets.images.values import repeat_channels, to_single_channel
 from .exportable import OUTPUTS
 from .pasting import paste_binary_masks
 

@@ -7,7 +7,8 @@ import ast
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
 from mmdet_ir.cli.errors import run_tool
-from mmdet_ir.datasets.images.infrared_io import RJPEG_MODES, read_infrared, to_single_channel
+from mmdet_ir.datasets.images.infrared_io import RJPEG_MODES, read_infrared
+from mmdet_ir.datasets.images.values import to_single_channel
 
 DEFAULT = ('linear', 'percentile', 'plateau', 'clahe', 'detail')
 

@@ -21,7 +21,8 @@ from torch import nn
 
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
-from ...datasets.images.infrared_io import as_plain_type, read_infrared, repeat_channels
+from ...datasets.images.infrared_io import read_infrared
+from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .infrared_io import eight_bit_content
+from .values import eight_bit_content
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.npy')
 

@@ -7,7 +7,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import ConfigDict
 from tqdm import tqdm
 
-from .infrared_io import to_single_channel
+from .values import to_single_channel
 
 
 def measure_window(

@@ -16,7 +16,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.registry import TRANSFORMS
 
-from ..images.infrared_io import repeat_channels, to_single_channel
+from ..images.values import repeat_channels, to_single_channel
 from ..synthetic import sensor
 
 ValueRange = tuple[float, float] | str | None

@@ -9,7 +9,7 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.dataset import BaseDataset
 
-from ..images.infrared_io import to_single_channel
+from ..images.values import to_single_channel
 from .augmentation import IRAugmentation, ValueRange, image_name, restore
 
 _KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags')

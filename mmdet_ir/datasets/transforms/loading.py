@@ -5,7 +5,8 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.logging import MMLogger
 
-from ..images.infrared_io import RJPEG_MODES, eight_bit_content, read_infrared, repeat_channels, to_single_channel
+from ..images.infrared_io import RJPEG_MODES, read_with_header, tell_turned, turned
+from ..images.values import eight_bit_content, repeat_channels, to_single_channel
 
 _DISGUISES = ('error', 'warn', 'allow')
 
@@ -68,12 +69,16 @@ class LoadIRImageFromFile(BaseTransform):
                 says, holds more than 8 bits without ``raw``, 8-bit content in 16 bits, or colours for ``channels=1``.
         """
         path = results['img_path']
-        image = read_infrared(path, page=results.get('page'), rjpeg=self.rjpeg, backend_args=self.backend_args)
+        image, header = read_with_header(
+            path, page=results.get('page'), rjpeg=self.rjpeg, backend_args=self.backend_args
+        )
         shape, expected = image.shape[:2], (results.get('height'), results.get('width'))
         if None not in expected and shape != expected:
+            why = f'; {turned(header)}' if header.orientation > 1 else ''
             raise ValueError(
-                f'image {path}: expected height and width {expected} as in the annotation file, got {shape}'
+                f'image {path}: expected height and width {expected} as in the annotation file, got {shape}{why}'
             )
+        tell_turned(header, path)
         results['img'] = self.prepare(image, path)
         results['img_shape'] = results['ori_shape'] = shape
         return results

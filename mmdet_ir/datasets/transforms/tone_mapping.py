@@ -12,7 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ..images.infrared_io import repeat_channels, to_single_channel
+from ..images.values import repeat_channels, to_single_channel
 
 ZERO_CELSIUS = 273.15  # Kelvin
 _FLOAT_LEVELS = 4096  # for histograms of floating-point images

@@ -13,13 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..images.image_limits import ImageTooLargeError
-from ..images.infrared_io import eight_bit_content, read_infrared
+from ..images.infrared_io import read_with_header
 from ..images.opencv_log import opencv_silenced
+from ..images.values import SwappedBytesError, eight_bit_content
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
 from .structure import Sound, stays_inside
-
-_END_OF_JPEG, _START_OF_SCAN = b'\xff\xd9', b'\xff\xda'
 
 
 @dataclass
@@ -31,6 +30,7 @@ class Picture:
         detail: In words.
         size: Width and height in pixels; None if unknown.
         depth: Name of the dtype.
+        orientation: EXIF's number, which has turned the image; 1 for upright.
         constant: Whether all pixels are equal.
         thumbnail: See ``near_duplicates.thumbnail``; None if it could not be read.
     """
@@ -39,6 +39,7 @@ class Picture:
     detail: str = ''
     size: tuple[int, int] | None = None
     depth: str = ''
+    orientation: int = 1
     constant: bool = False
     thumbnail: np.ndarray | None = None
 
@@ -127,27 +128,21 @@ def read_pictures(
 def read_picture(path: Path, page: int | None = None) -> Picture:
     """Read one image file as training does (``read_infrared``)."""
     try:
-        image = read_infrared(path, page=page)
+        image, header = read_with_header(path, page=page)
     except ImageTooLargeError as error:
         return Picture('image-too-large', str(error))
+    except SwappedBytesError as error:
+        return Picture('image-bytes-swapped', str(error))
     except (ValueError, OSError, cv2.error) as error:
         text = str(error)
         fault = 'image-not-finite' if 'NaN' in text else 'image-unreadable'
         return Picture(fault, text)
-    if path.suffix.lower() in ('.jpg', '.jpeg') and _cut_off(path):
-        return Picture('image-unreadable', f'cannot read image {path}: cut off (no end of the JPEG data)')
-    found = Picture(size=(image.shape[1], image.shape[0]), depth=image.dtype.name)
+    found = Picture(size=(image.shape[1], image.shape[0]), depth=image.dtype.name, orientation=header.orientation)
     found.constant = bool(image.min() == image.max())
     found.thumbnail = thumbnail(image)
     if image.dtype == np.uint16 and not found.constant and (reason := eight_bit_content(image)):
         found.fault, found.detail = 'image-eight-bit', f'{path}: {reason}'
     return found
-
-
-def _cut_off(path: Path) -> bool:
-    """Whether a JPEG ends within its pixels; some versions of OpenCV decode what is there."""
-    content = path.read_bytes()
-    return content.rfind(_END_OF_JPEG) < content.rfind(_START_OF_SCAN)
 
 
 _FAULTS = {
@@ -161,6 +156,11 @@ _FAULTS = {
         'error',
         'image files with NaN or infinity',
         'replace dead pixels by the mean of their neighbours when exporting',
+    ),
+    'image-bytes-swapped': (
+        'error',
+        '16-bit image files whose bytes have changed places',
+        'swap them: cv2.imwrite(path, cv2.imread(path, -1).byteswap())',
     ),
     'image-eight-bit': (
         'warning',
@@ -191,9 +191,26 @@ def check_pictures(sound: Sound, pictures: Sequence[Picture | None]) -> list[Pro
             f'{size[0]}x{size[1]}'
         )
         text += f'; width and height are exchanged in {turned}' if turned else ''
+        if by_exif := sum(p.orientation > 4 for image, p in read if p.size != (image['width'], image['height'])):
+            text += f', of which {by_exif} have an EXIF orientation that turns them upright'
         remedy = 'correct width and height if boxes and masks are in pixels of the file, else scale them as well'
         ids = tuple(image['id'] for image, _ in wrong)
         problems.append(Problem('size-mismatch', 'error', text, remedy, ids, 'image'))
+    # (where the orientation exchanges the sides, the sizes above tell which picture the annotations are of)
+    unsure = [
+        (i['file_name'], p) for i, p in read if p.orientation > 1 and (p.orientation < 5 or len(set(p.size)) < 2)
+    ]
+    if unsure:
+        numbers = dict(Counter(p.orientation for _, p in unsure))
+        problems += listed(
+            'image-orientation',
+            'warning',
+            f'image files with an EXIF orientation (number: files) {numbers}, which turns them upright when they are '
+            f'loaded; their sizes do not tell whether boxes and masks are of the upright picture, as they have to be',
+            [name for name, _ in unsure],
+            'file',
+            'look at them with tools/data/browse.py; where boxes are off, take it out: exiftool -Orientation= FILE',
+        )
     problems += listed(
         'image-constant',
         'warning',

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmdet_ir.datasets import LoadIRImageFromFile
 from mmdet_ir.datasets.coco_files import class_categories
-from mmdet_ir.datasets.images.infrared_io import as_plain_type, eight_bit_content, read_infrared, to_single_channel
+from mmdet_ir.datasets.images.infrared_io import read_infrared
+from mmdet_ir.datasets.images.values import as_plain_type, eight_bit_content, to_single_channel
 
 import cv2
 import numpy as np

@@ -5,6 +5,7 @@
 """
 
 import copy
+import io
 import json
 import re
 import struct
@@ -22,6 +23,7 @@ from mmdet_ir.datasets.validation.report import Checked, check_data_set
 
 import cv2
 import numpy as np
+from PIL import Image, TiffImagePlugin
 
 DOC = Path(__file__).parents[3] / 'docs' / 'guide' / 'validation.md'
 BEGIN, END = '<!-- broken inputs: begin -->', '<!-- broken inputs: end -->'
@@ -132,6 +134,22 @@ def file(content: bytes | np.ndarray, name: str = 'a.png') -> Callable[[Path, di
 def encoded(suffix: str, share: float) -> bytes:
     content = cv2.imencode(suffix, picture(1))[1].tobytes()
     return content[: round(share * len(content))]
+
+
+def grey_with_alpha() -> bytes:
+    buffer = io.BytesIO()
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[277], tags[258], tags[338] = 2, (16, 16), 2  # two values a pixel, of which the second is the alpha
+    pixels = np.stack([picture(1).astype(np.uint16) * 37] * 2, axis=-1).reshape(HEIGHT, 2 * WIDTH)
+    Image.fromarray(pixels).save(buffer, 'TIFF', tiffinfo=tags)
+    return buffer.getvalue()
+
+
+def upside_down() -> bytes:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[274] = 3
+    Image.fromarray(picture(1)).save(buffer, 'JPEG', exif=exif)
+    return buffer.getvalue()
 
 
 def corners(entry: dict) -> dict:
@@ -348,6 +366,14 @@ CASES = [
     Case('a JPEG that is cut off', 'image-unreadable', file(encoded('.jpg', 0.6), 'a.jpg'), UNREADABLE),
     Case('an image of another size', 'size-mismatch', file(picture(1).T.copy()), UNREADABLE),
     Case('8-bit content in a 16-bit file', 'image-eight-bit', file(picture(1).astype(np.uint16)), UNREADABLE),
+    Case(
+        '16-bit values whose bytes have changed places',
+        'image-bytes-swapped',
+        file((picture(1).astype(np.uint16) * 37 + 5000).byteswap()),
+        UNREADABLE,
+    ),
+    Case('a deep TIFF with transparency', 'image-unreadable', file(grey_with_alpha(), 'a.tif'), UNREADABLE),
+    Case('an image with an EXIF orientation of 3', 'image-orientation', file(upside_down(), 'a.jpg'), SAID),
     Case('files of 8 and of 16 bits', 'image-depths', file(picture(1).astype(np.uint16) * 37 + 5000), UNREADABLE),
     Case(
         'NaN in an image of temperatures',
