@@ -9,9 +9,7 @@ os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', '9000000')
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.demo.page import serve
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/app.py MODEL                                # http://127.0.0.1:7860, for this machine only
@@ -24,11 +22,8 @@ Ctrl-C ends it and deletes what was uploaded. See docs/guide/infer.md.
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser = tool_parser(__doc__, EXAMPLES)
+    add_model(parser)
     parser.add_argument('--port', type=int, default=7860, help='port to listen on (default: %(default)s)')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: %(default)s)')
     parser.add_argument(
@@ -37,14 +32,8 @@ def parse_args() -> argparse.Namespace:
         default='never',
         help="public: Gradio's servers hand the page on to the internet, images included (default: %(default)s)",
     )
-    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings over those of the config, as in model.test_cfg.rcnn.max_per_img=300',
-    )
+    add_device(parser)
+    add_cfg_options(parser, 'model.test_cfg.rcnn.max_per_img=300')
     return parser.parse_args()
 
 

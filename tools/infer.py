@@ -6,9 +6,7 @@ import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.inference.run import REPORT, infer
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL image.png --out found                    # one image
@@ -25,11 +23,8 @@ docs/guide/infer.md.
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser = tool_parser(__doc__, EXAMPLES)
+    add_model(parser)
     parser.add_argument(
         'inputs',
         nargs='+',
@@ -50,7 +45,7 @@ def parse_args() -> argparse.Namespace:
         default=1,
         help='frames of one size that are predicted together (default: %(default)s)',
     )
-    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
+    add_device(parser)
     parser.add_argument(
         '--fps',
         type=float,
@@ -60,13 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--scale', type=int, help='enlarge drawings by this whole number (default: up to 960 pixels)')
     parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
     parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings over those of the config, as in model.test_cfg.rcnn.max_per_img=300',
-    )
+    add_cfg_options(parser, 'model.test_cfg.rcnn.max_per_img=300')
     return parser.parse_args()
 
 

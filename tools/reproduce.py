@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables
 from mmdet_ir.experiments.jobs import JobError, Launcher, first_of, missing_data
 from mmdet_ir.experiments.reproduce import Plan, Reproduction
@@ -37,9 +37,7 @@ examples
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     tables = [name.removeprefix('table') for name in load_tables() if name != 'fig9']
     parser.add_argument(
         '--table',

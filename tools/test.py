@@ -2,13 +2,10 @@
 """Tests a checkpoint: prints the metrics, and saves predictions and pictures on request."""
 
 import argparse
-import os
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import test
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_launcher, add_model, run_tool, tool_parser
 
 EXAMPLES = r"""examples:
   python tools/test.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_12.pth
@@ -21,11 +18,8 @@ EXAMPLES = r"""examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser = tool_parser(__doc__, EXAMPLES)
+    add_model(parser)
     parser.add_argument('--work-dir', help='folder for logs and metrics (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--out', metavar='FILE.pkl', help='save all predictions, masks as RLE')
     parser.add_argument('--show', action='store_true', help='show each picture in a window')
@@ -37,19 +31,9 @@ def parse_args() -> argparse.Namespace:
         help="test-time augmentation: merges what is found in the image and its mirror image, or in the config's "
         'tta_views or tta_pipeline; twice the time; see docs/guide/evaluate.md',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, as in test_dataloader.batch_size=4',
-    )
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    del args.local_rank
-    return args
+    add_cfg_options(parser, 'test_dataloader.batch_size=4')
+    add_launcher(parser)
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -27,10 +27,8 @@ if __name__ == '__main__':  # until the training takes them: there is nothing to
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import train
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, add_launcher, run_tool, tool_parser
 from mmdet_ir.engine import TrainingStopped
-
-from mmengine.config import DictAction
 
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
@@ -45,9 +43,7 @@ A run that was killed or stopped at any point, and went on, ends with the weight
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument(
@@ -67,19 +63,9 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='prefer deterministic kernels; torch warns of the others',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, as in optim_wrapper.optimizer.lr=0.01 or model.neck.num_outs=4',
-    )
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    del args.local_rank
-    return args
+    add_cfg_options(parser, 'optim_wrapper.optimizer.lr=0.01 or model.neck.num_outs=4')
+    add_launcher(parser)
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmark.subject import Subject, make_batch, make_proposals, named_parts
 from ..experiments.tables import PAPER_RESULTS
+from ..markdown import markdown_table
 
 PAPER_CLASSES = 80
 # Table 4, in its order: key in paper_results.yaml -> config.
@@ -154,8 +155,7 @@ def render_complexity(rows: list[dict], markdown: bool = False) -> str:
             ]
         )
     if markdown:
-        rule = ['---', *['---:'] * (len(header) - 2), '---']
-        return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [header, rule, *lines])
+        return markdown_table(header, lines, 'l' + 'r' * (len(header) - 2) + 'l')
     widths = [max(len(cells[i]) for cells in [header, *lines]) for i in range(len(header))]
     table = []
     for cells in [header, *lines]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cli import split_entry
 from ..experiments.records import training_sessions
 from ..visualization.curves import Curve, plot_training_curves
 
@@ -96,7 +97,7 @@ def draw_training_curves(
         raise ValueError(f'smooth: expected at least 1, got {smooth}')
     runs: dict[str, list[tuple[str, dict[str, _Series]]]] = {}
     for entry in work_dirs:
-        folder, _, title = entry.partition('=')
+        folder, title = split_entry('work_dirs', entry, 'WORK_DIR[=TITLE]')
         runs.setdefault(title or Path(folder).name, []).append((folder, read_scalars(folder)))
     curves = {key: [_curve(title, seeds, key, smooth) for title, seeds in runs.items()] for key in keys}
     plot_training_curves(curves, out)

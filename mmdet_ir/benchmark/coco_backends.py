@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..evaluation.coco_eval import BACKENDS, accumulate
 from ..evaluation.rows import area_rows
+from ..markdown import markdown_table
 
 
 def generate_masks(detections: int, images: int, classes: int, size: tuple[int, int], seed: int) -> tuple[dict, list]:
@@ -104,12 +105,9 @@ def benchmark_backends(coco: dict, detections: list[dict], repeats: int) -> dict
 
 def as_table(result: dict[str, dict]) -> str:
     """Markdown table of a measurement."""
-    lines = [
-        '| | ' + ' | '.join(f'{backend}, s' for backend in BACKENDS) + ' | ratio | largest difference |',
-        '|---|' + '---:|' * (len(BACKENDS) + 2),
-    ]
+    lines = []
     for kind, name in (('segm', 'masks'), ('bbox', 'boxes')):
         row = result[kind]
         times = [f'{row["seconds"][backend]:.2f}' for backend in BACKENDS]
-        lines.append(f'| {name} | {" | ".join(times)} | {row["ratio"]:.1f} | {row["max_difference"]:.1e} |')
-    return '\n'.join(lines)
+        lines.append([name, *times, f'{row["ratio"]:.1f}', f'{row["max_difference"]:.1e}'])
+    return markdown_table(['', *(f'{backend}, s' for backend in BACKENDS), 'ratio', 'largest difference'], lines)

@@ -13,6 +13,7 @@ from mmcv.transforms import Compose, LoadImageFromFile
 from ..datasets import LoadIRImageFromFile
 from ..datasets.synthetic import generate_scene
 from ..datasets.transforms import ToneMapping
+from ..markdown import markdown_table
 
 REFERENCE = 'LoadImageFromFile, 8-bit PNG'
 KINDS = ('grey.png', 'counts.png', 'counts.tiff', 'counts.npy')
@@ -93,7 +94,8 @@ def benchmark_loading(size: tuple[int, int] = (640, 512), images: int = 16, repe
 
 def as_table(rows: dict[str, dict]) -> str:
     """Markdown table of a measurement."""
-    lines = ['| pipeline | images/s and core | ms an image | of the first |', '|---|---:|---:|---:|']
-    for name, row in rows.items():
-        lines.append(f'| {name} | {row["images_per_second"]:.0f} | {row["milliseconds"]:.2f} | {row["ratio"]:.2f} |')
-    return '\n'.join(lines)
+    cells = [
+        [name, f'{row["images_per_second"]:.0f}', f'{row["milliseconds"]:.2f}', f'{row["ratio"]:.2f}']
+        for name, row in rows.items()
+    ]
+    return markdown_table(['pipeline', 'images/s and core', 'ms an image', 'of the first'], cells)

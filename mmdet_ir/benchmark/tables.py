@@ -1,8 +1,8 @@
 """A benchmark's result as Markdown."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from ..markdown import markdown_table
 from .coco_backends import as_table as evaluation_table
 from .loading import as_table as loading_table
 
@@ -28,12 +28,6 @@ def render(result: dict) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """Markdown table; the first ``texts`` columns are to the left, the others to the right."""
-    rule = ['---' if i < texts else '---:' for i in range(len(header))]
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [header, rule, *rows])
-
-
 def render_profile(rows: dict[str, list[dict]]) -> str:
     """What ``profile_call`` returns as two tables."""
     groups = [
@@ -43,12 +37,14 @@ def render_profile(rows: dict[str, list[dict]]) -> str:
     operators = [
         [row['operator'], row['group'], str(row['calls']), f'{row["total"]:.1f}'] for row in rows['operators']
     ]
-    first = table(['part', 'ms', 'of it operators', 'between them', 'of all'], groups)
-    return first + '\n\n' + table(['operator', 'mostly in', 'calls', 'ms'], operators, texts=2)
+    first = markdown_table(['part', 'ms', 'of it operators', 'between them', 'of all'], groups)
+    return first + '\n\n' + markdown_table(['operator', 'mostly in', 'calls', 'ms'], operators, 'llrr')
 
 
 def _products(products: dict[str, dict]) -> str:
-    return table(['type', 'G operations/s'], [[name, _cell(row, 'rate', 1e-9)] for name, row in products.items()])
+    return markdown_table(
+        ['type', 'G operations/s'], [[name, _cell(row, 'rate', 1e-9)] for name, row in products.items()]
+    )
 
 
 def _inference(rows: list[dict]) -> str:
@@ -61,22 +57,22 @@ def _inference(rows: list[dict]) -> str:
         cells += [str(row[key]) if key in row else '-' for key in ('detections', 'matched')]
         cells += [_cell(row, key) for key in ('box', 'score', 'mask')]
         note = row.get('error') or row.get('note') or ''
-        lines.append([_name(row), row['form'], *cells, note.replace('|', '\\|')])
-    return table(header, lines, texts=2)
+        lines.append([_name(row), row['form'], *cells, note])
+    return markdown_table(header, lines, 'll' + 'r' * (len(header) - 2))
 
 
 def _steps(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         cells = [_cell(row, 'seconds'), _cell(row, 'ratio'), _cell(row, 'memory'), _cell(row, 'rate', 1e-9)]
-        lines.append([_name(row), *cells, _cell(row, 'share', 100, ' %'), row.get('error', '').replace('|', '\\|')])
-    return table(['model', 's', 'to the first', 'peak MiB', 'G operations/s', 'of the peak', 'note'], lines)
+        lines.append([_name(row), *cells, _cell(row, 'share', 100, ' %'), row.get('error', '')])
+    return markdown_table(['model', 's', 'to the first', 'peak MiB', 'G operations/s', 'of the peak', 'note'], lines)
 
 
 def _mask_losses(losses: dict[str, dict[str, float]]) -> str:
     names = list(next(iter(losses.values())))
     rows = [[name, *(_cell(values, name, 1e3) for values in losses.values())] for name in names]
-    return table(['loss', *(f'{title}, ms' for title in losses)], rows)
+    return markdown_table(['loss', *(f'{title}, ms' for title in losses)], rows)
 
 
 def _name(row: dict) -> str:

@@ -1,1 +1,17 @@
-"""What every tool shares: errors in one line, NAME=FILE, common options."""
+"""What every tool shares: one parser, errors in one line, ``NAME=FILE``. Imports nothing that takes long."""
+
+from .entries import named_entries, split_entry
+from .errors import run_tool
+from .parser import add_cfg_options, add_device, add_image_key, add_launcher, add_model, tool_parser
+
+__all__ = [
+    'add_cfg_options',
+    'add_device',
+    'add_image_key',
+    'add_launcher',
+    'add_model',
+    'named_entries',
+    'run_tool',
+    'split_entry',
+    'tool_parser',
+]

@@ -7,17 +7,18 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-import mmengine.registry
-from mmengine.registry import Registry
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
 
 SHOW_TRACEBACK = 'MMDET_IR_TRACEBACK'
 UNREGISTERED = re.compile(r'(?P<type>\S+) is not in the (?P<registry>\S+) registry\. Please check')
-# ValueError covers UnicodeDecodeError, json.JSONDecodeError and CheckpointError.
-USER_MISTAKES = (ValueError, TypeError, FileNotFoundError, ImportError)
+# ValueError covers UnicodeDecodeError, json.JSONDecodeError and CheckpointError; OSError: no such file, no permission.
+USER_MISTAKES = (ValueError, TypeError, OSError, ImportError)
 
 
-def _family(registry: Registry) -> Iterator[Registry]:
+def _family(registry: 'Registry') -> Iterator['Registry']:
     yield registry
     for child in registry.children.values():
         yield from _family(child)
@@ -28,7 +29,10 @@ def registered_names(registry: str) -> set[str]:
 
     Where no registry of that name exists, the names of all registries are returned.
     """
-    roots = {value for value in vars(mmengine.registry).values() if isinstance(value, Registry)}
+    import mmengine.registry  # only where it is needed: it takes seconds
+
+    kind = mmengine.registry.Registry
+    roots = {value for value in vars(mmengine.registry).values() if isinstance(value, kind)}
     wanted = {root for root in roots if root.name == registry.rsplit('::', 1)[-1]} or roots
     return {name for root in wanted for member in _family(root) for name in member.module_dict}
 

@@ -8,6 +8,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..datasets.coco_files import read_coco, refuse
+from ..markdown import markdown_table
 
 LEVELS = (0.5, 0.75)
 ALL = 'all'
@@ -47,17 +48,15 @@ class MaskAgreement:
     def table(self) -> str:
         """The summary as a Markdown table; shares are percentages."""
         shares = [f'above_{round(100 * level)}' for level in LEVELS]
-        lines = [
-            '| Class | Masks | Objects | Mean IoU | Median | ' + ' | '.join(f'IoU > {v:g}' for v in LEVELS) + ' |',
-            '| --- | --- ' + '| ---: ' * (3 + len(LEVELS)) + '|',
-        ]
+        header = ['Class', 'Masks', 'Objects', 'Mean IoU', 'Median', *(f'IoU > {v:g}' for v in LEVELS)]
+        lines = []
         summary = self.summary()
         for label in [*dict.fromkeys(self.labels), ALL]:
             for file in self.ious:
                 row = summary[file][label]
                 cells = [label, file, str(row['num']), f'{row["mean"]:.3f}', f'{row["median"]:.3f}']
-                lines.append('| ' + ' | '.join(cells + [f'{100 * row[key]:.1f} %' for key in shares]) + ' |')
-        return '\n'.join(lines)
+                lines.append(cells + [f'{100 * row[key]:.1f} %' for key in shares])
+        return markdown_table(header, lines, 'll' + 'r' * (3 + len(LEVELS)))
 
 
 def compare_masks(exact: str | os.PathLike, others: Mapping[str, str | os.PathLike]) -> MaskAgreement:

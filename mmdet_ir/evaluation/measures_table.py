@@ -56,9 +56,3 @@ def plain(lines: list[list[str]]) -> str:
     table = AsciiTable(lines)
     table.justify_columns = dict.fromkeys(range(1, len(lines[0])), 'right')
     return table.table
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """Markdown table."""
-    head = [lines[0], ['---', *['---:'] * (len(lines[0]) - 1)]]
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in head + lines[1:])

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..markdown import markdown_table
 from .paper_tables import SIZES, STUDY_TABLE, FilledRow, FilledTable, Summary, describe_runs, unlike_rows
 
 NOT_RUN = 'not run'
@@ -144,14 +145,11 @@ def note_lines(table: FilledTable) -> list[str]:
 def markdown_rows(lines: Lines, left: int = 1) -> str:
     """A Markdown table; the first line is the header, the first ``left`` columns are aligned to the left."""
     rows = [[_markdown(number) for number in line] for line in lines]
-    rule = '|' + '---|' * left + '---:|' * (len(rows[0]) - left)
-    first, *rest = ['| ' + ' | '.join(row) + ' |' for row in rows]
-    return '\n'.join([first, rule, *rest])
+    return markdown_table(rows[0], rows[1:], 'l' * left + 'r' * (len(rows[0]) - left))
 
 
 def _markdown(number: Number) -> str:
-    text = number.text.replace('|', r'\|')
-    text = f'**{text}**' if number.bold else text
+    text = f'**{number.text}**' if number.bold else number.text
     return text if number.std is None else f'{text} ± {number.std}'
 
 

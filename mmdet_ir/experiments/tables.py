@@ -9,6 +9,7 @@ from mmengine.fileio import load
 
 from ..evaluation.rows import COLUMNS, format_value
 from ..fileio import write_text
+from ..markdown import markdown_table
 from .cells import Table, load_sizes, load_tables
 from .paper_tables import PAPER_RESULTS, FilledTable, fill_tables, paper_gain_by_config, study_runs
 from .table_formats import render_all_markdown, render_csv, render_latex, render_study
@@ -69,13 +70,13 @@ def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
 def render_table(records: Iterable[dict]) -> str:
     """Markdown table of the masks' scores in the paper's columns; each row says where its numbers come from."""
     header = ['Model', 'Data', *COLUMNS, 'Params (M)', 'Source']
-    lines = ['| ' + ' | '.join(header) + ' |', '|---|---|' + '---:|' * (len(COLUMNS) + 1) + '---|']
+    lines = []
     for record in records:
         row = record['metrics']['segm']['all']
         cells = [record['title'], record['data_title'], *(format_value(column, row[column]) for column in COLUMNS)]
         cells += [f'{record["parameters"] / 1e6:.3f}', _source(record)]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        lines.append(cells)
+    return markdown_table(header, lines, 'll' + 'r' * (len(COLUMNS) + 1) + 'l')
 
 
 def _source(record: dict) -> str:

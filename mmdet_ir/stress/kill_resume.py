@@ -20,6 +20,7 @@ from ..apis import launch  # noqa: F401  (read once, for all processes that are 
 from ..compat.checkpoint import read_header
 from ..datasets.synthetic import synthesize
 from ..engine import EX_TEMPFAIL, find_whole_checkpoint
+from ..markdown import markdown_table
 
 REPO = Path(__file__).parents[2]
 POLL_SECONDS = {'checkpoint': 0.001}  # it is written in a fraction of a second; else 0.01
@@ -320,13 +321,10 @@ NAMES = {
 
 def table(campaign: Campaign) -> str:
     """The campaign as Markdown."""
-    lines = [
-        '| | training | moment | last iteration in the log | goes on from | that checkpoint equal |',
-        '|---:|---|---|---:|---|---|',
+    header = ['', 'training', 'moment', 'last iteration in the log', 'goes on from', 'that checkpoint equal']
+    kills = [
+        (number, row.run, NAMES[row.moment.kind], row.iteration, row.resumed, row.equal)
+        for number, row in enumerate(campaign.rows, 1)
     ]
-    for number, row in enumerate(campaign.rows, 1):
-        cells = (number, row.run, NAMES[row.moment.kind], row.iteration, row.resumed, row.equal)
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    lines += ['', '| training | values that differ at its end | of |', '|---|---:|---:|']
-    lines += [f'| {name} | {differ} | {total} |' for name, differ, total in campaign.ends]
-    return '\n'.join(lines) + '\n'
+    ends = markdown_table(['training', 'values that differ at its end', 'of'], campaign.ends)
+    return f'{markdown_table(header, kills, "rllrll")}\n\n{ends}\n'

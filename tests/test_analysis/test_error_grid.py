@@ -2,7 +2,7 @@ import json
 
 from mmdet_ir.analysis.errors.comparison import choose_positions, compare_files, judge, most_different
 from mmdet_ir.analysis.errors.grid import _window, draw_comparison
-from mmdet_ir.cli.named_files import named_files
+from mmdet_ir.cli import named_entries
 
 import cv2
 import numpy as np
@@ -156,7 +156,7 @@ def test_mistakes_of_the_user(files, comparison, tmp_path):
         draw_comparison(comparison, tmp_path / 'grid.png', choose='best')
     with pytest.raises(ValueError, match='images lack the field "counts_file"; image ids: 11'):
         compare_files(paths['ann'], folder, {'A': paths['A']}, image_key='counts_file')
-    assert named_files('x', ['a=b=c', 'd=e']) == {'a': 'b=c', 'd': 'e'}
+    assert named_entries('x', ['a=b=c', 'd=e']) == {'a': 'b=c', 'd': 'e'}
     for entries in (['a'], ['=a'], ['a='], ['a=b', 'a=c']):
         with pytest.raises(ValueError, match=r'^x: expected'):
-            named_files('x', entries)
+            named_entries('x', entries)

@@ -25,5 +25,5 @@ def test_both_libraries_are_measured_and_compared():
         assert row['ratio'] == slow / fast
         assert 0.05 < row['mAP'] < 0.95 and row['max_difference'] <= 2**-52
     lines = as_table(result).splitlines()
-    assert lines[0] == '| | faster-coco-eval, s | pycocotools, s | ratio | largest difference |'
+    assert lines[0] == '|  | faster-coco-eval, s | pycocotools, s | ratio | largest difference |'
     assert lines[2].startswith(f'| masks | {result["segm"]["seconds"]["faster-coco-eval"]:.2f} |')

@@ -25,7 +25,7 @@ from mmdet_ir.benchmark.run import Settings, run_benchmark
 from mmdet_ir.benchmark.tables import render
 from mmdet_ir.benchmark.torchvision_subject import NAME
 from mmdet_ir.benchmark.worker import Job
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import named_entries, run_tool, tool_parser
 from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 
@@ -59,9 +59,7 @@ Models are configs, or {NAME}. Forms: {', '.join(FORMS)}.
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument(
         'models',
         nargs='*',
@@ -116,7 +114,7 @@ def parse_args() -> argparse.Namespace:
     if args.table4 and args.models:
         parser.error('--table4: expected no models beside it')
     names = TABLE4.values() if args.table4 else args.models or RIVALS
-    args.models = {name: checkpoint for name, _, checkpoint in (given.partition('=') for given in names)}
+    args.models = named_entries('models', names, 'CONFIG[=CHECKPOINT]')
     args.size = tuple(args.size)
     if min(args.size) < 64 or min(args.batch, args.repeats, args.rois, args.threads) < 1:
         raise ValueError(

@@ -6,7 +6,7 @@ import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.benchmark.coco_backends import as_table, benchmark_backends, generate_masks
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 
@@ -18,9 +18,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('--detections', type=int, default=14_000, help='in all (default: %(default)s)')
     parser.add_argument('--images', type=int, default=280, help='default: %(default)s')
     parser.add_argument('--classes', type=int, default=4, help='default: %(default)s')

@@ -6,14 +6,12 @@ import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.benchmark.loading import as_table, benchmark_loading
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog='example: OMP_NUM_THREADS=1 python tools/analysis/benchmark_loading.py'
-    )
+    parser = tool_parser(__doc__, 'example: OMP_NUM_THREADS=1 python tools/analysis/benchmark_loading.py')
     parser.add_argument('--size', type=int, nargs=2, default=(640, 512), metavar=('WIDTH', 'HEIGHT'))
     parser.add_argument('--images', type=int, default=16, help='synthetic scenes to read (default: 16)')
     parser.add_argument('--repeats', type=int, default=7, help='rounds, of which the median counts (default: 7)')

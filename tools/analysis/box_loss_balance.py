@@ -7,18 +7,15 @@ random, kept if their IoU with the target is at least 0.5, the assigner's thresh
 gradient norm with respect to the four deltas of a RoI, and the weight that makes it SmoothL1's.
 """
 
-import argparse
 from pathlib import Path
 
 from mmdet_ir.analysis.box_loss_balance import gradient_norm, positive_rois
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/box_loss_balance.py data/real/annotations/train.json',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        __doc__, 'example: python tools/analysis/box_loss_balance.py data/real/annotations/train.json'
     )
     parser.add_argument('annotations', type=Path, help='COCO file whose boxes are the targets')
     parser.add_argument('--rois', type=int, default=4000, help='how many RoIs to draw (default: %(default)s)')

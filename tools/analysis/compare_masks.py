@@ -6,7 +6,7 @@ import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.analysis.mask_crops import draw_mask_crops
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_image_key, named_entries, run_tool, tool_parser
 from mmdet_ir.evaluation.mask_agreement import compare_masks
 from mmdet_ir.fileio import write_text
 
@@ -18,9 +18,7 @@ example:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('exact', metavar='EXACT.json', help='COCO file with exact masks')
     parser.add_argument(
         'others', nargs='+', metavar='NAME=FILE.json', help='COCO files with the same annotation ids, and their names'
@@ -29,21 +27,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--picture', metavar='FILE', help='also draw crops, exact masks green, the others red')
     parser.add_argument('--images', metavar='FOLDER', help='folder that file names are relative to, for --picture')
     parser.add_argument('--per-class', type=int, default=3, help='crops of each class (default: %(default)s)')
-    parser.add_argument(
-        '--image-key',
-        default='file_name',
-        metavar='FIELD',
-        help='field of the images that names the file to draw (default: %(default)s)',
-    )
+    add_image_key(parser, 'draw')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    pairs = [entry.partition('=') for entry in args.others]
-    others = {name: path for name, _, path in pairs}
-    if not all(name and path for name, path in others.items()) or len(others) < len(pairs):
-        raise ValueError(f'expected NAME=FILE.json with each name once, got {" ".join(args.others)}')
+    others = named_entries('others', args.others, 'NAME=FILE.json')
     if args.picture and not args.images:
         raise ValueError('--picture needs --images FOLDER')
     agreement = compare_masks(args.exact, others)

@@ -7,9 +7,7 @@ OUT.json beside the figure gets the channels shown and the response on targets a
 import argparse
 
 from mmdet_ir.analysis.feature_map_figure import SCALES, draw_feature_maps
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_device, run_tool, tool_parser
 
 EXAMPLES = """examples:
   an image of the test set, whose masks say where the targets are:
@@ -22,9 +20,7 @@ EXAMPLES = """examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('image', nargs='?', help='image file; not needed with --image-id')
@@ -51,10 +47,8 @@ def parse_args() -> argparse.Namespace:
         help='upper end of the colours: of each map (default), or common to before and after',
     )
     parser.add_argument('--crop', type=int, nargs=4, metavar=('X', 'Y', 'W', 'H'), help='part of the image to show')
-    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over the config'
-    )
+    add_device(parser)
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

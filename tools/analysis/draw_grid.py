@@ -5,10 +5,7 @@ import argparse
 
 from mmdet_ir.analysis.errors.comparison import Comparison, compare_files, compare_models
 from mmdet_ir.analysis.errors.grid import draw_comparison
-from mmdet_ir.cli.errors import run_tool
-from mmdet_ir.cli.named_files import named_files
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_device, named_entries, run_tool, tool_parser
 
 EXAMPLES = """examples:
   python tools/analysis/draw_grid.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_100.pth --out grid.png --num 6
@@ -25,9 +22,7 @@ From detections that a test run saved (--cfg-options test_evaluator.outfile_pref
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT', help='models, drawn on the same images')
     parser.add_argument('--titles', nargs='+', help='of all models (default: the names of their configs)')
     parser.add_argument('--out', required=True, help='picture to write; its ending decides the format')
@@ -56,8 +51,8 @@ def parse_args() -> argparse.Namespace:
     saved.add_argument('--images', help='folder of the images')
     saved.add_argument('--image-key', default='file_name', help='field that names the file (default: file_name)')
 
-    parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings key=value over the config')
+    add_device(parser)
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
@@ -67,7 +62,7 @@ def open_comparison(args: argparse.Namespace) -> Comparison:
             raise ValueError('expected either models or --detections (which carry their titles), got both')
         if not (args.ann and args.images):
             raise ValueError('--detections: expected --ann and --images with it, got ' + (args.ann or 'no --ann'))
-        detections = named_files('--detections', args.detections)
+        detections = named_entries('--detections', args.detections)
         return compare_files(args.ann, args.images, detections, args.score_thr, args.image_key)
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
     return compare_models(pairs, args.titles, args.score_thr, args.device, args.cfg_options)

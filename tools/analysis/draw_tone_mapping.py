@@ -6,7 +6,7 @@ import ast
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.datasets.images.infrared_io import RJPEG_MODES, read_infrared
 from mmdet_ir.datasets.images.values import to_single_channel
 
@@ -24,9 +24,9 @@ def parse_mapping(text: str) -> dict:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/draw_tone_mapping.py frame.tiff --out tones.png '
+    parser = tool_parser(
+        __doc__,
+        'example: python tools/analysis/draw_tone_mapping.py frame.tiff --out tones.png '
         '--mappings linear window:low=6000,high=7000 percentile',
     )
     parser.add_argument('image', help='image file')

@@ -4,8 +4,7 @@
 import argparse
 
 from mmdet_ir.analysis.errors.report import write_error_report
-from mmdet_ir.cli.errors import run_tool
-from mmdet_ir.cli.named_files import named_files
+from mmdet_ir.cli import named_entries, run_tool, tool_parser
 
 EXAMPLES = """Detections are saved by testing with an outfile_prefix:
   python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=work_dirs/mask_rcnn
@@ -16,9 +15,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('ann', help='COCO annotation file of the images that the models were tested on')
     parser.add_argument('detections', nargs='+', metavar='NAME=FILE.segm.json', help='saved detections of each model')
     parser.add_argument(
@@ -33,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    detections = named_files('detections', args.detections)
+    detections = named_entries('detections', args.detections)
     for path in write_error_report(args.ann, detections, args.out, args.iou_thr, args.background_iou):
         print(path)
 

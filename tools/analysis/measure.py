@@ -6,11 +6,12 @@ import argparse
 import json
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.evaluation import MeasureSettings, measure
 from mmdet_ir.evaluation.coco_eval import BACKENDS
-from mmdet_ir.evaluation.measures_table import markdown, measure_tables, plain
+from mmdet_ir.evaluation.measures_table import measure_tables, plain
 from mmdet_ir.fileio import write_text
+from mmdet_ir.markdown import markdown_table
 
 EPILOG = """\
 examples:
@@ -36,9 +37,7 @@ What the measures are: docs/guide/evaluate.md
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     defaults = MeasureSettings()
     parser.add_argument('annotations', metavar='ANNOTATIONS.json', help='COCO file with masks')
     parser.add_argument('detections', metavar='DETECTIONS.json', help='COCO results with RLE masks (*.segm.json)')
@@ -86,7 +85,7 @@ def main() -> None:
     result = measure(args.annotations, args.detections, args.images, extra=args.only, settings=settings, progress=True)
     print(f'{result["detections"]} detections in {result["images"]} images; mAP in percent, recall as a fraction')
     for title, lines in measure_tables(result):
-        print(f'\n{title}\n\n{markdown(lines)}' if args.markdown else f'\n{title}\n{plain(lines)}')
+        print(f'\n{title}\n\n{markdown_table(lines[0], lines[1:])}' if args.markdown else f'\n{title}\n{plain(lines)}')
     if args.out:
         write_text(args.out, json.dumps(result, indent=1, allow_nan=False) + '\n')
 

@@ -10,7 +10,7 @@ import argparse
 import json
 
 from mmdet_ir.analysis.model_complexity import TABLE4, complexity_row, render_complexity
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 
 import torch
@@ -19,10 +19,8 @@ from mmengine.registry import init_default_scope
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/model_complexity.py --markdown --out work_dirs/complexity.json',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        __doc__, 'example: python tools/analysis/model_complexity.py --markdown --out work_dirs/complexity.json'
     )
     parser.add_argument('configs', nargs='*', default=list(TABLE4.values()), help='default: the models of Table 4')
     parser.add_argument('--size', nargs=2, type=int, default=(640, 512), metavar=('W', 'H'))

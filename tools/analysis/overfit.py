@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 from mmdet_ir.analysis.overfit import overfit
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 
 EXAMPLES = """examples:
   python tools/analysis/overfit.py configs/quickstart/mask_rcnn_real.py
@@ -21,9 +19,7 @@ EXAMPLES = """examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('config', help='config file')
     parser.add_argument('--images', type=int, default=8, help='images to learn (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=400, help='longest training (default: %(default)s)')
@@ -43,9 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work-dir', help='folder of the outputs (default: work_dirs/overfit/NAME_OF_CONFIG)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change settings of the model'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

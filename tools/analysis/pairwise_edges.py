@@ -1,18 +1,15 @@
 #!/usr/bin/env python
 """Compares BoxInst's pairwise supervision, ours and the original's in LAB colours, with exact masks."""
 
-import argparse
 from pathlib import Path
 
 from mmdet_ir.analysis.pairwise_edges import measure
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/pairwise_edges.py data/synthetic   # needs scikit-image for LAB',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        __doc__, 'example: python tools/analysis/pairwise_edges.py data/synthetic   # needs scikit-image for LAB'
     )
     parser.add_argument('data_root', type=Path, help='COCO data set with exact masks')
     parser.add_argument('--images', type=int, default=200, help='(default: %(default)s)')

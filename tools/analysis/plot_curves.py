@@ -4,7 +4,7 @@
 import argparse
 
 from mmdet_ir.analysis.training_curves import draw_training_curves
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 
 EXAMPLES = """examples:
   python tools/analysis/plot_curves.py work_dirs/mask_rcnn work_dirs/solov2 --keys loss coco/segm_mAP --out curves.png
@@ -17,9 +17,7 @@ runs the last one counts. A key that no run has is answered with those it could 
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR[=TITLE]', help='folders of training runs')
     parser.add_argument('--keys', nargs='+', default=['loss', 'coco/segm_mAP'], metavar='KEY', help='what to draw')
     parser.add_argument('--out', required=True, help='picture to write; its ending decides the format')

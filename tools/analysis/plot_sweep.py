@@ -4,7 +4,7 @@
 import argparse
 
 from mmdet_ir.analysis.sweep import plot_sweep, read_sweep, summarise
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, split_entry, tool_parser
 
 EXAMPLES = """examples:
   the paper's Fig. 9, two seeds at 0.5, and 1 not run:
@@ -17,20 +17,16 @@ EXAMPLES = """examples:
 
 def parse_entry(text: str) -> tuple[str, float]:
     """``'record.json=0.5'`` to its parts."""
-    path, separator, value = text.rpartition('=')
+    form = 'RECORD.json=NUMBER'
+    path, value = split_entry('records', text, form, last=True)
     try:
-        number = float(value)
+        return path, float(value)
     except ValueError as error:
-        raise ValueError(f'expected RECORD.json=NUMBER, got {text!r}') from error
-    if not separator or not path:
-        raise ValueError(f'expected RECORD.json=NUMBER, got {text!r}')
-    return path, number
+        raise ValueError(f'records: expected {form}, got {text!r}') from error
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument(
         'records', nargs='+', metavar='RECORD=VALUE', help="a run's record, as record_run.py writes it, and its value"
     )

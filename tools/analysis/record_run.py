@@ -3,14 +3,14 @@
 
 import argparse
 
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.experiments import make_record, save_record
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/analysis/record_run.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn '
+    parser = tool_parser(
+        __doc__,
+        'example: python tools/analysis/record_run.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn '
         'work_dirs/mask_rcnn/20250101_120000/metrics_test.json --title "Mask R-CNN" --data "HIT-UAV + drones" '
         '--out results/mask_rcnn.json',
     )

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.experiments.tables import leftover_files, load_filled, update_docs, update_table_files, update_tables
 
 EPILOG = """What goes where:
@@ -23,9 +23,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('results', help='folder of records, as record_run.py and reproduce.py write them')
     parser.add_argument('--readme', nargs='+', default=[], metavar='FILE', help='Markdown files with the single runs')
     parser.add_argument('--docs', nargs='+', default=[], metavar='FILE', help='Markdown files with all tables')

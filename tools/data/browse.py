@@ -7,15 +7,12 @@ import sys
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.analysis.browse.page import SPLITS, browse
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog='example: python tools/data/browse.py configs/ir/mask_rcnn.py --split val --out page.html',
+    parser = tool_parser(
+        __doc__, 'example: python tools/data/browse.py configs/ir/mask_rcnn.py --split val --out page.html'
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', required=True, metavar='HTML', help='page to write')
@@ -30,9 +27,7 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='images of each split that are read for the contrasts (default: %(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

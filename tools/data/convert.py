@@ -4,6 +4,7 @@
 import argparse
 import sys
 
+from mmdet_ir.cli import named_entries, run_tool, tool_parser
 from mmdet_ir.datasets import converters
 from mmdet_ir.datasets.converters import Options
 from mmdet_ir.datasets.converters.releases import drone_ir, hit_uav
@@ -21,9 +22,7 @@ Layouts and what becomes of them: docs/guide/data.md
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('src', metavar='SRC', help='folder of the source, in its own layout')
     common.add_argument('out', metavar='OUT', help='folder to write: annotations/*.json and images/')
@@ -131,11 +130,11 @@ def parse_args() -> argparse.Namespace:
 
 def parse_values(entries: list[str]) -> dict[int, str]:
     """Read ``['1=person', '2=car']``."""
+    form = 'NUMBER=NAME with each number once, such as 1=person 2=car'
     values = {}
-    for entry in entries:
-        number, equals, name = entry.partition('=')
-        if not equals or not name or not number.isascii() or not number.isdigit() or int(number) in values:
-            raise ValueError(f'expected --values of the form 1=person 2=car, each number once, got {entry!r}')
+    for number, name in named_entries('--values', entries, form).items():
+        if not number.isascii() or not number.isdigit() or int(number) in values:
+            raise ValueError(f'--values: expected {form}, got {number}={name}')
         values[int(number)] = name
     return values
 
@@ -166,15 +165,13 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
     return converters.convert_mask_images(args.src, args.out, args.kind, values, args.divisor, args.min_area, options)
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
-    try:
-        report = convert(args)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f'error: {error}')
+    report = convert(args)
     print(report)
-    return 1 if args.strict and report.skipped else 0
+    if args.strict and report.skipped:
+        sys.exit(1)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

@@ -5,9 +5,7 @@ import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.derive_masks import METHODS, MIN_IOU, derive_masks
-from mmdet_ir.cli.errors import run_tool
-
-from mmengine.config import DictAction
+from mmdet_ir.cli import add_cfg_options, add_device, add_image_key, run_tool, tool_parser
 
 EPILOG = """\
 examples:
@@ -19,9 +17,7 @@ How good they are: docs/guide/masks_from_boxes.md
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('annotations', help='COCO file with boxes')
     parser.add_argument('--images', required=True, metavar='FOLDER', help='folder that its file names are relative to')
     parser.add_argument('--out', required=True, metavar='NEW.json', help='COCO file to write')
@@ -42,16 +38,9 @@ def parse_args() -> argparse.Namespace:
         default=MIN_IOU,
         help="IoU that a prediction's box needs with the given one, else the box is thresholded (%(default)s)",
     )
-    parser.add_argument(
-        '--image-key',
-        default='file_name',
-        metavar='FIELD',
-        help='field of the images that names the file to load (default: %(default)s)',
-    )
-    parser.add_argument('--device', help='of the model, e.g. cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help="settings over the model's config"
-    )
+    add_image_key(parser)
+    add_device(parser)
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

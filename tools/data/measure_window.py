@@ -5,22 +5,19 @@ import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 from mmdet_ir.datasets.images.tone_statistics import measure_window
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog='example: python tools/data/measure_window.py configs/ir/mask_rcnn_ir16.py'
-    )
+    parser = tool_parser(__doc__, 'example: python tools/data/measure_window.py configs/ir/mask_rcnn_ir16.py')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--percentiles', type=float, nargs=2, default=(0.5, 99.7), metavar=('LOW', 'HIGH'), help='default: 0.5 99.7'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings key=value over the config')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -2,8 +2,8 @@
 """Merge data sets (annotations/{train,val}.json and images/ each) into one with the four classes."""
 
 import argparse
-import sys
 
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.datasets.coco_files import count_instances
 from mmdet_ir.datasets.coco_merge import merge_data_sets
 
@@ -15,9 +15,7 @@ Images are hard-linked where the file system allows it, so the merged set takes 
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('out', metavar='OUT', help='folder to write')
     parser.add_argument('sources', metavar='SRC', nargs='+', help='folders to merge')
     parser.add_argument('--overwrite', action='store_true', help='replace the data set that is in OUT')
@@ -26,13 +24,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        merged = merge_data_sets(args.out, args.sources, args.overwrite)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    merged = merge_data_sets(args.out, args.sources, args.overwrite)
     for split, coco in merged.items():
         print(f'{split}: {len(coco["images"])} images, {count_instances(coco)}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

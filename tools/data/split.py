@@ -2,9 +2,9 @@
 """Split a COCO file reproducibly into training and validation part, stratified by class."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
 from mmdet_ir.datasets.coco_split import split_coco
 
@@ -18,9 +18,7 @@ validation will measure memory. OUT_DIR/train.json and OUT_DIR/val.json are repl
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('coco_json', metavar='COCO_JSON', type=Path, help='COCO file to split')
     parser.add_argument('out_dir', metavar='OUT_DIR', type=Path, help='folder for train.json and val.json')
     parser.add_argument('--ratio', type=float, default=0.8, help='share of the training part (default: %(default)s)')
@@ -31,14 +29,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        parts = split_coco(read_coco(args.coco_json), args.ratio, args.seed, args.group_by)
-        for name, part in zip(('train', 'val'), parts, strict=True):
-            write_coco(part, args.out_dir / f'{name}.json')
-            print(f'{name}: {len(part["images"])} images, {count_instances(part)}')
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    parts = split_coco(read_coco(args.coco_json), args.ratio, args.seed, args.group_by)
+    for name, part in zip(('train', 'val'), parts, strict=True):
+        write_coco(part, args.out_dir / f'{name}.json')
+        print(f'{name}: {len(part["images"])} images, {count_instances(part)}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

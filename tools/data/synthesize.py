@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.datasets import synthetic
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example:\n'
+    parser = tool_parser(
+        __doc__,
+        'example:\n'
         '  python tools/data/synthesize.py data/synthetic --train 600 --val 100 --size 320 256 --workers 2\n'
         '  python tools/data/synthesize.py --contact-sheet scenes.jpg --seed 3\n\n'
         'The same settings give the same bytes, with any number of workers. A folder that already holds the\n'
@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, add_image_key, run_tool, tool_parser
 from mmdet_ir.datasets.coco_files import CLASSES, write_coco
 from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
 from mmdet_ir.datasets.validation.repair import repair
 from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 from mmdet_ir.fileio import read_json, write_text
-
-from mmengine.config import DictAction
 
 EPILOG = """Exit code: 0 without problems or with notes only, 1 with warnings, 2 with errors (or a wrong command line).
 
@@ -26,9 +24,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('targets', nargs='+', metavar='TARGET', help='COCO files (.json), or a config (.py)')
     parser.add_argument(
         '--images',
@@ -42,12 +38,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='class names that COCO files should have, in the order of the labels (default: %(default)s)',
     )
-    parser.add_argument(
-        '--image-key',
-        default='file_name',
-        metavar='FIELD',
-        help='field of the images that names the file to load (default: %(default)s)',
-    )
+    add_image_key(parser)
     parser.add_argument('--no-images', action='store_true', help='do not open image files: seconds instead of minutes')
     parser.add_argument('--out', metavar='JSON', help='also write the report with all entries as JSON')
     parser.add_argument(
@@ -56,9 +47,7 @@ def parse_args() -> argparse.Namespace:
         help='write a repaired copy where the repair is certain: a file for '
         'one COCO file, a folder for several; what exists is never overwritten',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of a config'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.apis.inference.inputs import find_sources
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, add_model, run_tool, tool_parser
 from mmdet_ir.deploy.backends import SUFFIXES, ExportedModel
 from mmdet_ir.deploy.export import export_model
 from mmdet_ir.deploy.exportable import MASKS
 from mmdet_ir.deploy.verify import verify
 
-from mmengine.config import DictAction
 from terminaltables import AsciiTable
 
 EXAMPLES = """examples:
@@ -34,11 +33,8 @@ Inputs, outputs, metadata, and what cannot be exported: docs/guide/export.md. Ex
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser = tool_parser(__doc__, EXAMPLES)
+    add_model(parser)
     parser.add_argument('--format', choices=sorted(SUFFIXES), required=True, help='what to write')
     parser.add_argument('--out', metavar='FILE', required=True, help='ends in .onnx, .xml, .pt or .pt2, by format')
     parser.add_argument(
@@ -62,13 +58,7 @@ def parse_args() -> argparse.Namespace:
         default=50,
         help='images to compare, at most, taken evenly among them (default: %(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings over those of the config, as in model.test_cfg.rcnn.score_thr=0.3',
-    )
+    add_cfg_options(parser, 'model.test_cfg.rcnn.score_thr=0.3')
     args = parser.parse_args()
     dynamic = args.size == ['dynamic']
     if args.number < 1:

@@ -5,10 +5,8 @@ import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 from mmdet_ir.deploy.quantize import KEPT, quantize_model
-
-from mmengine.config import DictAction
 
 EXAMPLES = """examples:
   python tools/deploy/export.py CONFIG CHECKPOINT --format onnx --out model.onnx
@@ -26,9 +24,7 @@ What is quantised, and what it was measured to cost: docs/guide/export.md.
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('model', help='ONNX file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the training set; its loader has to fit the model')
     parser.add_argument('--out', required=True, metavar='FILE', help='INT8 model to write, .onnx or .xml')
@@ -40,9 +36,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help=f'layers that stay in float32 (default: {" ".join(KEPT)})',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -5,11 +5,9 @@ import argparse
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import load_config
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 from mmdet_ir.deploy.backends import ExportedModel
 from mmdet_ir.deploy.score import score_exported
-
-from mmengine.config import DictAction
 
 EXAMPLES = """examples:
   python tools/deploy/test_exported.py model.onnx CONFIG
@@ -19,15 +17,11 @@ EXAMPLES = """examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('model', help='file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the test set; its loader has to fit the model')
     parser.add_argument('--out', metavar='FILE.json', help='save the unrounded values')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings over those of the config'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.stress.fuzz import Campaign, fuzz
 
 EPILOG = """\
@@ -21,9 +21,7 @@ What is protected and what is not: docs/maintainers/untrusted_files.md
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('--minutes', type=float, default=5, help='time to run (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='same seed, same cases (default: %(default)s)')
     parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case (default: 0)')

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 from mmdet_ir.stress.kill_resume import kill_and_resume, table
 
@@ -23,9 +23,7 @@ LOOPS = {'epochs': ('epochs', False), 'epochs-amp': ('epochs', True), 'iteration
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('--kills', type=int, default=20, help='by SIGKILL (default: %(default)s)')
     parser.add_argument('--stops', type=int, default=4, help='by SIGTERM, on top (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')

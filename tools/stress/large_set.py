@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.cli.errors import run_tool
+from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 from mmdet_ir.stress.large_set import write_large_set
@@ -26,9 +26,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     actions = parser.add_subparsers(dest='action', required=True)
     make = actions.add_parser('make', help='write the data set')
     make.add_argument('out', metavar='OUT', type=Path, help='folder to write')

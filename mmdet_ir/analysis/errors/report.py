@@ -11,6 +11,7 @@ from ...evaluation.error_breakdown import ALL, KINDS, SIZES, SUMS, ErrorBreakdow
 from ...evaluation.matching import read_detections
 from ...evaluation.precision_recall import LEVELS, PrecisionRecall, precision_recall
 from ...fileio import write_text
+from ...markdown import markdown_table
 from .plot import plot_errors, plot_precision_recall
 
 _NAMES = {'50': 'AP50', '75': 'AP75', '50-95': 'AP'}
@@ -91,12 +92,12 @@ def _markdown(
     """The lines of the tables; AP and its gains in points (percent)."""
     classes = [ALL, *next(iter(breakdowns.values())).classes]
     lines = ['# Errors', '', '![](precision_recall.png)', '']
-    lines += ['| Model | | ' + ' | '.join(classes) + ' |', '|---|---|' + '---:|' * len(classes)]
-    for name, curve in curves.items():
-        for level in reversed(LEVELS):
-            lines.append(
-                f'| {name} | {_NAMES[level]} | ' + ' | '.join(_points(curve.ap(level, row)) for row in classes) + ' |'
-            )
+    rows = [
+        [name, _NAMES[level], *(_points(curve.ap(level, row)) for row in classes)]
+        for name, curve in curves.items()
+        for level in reversed(LEVELS)
+    ]
+    lines.append(markdown_table(['Model', '', *classes], rows, 'll' + 'r' * len(classes)))
     ap = f'AP at IoU {iou_thr:g}'
     lines += [
         '',
@@ -107,21 +108,22 @@ def _markdown(
         f'predicts. Sizes ({", ".join(f"{n} < {math.isqrt(int(b))}²" for n, b in SIZES.items() if b < math.inf)} '
         'pixels): the AP of all, by the size of the target, of background by that of the detection.',
         '',
-        '| Model | Of | Targets | ' + ' | '.join(KINDS) + ' | ' + ' | '.join(SUMS) + ' |',
-        '|---|---|---:|' + '---:|' * (len(KINDS) + len(SUMS)),
     ]
+    rows = []
     for name, breakdown in breakdowns.items():
         for row in breakdown.rows:
             cells = [f'{_points(breakdown.gains[kind][row])} ({breakdown.counts[kind][row]})' for kind in KINDS]
             cells += [_points(breakdown.gains[kind].get(row, math.nan)) for kind in SUMS]
-            lines.append(f'| {name} | {row} | {breakdown.targets[row]} | ' + ' | '.join(cells) + ' |')
+            rows.append([name, row, breakdown.targets[row], *cells])
+    header = ['Model', 'Of', 'Targets', *KINDS, *SUMS]
+    lines.append(markdown_table(header, rows, 'll' + 'r' * (len(header) - 2)))
     thresholds = f'Threshold {iou_thr:g}, background {background_iou:g}, mask IoU.'
     lines += ['', thresholds, '', *(f'- {kind}: {text}' for kind, text in {**KINDS, **SUMS}.items())]
     pairs = [
-        f'| {name} | {target} | {predicted} | {number} |'
+        [name, target, predicted, number]
         for name, breakdown in breakdowns.items()
         for (target, predicted), number in breakdown.confusions.items()
     ]
     if pairs:
-        lines += ['', '| Model | Target | Taken for | Detections |', '|---|---|---|---:|', *pairs]
+        lines += ['', markdown_table(['Model', 'Target', 'Taken for', 'Detections'], pairs, 'lllr')]
     return lines

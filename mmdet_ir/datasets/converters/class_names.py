@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from ...cli import split_entry
 from ..coco_files import CLASSES
 
 # Names that mean one of the project's classes without doubt. Others ("other vehicle", "people", "rider", ...) are
@@ -27,12 +28,13 @@ def parse_classes(entries: Iterable[str]) -> dict[str, str]:
     Raises:
         ValueError: If an entry is not of this form, or a name is given to two classes.
     """
+    form = 'class=name,name,..., such as human=person,pedestrian'
     classes = {}
     for entry in entries:
-        target, equals, names = entry.partition('=')
+        target, names = split_entry('classes', entry, form)
         names = [name.strip() for name in names.split(',')]
-        if not target.strip() or not equals or not all(names):
-            raise ValueError(f'expected class=name,name,..., such as human=person,pedestrian, got {entry!r}')
+        if not target.strip() or not all(names):
+            raise ValueError(f'classes: expected {form}, got {entry!r}')
         for name in names:
             known = classes.setdefault(name.casefold(), target.strip())
             if known != target.strip():
