@@ -36,10 +36,10 @@ demo: data/synthetic
 	@echo "Picture: $(DEMO_DIR)/grid.png"
 
 data/hit_uav: | install
-	$(PY) tools/data/convert.py hit-uav $(RAW)/hit_uav $@
+	$(PY) tools/data/convert.py hit-uav $(RAW)/hit_uav $@ --dev-dates 20210119
 
 data/drone_ir: | install
-	$(PY) tools/data/convert.py drone-ir $(RAW)/drone_ir $@
+	$(PY) tools/data/convert.py drone-ir $(RAW)/drone_ir $@ --dev-ratio 0.2
 
 data/real: | data/hit_uav data/drone_ir
 	$(PY) tools/data/merge.py $@ data/hit_uav data/drone_ir

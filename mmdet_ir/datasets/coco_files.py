@@ -1,7 +1,8 @@
 """Reading, checking and writing of COCO annotation files.
 
 A data set of this project is a folder with ``annotations/{train,val}.json`` and ``images/``, ``file_name`` being
-relative to the latter. Nothing here needs torch.
+relative to the latter. ``annotations/dev.json`` may hold a part that was set aside from training for choices, so that
+``val.json`` is looked at once. Nothing here needs torch.
 """
 
 import json
@@ -20,6 +21,7 @@ from .validation.structure import stays_inside
 
 CLASSES = ('human', 'car', 'bicycle', 'uav')
 SPLITS = ('train', 'val')
+DEV = 'dev'
 
 
 def class_categories() -> list[dict]:

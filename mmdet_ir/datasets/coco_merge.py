@@ -5,7 +5,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .coco_files import CLASSES, SPLITS, class_categories, link_or_copy, output_folder, read_coco, refuse, write_coco
+from .coco_files import (
+    CLASSES,
+    DEV,
+    SPLITS,
+    class_categories,
+    link_or_copy,
+    output_folder,
+    read_coco,
+    refuse,
+    write_coco,
+)
 
 
 def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool = False) -> dict[str, dict]:
@@ -16,7 +26,8 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
 
     Args:
         out: Folder of the merged data set.
-        sources: Folders with ``annotations/{train,val}.json`` and ``images/``.
+        sources: Folders with ``annotations/{train,val}.json`` and ``images/``. What has ``dev.json`` makes up the
+            part ``dev`` of the merged data set.
         overwrite: Whether to replace a data set that is in ``out``.
 
     Returns:
@@ -32,9 +43,11 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
     if any(source == Path(out).resolve() for source in sources):
         raise ValueError(f'{out} is one of the sources; expected another output folder')
     files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
+    set_aside = {(s, DEV): s / 'annotations' / f'{DEV}.json' for s in sources}
+    files |= {key: path for key, path in set_aside.items() if path.is_file()}
     merged = {}
     with output_folder(out, overwrite) as folder:
-        for split in SPLITS:
+        for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
                 'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},
                 'licenses': [],
@@ -42,8 +55,9 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
                 'images': [],
                 'annotations': [],
             }
-            for source in sources:
-                _append_source(coco, files[source, split], source, folder / 'images' / source.name)
+            for (source, part), path in files.items():
+                if part == split:
+                    _append_source(coco, path, source, folder / 'images' / source.name)
             write_coco(coco, folder / 'annotations' / f'{split}.json')
     return merged
 

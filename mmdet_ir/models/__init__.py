@@ -1,4 +1,4 @@
-from .backbones import GreyStemResNet
+from .backbones import EfficientNetLite, GreyStemResNet
 from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
 from .boxinst import InfraredBoxInstDataPreprocessor
 from .condinst import AuxiliarySemanticHead, CondInstSemanticMaskHead
@@ -15,6 +15,7 @@ __all__ = [
     'BlendMask',
     'BlendMaskHead',
     'CondInstSemanticMaskHead',
+    'EfficientNetLite',
     'FCOSTopHead',
     'FocalCIoULoss',
     'FocalEIoULoss',

@@ -1,4 +1,5 @@
 import json
+import shutil
 import re
 from collections import Counter
 
@@ -193,6 +194,18 @@ def test_merge_renumbers_and_maps_by_name(tmp_path):
         licenses = {entry['id']: entry['name'] for entry in coco['licenses']}
         assert {(i['source'], licenses[i['license']]) for i in coco['images']} == {('roads', 'CC0'), ('sky', 'CC BY')}
         assert coco['info']['sources'] == {'roads': {'description': 'roads'}, 'sky': {'description': 'sky'}}
+
+
+def test_merge_keeps_what_was_set_aside(tmp_path):
+    for name in ('roads', 'sky'):
+        write_data_set(tmp_path / name, [{'id': 1, 'name': 'car'}], [(0, 1)])
+    dev = tmp_path / 'sky' / 'annotations' / 'dev.json'
+    dev.write_text((tmp_path / 'sky' / 'annotations' / 'val.json').read_text().replace('val/', 'dev/'))
+    shutil.copytree(tmp_path / 'sky' / 'images' / 'val', tmp_path / 'sky' / 'images' / 'dev')
+    assert list(merge_data_sets(tmp_path / 'all', [tmp_path / 'roads', tmp_path / 'sky'])) == ['train', 'val', 'dev']
+    parts = {split: read_coco(tmp_path / 'all' / 'annotations' / f'{split}.json') for split in ('val', 'dev')}
+    assert [image['source'] for image in parts['dev']['images']] == ['sky', 'sky']
+    assert [image['source'] for image in parts['val']['images']] == ['roads', 'roads', 'sky', 'sky']
 
 
 def test_merge_errors(tmp_path):

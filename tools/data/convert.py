@@ -51,6 +51,13 @@ def parse_args() -> argparse.Namespace:
         metavar='YYYYMMDD',
         help='recording dates for validation, all others are for training (default: %(default)s)',
     )
+    hit.add_argument(
+        '--dev-dates',
+        nargs='+',
+        default=[],
+        metavar='YYYYMMDD',
+        help='recording dates to set aside from training as annotations/dev.json, for choices (default: none)',
+    )
     drone = formats.add_parser(
         'drone-ir', parents=[common], help='Drone-detection-dataset, infrared drone clips: SRC holds Data/Video_IR/'
     )
@@ -68,6 +75,13 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=0.8,
         help='share of the clips; clips of one scene stay together (default: %(default)s)',
+    )
+    drone.add_argument(
+        '--dev-ratio',
+        type=float,
+        default=0.0,
+        help='share of the clips for training to set aside as annotations/dev.json, for choices, as nearly as whole '
+        'scenes allow (default: %(default)s)',
     )
     drone.add_argument('--seed', type=int, default=0, help='which scenes are for training (default: %(default)s)')
     for name, text in (
@@ -141,10 +155,18 @@ def parse_values(entries: list[str]) -> dict[int, str]:
 
 def convert(args: argparse.Namespace) -> converters.ConversionReport:
     if args.format == 'hit-uav':
-        return converters.convert_hit_uav(args.src, args.out, tuple(args.val_dates), args.overwrite)
+        dates = tuple(args.val_dates), args.overwrite, tuple(args.dev_dates)
+        return converters.convert_hit_uav(args.src, args.out, *dates)
     if args.format == 'drone-ir':
         return converters.convert_drone_ir(
-            args.src, args.out, args.stride, args.empty_every, args.train_ratio, args.seed, args.overwrite
+            args.src,
+            args.out,
+            args.stride,
+            args.empty_every,
+            args.train_ratio,
+            args.seed,
+            args.overwrite,
+            args.dev_ratio,
         )
     chosen = {'derive_masks': args.derive_masks, 'fill_holes': args.fill_holes, 'overwrite': args.overwrite}
     if args.classes:

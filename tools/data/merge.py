@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Merge data sets (annotations/{train,val}.json and images/ each) into one with the four classes."""
+"""Merge data sets (annotations/{train,val}.json, dev.json if there, images/) into one with the four classes."""
 
 import argparse
 

@@ -12,16 +12,24 @@ MIN_SIDE = 1.0  # pixels; MMDetection drops smaller boxes too
 
 
 class CocoBuilder:
-    """Collects images and annotations of both splits.
+    """Collects images and annotations of all splits.
 
     Args:
         description: For ``info``.
         license_name: Licence of the source.
         license_url: Its text.
         report: Takes the counts.
+        splits: The parts of the data set.
     """
 
-    def __init__(self, description: str, license_name: str, license_url: str, report: ConversionReport) -> None:
+    def __init__(
+        self,
+        description: str,
+        license_name: str,
+        license_url: str,
+        report: ConversionReport,
+        splits: tuple[str, ...] = SPLITS,
+    ) -> None:
         self.report = report
         self.coco = {
             split: {
@@ -34,8 +42,10 @@ class CocoBuilder:
                 'images': [],
                 'annotations': [],
             }
-            for split in SPLITS
+            for split in splits
         }
+        for split in splits:
+            report.add_split(split)
         self._next_image = 1
         self._next_annotation = 1
 
@@ -43,7 +53,7 @@ class CocoBuilder:
         """Add an image and its objects.
 
         Args:
-            split: ``'train'`` or ``'val'``.
+            split: One of the parts.
             file_name: Relative to ``images/``.
             image: ``[H, W]`` 8-bit grey levels.
             objects: Each with ``name`` (source's class), ``classes`` (ours), ``bbox`` (xywh, pixels), ``corners``

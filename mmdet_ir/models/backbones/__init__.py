@@ -1,3 +1,4 @@
+from .efficientnet_lite import EfficientNetLite
 from .grey_stem_resnet import GreyStemResNet
 
-__all__ = ['GreyStemResNet']
+__all__ = ['EfficientNetLite', 'GreyStemResNet']

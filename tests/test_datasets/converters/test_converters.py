@@ -176,6 +176,34 @@ def test_hit_uav_val_dates(hit_uav, tmp_path):
         convert_hit_uav(hit_uav, tmp_path / 'none', val_dates=('20210114', '20210115', '20210116', '20210121'))
 
 
+def test_hit_uav_sets_a_date_aside_from_training(hit_uav, tmp_path):
+    convert_hit_uav(hit_uav, tmp_path / 'plain', val_dates=('20210121',))
+    assert not (tmp_path / 'plain' / 'annotations' / 'dev.json').exists()
+    convert_hit_uav(hit_uav, tmp_path / 'out', val_dates=('20210121',), dev_dates=('20210115',))
+    plain, parts = load(tmp_path / 'plain'), load(tmp_path / 'out')
+    dev = json.loads((tmp_path / 'out' / 'annotations' / 'dev.json').read_text())
+    assert [image['date'] for image in dev['images']] == ['20210115']
+    assert dev['info']['dev_dates'] == ['20210115']
+    names = [image['file_name'] for image in parts['train']['images']]
+    assert names == [i['file_name'] for i in plain['train']['images'] if i['date'] != '20210115'] and names
+    assert parts['val']['images'] == plain['val']['images']
+    ids = [image['id'] for coco in (*parts.values(), dev) for image in coco['images']]
+    assert len(ids) == len(set(ids)) == 5
+
+
+@pytest.mark.parametrize(
+    ('dates', 'message'),
+    [
+        (('20200101',), 'dates to set aside, 20200101; dates found: 20210114'),
+        (('20210121',), 'each date in one part, got 20210121'),
+        (('20210114', '20210115', '20210116'), 'no date is left for training'),
+    ],
+)
+def test_hit_uav_dates_that_cannot_be_set_aside(hit_uav, tmp_path, dates, message):
+    with pytest.raises(ValueError, match=message):
+        convert_hit_uav(hit_uav, tmp_path / 'none', val_dates=('20210121',), dev_dates=dates)
+
+
 def test_hit_uav_skips_unreadable_images_and_names_them(hit_uav, tmp_path, monkeypatch, capsys):
     folder = hit_uav / 'normal_json' / 'train'
     missing, broken = sorted(folder.iterdir())
@@ -356,6 +384,23 @@ def test_drone_ir_split_depends_on_seed_only(drone_ir, tmp_path):
     first = val_clips(stride=10)
     assert val_clips(stride=20) == first
     assert any(val_clips(stride=20, seed=seed) != first for seed in range(1, 5))
+
+
+def test_drone_ir_sets_a_scene_aside_from_training(drone_ir, tmp_path):
+    convert_drone_ir(drone_ir, tmp_path / 'plain', stride=10, train_ratio=0.6)
+    assert not (tmp_path / 'plain' / 'annotations' / 'dev.json').exists()
+    convert_drone_ir(drone_ir, tmp_path / 'out', stride=10, train_ratio=0.6, dev_ratio=0.3)
+    dev = json.loads((tmp_path / 'out' / 'annotations' / 'dev.json').read_text())
+    parts = {**load(tmp_path / 'out'), 'dev': dev}
+    clips = {split: {image['clip'] for image in coco['images']} for split, coco in parts.items()}
+    plain = {split: {image['clip'] for image in coco['images']} for split, coco in load(tmp_path / 'plain').items()}
+    assert clips['val'] == plain['val']
+    assert clips['train'] | clips['dev'] == plain['train'] and clips['train'] and clips['dev']
+    scenes = {split: {SCENES[int(clip[-3:])] for clip in names} for split, names in clips.items()}
+    assert not scenes['train'] & scenes['dev'] and not scenes['val'] & scenes['dev']
+    assert dev['info']['dev_ratio'] == 0.3 and dev['annotations']
+    with pytest.raises(ValueError, match='dev_ratio 0.3 needs two scenes for training, got 1'):
+        convert_drone_ir(drone_ir, tmp_path / 'none', train_ratio=0.2, dev_ratio=0.3)
 
 
 def test_drone_ir_goes_on_without_bad_clips(drone_ir, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ import scipy.io
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from ...coco_files import SPLITS, output_folder, write_coco
+from ...coco_files import DEV, SPLITS, output_folder, write_coco
 from ...derived_masks import box_corners
 from ...images.image_limits import check_video
 from ...validation.near_duplicates import thumbnail
@@ -36,6 +36,7 @@ def convert_drone_ir(
     train_ratio: float = 0.8,
     seed: int = 0,
     overwrite: bool = False,
+    dev_ratio: float = 0.0,
 ) -> ConversionReport:
     """Convert the infrared drone clips from their release's layout.
 
@@ -43,12 +44,14 @@ def convert_drone_ir(
 
     Args:
         src: Folder with ``Data/Video_IR/IR_DRONE_*.mp4`` and ``*_LABELS.mat``.
-        out: Folder to write: ``annotations/{train,val}.json`` and ``images/`` (8-bit grey PNG).
+        out: Folder to write: ``annotations/{train,val}.json`` and ``images/`` (8-bit grey PNG), and ``dev.json`` if
+            ``dev_ratio`` is above 0.
         stride: Take every ``stride``-th frame.
         empty_every: Of the taken frames without a drone, keep every ``empty_every``-th of a clip.
         train_ratio: Share of the clips for training, as nearly as whole scenes allow.
         seed: Which scenes those are. The choice does not depend on ``stride``.
         overwrite: Whether to replace a data set that is in ``out``.
+        dev_ratio: Share of the clips for training to set aside for choices, as nearly as whole scenes allow.
 
     Returns:
         The counts.
@@ -58,10 +61,10 @@ def convert_drone_ir(
         ImportError: If ``mcos-decoder`` is not installed.
         ValueError: If an argument is out of range, or if all clips show one scene, so that there is no fair split.
     """
-    if stride < 1 or empty_every < 1 or not 0 < train_ratio < 1:
+    if stride < 1 or empty_every < 1 or not 0 < train_ratio < 1 or not 0 <= dev_ratio < 1:
         raise ValueError(
-            f'expected stride >= 1, empty_every >= 1 and train_ratio between 0 and 1, got {stride}, '
-            f'{empty_every} and {train_ratio}'
+            f'expected stride >= 1, empty_every >= 1, train_ratio between 0 and 1 and dev_ratio from 0 to below 1, '
+            f'got {stride}, {empty_every}, {train_ratio} and {dev_ratio}'
         )
     _require_mcos_decoder()
     video_folder = Path(src) / 'Data' / 'Video_IR'
@@ -70,11 +73,13 @@ def convert_drone_ir(
     if len(clips) < 2:
         raise FileNotFoundError(f'expected at least 2 clips IR_DRONE_*.mp4 in {video_folder}, got {len(clips)}')
     report = ConversionReport()
+    splits = (*SPLITS, DEV) if dev_ratio else SPLITS
     builder = CocoBuilder(
         'Drone-detection-dataset, infrared drone clips, split by scene',
         'CC0 1.0',
         'https://creativecommons.org/publicdomain/zero/1.0/',
         report,
+        splits,
     )
     with output_folder(out, overwrite) as folder:
         thumbnails: dict[str, np.ndarray] = {}
@@ -103,14 +108,19 @@ def convert_drone_ir(
                 f'{video_folder}: the {len(scenes)} readable clips show one scene, which cannot be split fairly; '
                 f'{len(report.skipped)} clips skipped: {"; ".join(report.skipped[:3])}'
             )
+        split_of = {scene: 'train' if scene in train_scenes else 'val' for scene in scenes.values()}
+        if dev_ratio:
+            split_of |= dict.fromkeys(_set_aside(scenes, train_scenes, dev_ratio, seed, video_folder), DEV)
         for clip, index, boxes in written:
             name = f'{clip}_{index:05d}.png'
             image = cv2.imread(str(folder / 'images' / name), cv2.IMREAD_GRAYSCALE)
             fields = {'clip': clip, 'frame': index, 'scene': scenes[clip]}
-            split = 'train' if scenes[clip] in train_scenes else 'val'
+            split = split_of[scenes[clip]]
             builder.add_image(split, name, image, [_to_object(box) for box in boxes], **fields)
-        for split in SPLITS:
+        for split in splits:
             builder.coco[split]['info'] |= {'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
+            if dev_ratio:
+                builder.coco[split]['info']['dev_ratio'] = dev_ratio
             write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
     return report
 
@@ -153,6 +163,15 @@ def choose_scenes(scenes: dict[str, str], ratio: float, seed: int) -> set[str] |
         if abs(held + sizes[scene] - goal) < abs(held - goal) and len(val) < len(sizes) - 1:
             val.add(scene)
     return set(sizes) - (val or {min(ranked, key=sizes.__getitem__)})
+
+
+def _set_aside(scenes: dict[str, str], train_scenes: set[str], ratio: float, seed: int, source: Path) -> set[str]:
+    """The scenes for choices, drawn from those for training."""
+    usable = {clip: scene for clip, scene in scenes.items() if scene in train_scenes}
+    kept = choose_scenes(usable, 1 - ratio, seed)
+    if kept is None:
+        raise ValueError(f'{source}: dev_ratio {ratio:g} needs two scenes for training, got {len(train_scenes)}')
+    return train_scenes - kept
 
 
 def read_clip(video: Path, labels: Path, stride: int) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], np.ndarray]:

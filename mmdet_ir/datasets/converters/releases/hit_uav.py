@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ....fileio import read_json
-from ...coco_files import SPLITS, check_file_name, output_folder, write_coco
+from ...coco_files import DEV, SPLITS, check_file_name, output_folder, write_coco
 from ...derived_masks import box_corners
 from ...images.image_limits import check_image
 from ..boxes_to_coco import CocoBuilder
@@ -30,30 +30,42 @@ JOIN_TOLERANCE = 2.0  # pixels between the box and the envelope of its oriented 
 
 
 def convert_hit_uav(
-    src: str | Path, out: str | Path, val_dates: tuple[str, ...] = VAL_DATES, overwrite: bool = False
+    src: str | Path,
+    out: str | Path,
+    val_dates: tuple[str, ...] = VAL_DATES,
+    overwrite: bool = False,
+    dev_dates: tuple[str, ...] = (),
 ) -> ConversionReport:
     """Convert HIT-UAV from its release's layout.
 
     Args:
         src: Folder with ``normal_json/`` and ``rotate_json/``.
-        out: Folder to write: ``annotations/{train,val}.json`` and ``images/``.
+        out: Folder to write: ``annotations/{train,val}.json`` and ``images/``, and ``dev.json`` if there are
+            ``dev_dates``.
         val_dates: Recording dates (YYYYMMDD) of the validation part; all others are for training.
         overwrite: Whether to replace a data set that is in ``out``.
+        dev_dates: Recording dates to set aside from training, for choices.
 
     Returns:
         The counts.
 
     Raises:
         FileNotFoundError: If an annotation file is missing.
-        ValueError: If an annotation file is not as the release has it, ``val_dates`` does not occur, one of the parts
-            would be empty, or no image can be read.
+        ValueError: If an annotation file is not as the release has it, a date does not occur or is in both, one of the
+            parts would be empty, or no image can be read.
     """
     src = Path(src)
     records = [record for part in PARTS for record in _read_part(src, part)]
-    _check_dates(src, records, val_dates)
+    _check_dates(src, records, val_dates, dev_dates)
+    splits = (*SPLITS, DEV) if dev_dates else SPLITS
+    split_of = dict.fromkeys(val_dates, 'val') | dict.fromkeys(dev_dates, DEV)
     report = ConversionReport()
     builder = CocoBuilder(
-        'HIT-UAV, split by recording date', 'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/', report
+        'HIT-UAV, split by recording date',
+        'CC BY 4.0',
+        'https://creativecommons.org/licenses/by/4.0/',
+        report,
+        splits,
     )
     turned_apart = 0
     with output_folder(out, overwrite) as folder:
@@ -71,16 +83,18 @@ def convert_hit_uav(
                 report.skipped.append(f'{path}: {_what_is_wrong(path, image, record["shape"])}')
                 continue
             shutil.copyfile(path, target)
-            split = 'val' if fields['date'] in val_dates else 'train'
+            split = split_of.get(fields['date'], 'train')
             builder.add_image(split, path.name, image, record['objects'], **fields)
             turned_apart += sum(item['apart'] for item in record['objects'])
-        for split in SPLITS:
+        for split in splits:
             if not report.images[split]:
                 raise ValueError(
                     f'{src}: no readable image for {split}; first of {len(report.skipped)} problems: '
                     f'{report.skipped[0]}'
                 )
             builder.coco[split]['info']['val_dates'] = list(val_dates)
+            if dev_dates:
+                builder.coco[split]['info']['dev_dates'] = list(dev_dates)
             write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
     if turned_apart:
         report.notes.append(f'{turned_apart} oriented boxes do not fit their upright boxes, which were used instead')
@@ -93,7 +107,7 @@ def _what_is_wrong(path: Path, image: np.ndarray | None, shape: tuple[int, int])
     return 'not a readable image' if path.is_file() else 'no such file'
 
 
-def _check_dates(src: Path, records: list[dict], val_dates: tuple[str, ...]) -> None:
+def _check_dates(src: Path, records: list[dict], val_dates: tuple[str, ...], dev_dates: tuple[str, ...]) -> None:
     found = sorted({record['fields']['date'] for record in records})
     absent = [date for date in val_dates if date not in found]
     if absent or not val_dates:
@@ -101,7 +115,17 @@ def _check_dates(src: Path, records: list[dict], val_dates: tuple[str, ...]) -> 
             f'{src}: no image of the validation dates {", ".join(absent) or "(none given)"}; '
             f'dates found: {", ".join(found)}'
         )
-    if set(found) <= set(val_dates):
+    absent = [date for date in dev_dates if date not in found]
+    if absent:
+        raise ValueError(
+            f'{src}: no image of the dates to set aside, {", ".join(absent)}; dates found: {", ".join(found)}'
+        )
+    both = sorted({*val_dates} & {*dev_dates})
+    if both:
+        raise ValueError(
+            f'{src}: expected each date in one part, got {", ".join(both)} for validation and for choices'
+        )
+    if set(found) <= {*val_dates, *dev_dates}:
         raise ValueError(f'{src}: no date is left for training; dates found: {", ".join(found)}')
 
 
