@@ -1,6 +1,6 @@
 import json
-import shutil
 import re
+import shutil
 from collections import Counter
 
 from mmdet_ir.datasets.coco_files import check_coco, check_file_name, count_instances
