@@ -7,32 +7,26 @@ Needs nothing but Python, so it also runs on a broken set-up. Exit code 0 if all
 from __future__ import annotations
 
 import argparse
+import configparser
 import importlib
 import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
 
-# Distribution names; alternatives are separated by '|'.
-PACKAGES = (
-    'torch',
-    'torchvision',
-    'mmengine',
-    'mmcv|mmcv-lite',
-    'mmdet',
-    'numpy',
-    'scipy',
-    'matplotlib',
-    'opencv-python|opencv-python-headless|opencv-contrib-python|opencv-contrib-python-headless',
-    'pycocotools',
-    'setuptools',
+# Distributions of which one is needed; others would overwrite its files.
+ALTERNATIVES = (
+    ('mmcv', 'mmcv-lite'),
+    ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
 )
 # In this order: each needs those before it.
 MODULES = ('numpy', 'cv2', 'torch', 'torchvision', 'pycocotools.mask', 'mmdet_ir.compat', 'mmcv.ops', 'mmdet.apis')
@@ -69,6 +63,22 @@ def version_of(name: str) -> str | None:
         return None
 
 
+def packages() -> tuple[list[tuple[str, ...]], list[str]]:
+    """Distributions that are needed, each with what may stand for it, and those that some tools need, of setup.cfg."""
+    settings = configparser.ConfigParser()
+    settings.read(REPO / 'setup.cfg', encoding='utf-8')
+    needed = _names(settings['options']['install_requires'])
+    extras = {extra: _names(text) for extra, text in settings['options.extras_require'].items()}
+    needed += extras.pop('lite')
+    kept = [extras[extra] for extra in extras if extra not in ('docs', 'test')]
+    stand_in = {name: names for names in ALTERNATIVES for name in names}
+    return [stand_in.get(name, (name,)) for name in needed], [name for names in kept for name in names]
+
+
+def _names(requirements: str) -> list[str]:
+    return re.findall(r'^[\w.-]+', requirements, flags=re.MULTILINE)
+
+
 def check_packages() -> tuple[dict[str, str | None], list[Problem]]:
     """Versions of the installed packages, and what is missing or in each other's way."""
     versions: dict[str, str | None] = {'python': platform.python_version()}
@@ -80,13 +90,14 @@ def check_packages() -> tuple[dict[str, str | None], list[Problem]]:
                 'remedy': 'make an environment with Python 3.10, 3.11 or 3.12',
             }
         )
-    for entry in PACKAGES:
-        found = {name: version for name in entry.split('|') if (version := version_of(name)) is not None}
-        versions.update(found or {entry.replace('|', ' or '): None})
+    needed, optional = packages()
+    for names in needed:
+        found = {name: version for name in names if (version := version_of(name)) is not None}
+        either = ' or '.join(names)
+        versions.update(found or {either: None})
         if not found:
-            missing = f'{entry.replace("|", " or ")} is not installed'
-            problems.append({'problem': missing, 'remedy': 'pip install -r requirements.txt'})
-        if len(found) > 1 and (entry.startswith('mmcv') or len(set(found.values())) > 1):
+            problems.append({'problem': f'{either} is not installed', 'remedy': 'pip install -r requirements.txt'})
+        if len(found) > 1 and ('mmcv' in names or len(set(found.values())) > 1):
             names = ' '.join(found)
             problems.append(
                 {
@@ -94,6 +105,7 @@ def check_packages() -> tuple[dict[str, str | None], list[Problem]]:
                     'remedy': f'`pip uninstall -y {names}`, then install one of them',
                 }
             )
+    versions.update({name: version for name in optional if (version := version_of(name)) is not None})
     if versions.get('setuptools') and importlib.util.find_spec('pkg_resources') is None:
         problems.append(
             {

@@ -5,7 +5,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -17,18 +19,7 @@ from mmengine.runner import Runner
 from ..fileio import write_text
 
 ENVIRONMENT_FILE = 'environment.json'
-_PACKAGES = (
-    'torch',
-    'torchvision',
-    'mmengine',
-    'mmcv',
-    'mmcv-lite',
-    'mmdet',
-    'numpy',
-    'opencv-python',
-    'pycocotools',
-    'faster-coco-eval',
-)
+_STAND_INS = ('mmcv', 'opencv-python-headless')  # for mmcv-lite and opencv-python
 
 
 def git_state(folder: str | os.PathLike) -> dict[str, str | bool | None]:
@@ -49,7 +40,6 @@ def git_state(folder: str | os.PathLike) -> dict[str, str | bool | None]:
 
 def collect_environment() -> dict:
     """Commit of this project, hardware and versions of this process."""
-    installed = {dist.metadata['Name']: dist.version for dist in importlib.metadata.distributions()}
     return {
         **git_state(Path(__file__).parent),
         'hardware': {
@@ -59,9 +49,30 @@ def collect_environment() -> dict:
         },
         'versions': {
             'python': platform.python_version(),
-            **{name: installed[name] for name in _PACKAGES if name in installed},
+            **installed_versions(),
         },
     }
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the installed distributions that this project may need, by name.
+
+    Which those are is read from the project's own metadata (``setup.cfg``); what only its tests and its documentation
+    need is left out. Where the project runs without being installed, they are the distributions that are imported.
+    """
+    installed = {dist.metadata['Name'].lower(): dist for dist in importlib.metadata.distributions()}
+    try:
+        requirements = importlib.metadata.requires('mmdet_ir') or []
+    except importlib.metadata.PackageNotFoundError:
+        distributions = importlib.metadata.packages_distributions()
+        requirements = [name for module in distributions.keys() & sys.modules.keys() for name in distributions[module]]
+    needed = [
+        re.match(r'[\w.-]+', requirement).group()
+        for requirement in sorted(requirements, key=str.lower)
+        if not re.search(r"""extra == ['"](?:test|docs)['"]""", requirement)
+    ]
+    chosen = [installed[name.lower()] for name in dict.fromkeys([*needed, *_STAND_INS]) if name.lower() in installed]
+    return {dist.metadata['Name']: dist.version for dist in chosen}
 
 
 def _cpu_model() -> str:
