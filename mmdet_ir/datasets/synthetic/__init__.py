@@ -1,7 +1,7 @@
 """Synthetic infrared scenes with exact instance masks. Needs NumPy, OpenCV and pycocotools only."""
 
+from ..sensor import SensorSettings, stretch, to_counts
 from .scene import CLASSES, Scene, generate_scene
-from .sensor import SensorSettings, stretch, to_counts
 from .writer import contact_sheet, synthesize
 
 __all__ = [

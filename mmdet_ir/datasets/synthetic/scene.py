@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import background, sensor, targets
+from .. import sensor
+from . import background, targets
 from .background import Background, Road, View
 from .geometry import Part, Pose, Sprite, rasterize
 

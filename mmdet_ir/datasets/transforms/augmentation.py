@@ -2,7 +2,7 @@
 
 All transforms here work on single-channel images, or on the three equal channels that loading makes of one, of dtype
 uint8, uint16 or float32. They keep shape, dtype and the equality of the channels, clip to the range of values, and
-leave boxes and masks alone. Physics is shared with the synthetic scenes (``mmdet_ir.datasets.synthetic.sensor``).
+leave boxes and masks alone. Physics is shared with the synthetic scenes (``mmdet_ir.datasets.sensor``).
 
 Each transform draws one seed from NumPy's global generator, which MMEngine seeds in every worker, and the rest from a
 generator of that seed.
@@ -16,8 +16,8 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.registry import TRANSFORMS
 
+from .. import sensor
 from ..images.values import repeat_channels, to_single_channel
-from ..synthetic import sensor
 
 ValueRange = tuple[float, float] | str | None
 
