@@ -17,7 +17,7 @@ SMOKE := train_cfg.max_epochs=1 train_dataloader.dataset.indices=240 val_dataloa
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt setup.cfg
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("error: Python 3.10 to 3.12 is needed, this is %d.%d; name another one: make PYTHON=python3.11 ..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit("error: expected Python 3.10 or newer, got %d.%d; name another one: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -r requirements.txt
 	$(PY) -m pip install --no-build-isolation --no-deps -e .

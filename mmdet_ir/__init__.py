@@ -4,6 +4,12 @@ Importing the package prepares stock mmengine, mmcv and mmdet for current PyTorc
 registers every module of this project. Configs get it through ``custom_imports``.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  (before anything that an older Python cannot read)
+    found = sys.version.split()[0]
+    sys.exit(f'error: expected Python 3.10 or newer, got {found}; make an environment with a newer one')
+
 from . import compat  # isort: skip  (first: mmdet cannot be imported without it)
 
 compat.apply()

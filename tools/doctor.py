@@ -16,16 +16,25 @@ import platform
 import re
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+
+def load_requirements() -> ModuleType:
+    """``mmdet_ir.compat.requirements``, without its package, which cannot be imported on a broken set-up."""
+    spec = importlib.util.spec_from_file_location('requirements', REPO / 'mmdet_ir/compat/requirements.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+requirements = load_requirements()
+
 # Distributions of which one is needed; others would overwrite its files.
 ALTERNATIVES = (
-    ('mmcv', 'mmcv-lite'),
     ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
 )
 # In this order: each needs those before it.
@@ -34,7 +43,6 @@ MODULES = ('numpy', 'cv2', 'torch', 'torchvision', 'pycocotools.mask', 'mmdet_ir
 IMPORT_ERRORS = (ImportError, OSError, RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
 # Text in the error of an import -> how to mend it; the first that fits is taken.
 REMEDIES = (
-    ('pkg_resources', 'pip install "setuptools<81"'),
     (
         'operator torchvision::',
         'torch and torchvision do not fit each other: `pip install -U torch torchvision` (both from the same index)',
@@ -53,14 +61,7 @@ REMEDIES = (
     ('numpy.dtype size changed', 'the package was built for another NumPy: reinstall it'),
     ('is used but incompatible', '`pip install -r requirements.txt` installs versions that fit each other'),
 )
-Problem = dict[str, str]
-
-
-def version_of(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+Problem = dict
 
 
 def packages() -> tuple[list[tuple[str, ...]], list[str]]:
@@ -69,8 +70,8 @@ def packages() -> tuple[list[tuple[str, ...]], list[str]]:
     settings.read(REPO / 'setup.cfg', encoding='utf-8')
     needed = _names(settings['options']['install_requires'])
     extras = {extra: _names(text) for extra, text in settings['options.extras_require'].items()}
-    needed += extras.pop('lite')
-    kept = [extras[extra] for extra in extras if extra not in ('docs', 'test')]
+    # (the extras of a family are compat.requirements' affair)
+    kept = [extras[extra] for extra in extras if extra not in ('docs', 'test', 'stock', 'onedl', 'full', 'lite')]
     stand_in = {name: names for names in ALTERNATIVES for name in names}
     return [stand_in.get(name, (name,)) for name in needed], [name for names in kept for name in names]
 
@@ -82,22 +83,17 @@ def _names(requirements: str) -> list[str]:
 def check_packages() -> tuple[dict[str, str | None], list[Problem]]:
     """Versions of the installed packages, and what is missing or in each other's way."""
     versions: dict[str, str | None] = {'python': platform.python_version()}
-    problems = []
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        problems.append(
-            {
-                'problem': f'Python {versions["python"]} is not supported: mmengine and mmcv need 3.10 to 3.12',
-                'remedy': 'make an environment with Python 3.10, 3.11 or 3.12',
-            }
-        )
+    problems = requirements.check_family()
+    for found in requirements.installed_family().values():
+        versions.update(found)
     needed, optional = packages()
     for names in needed:
-        found = {name: version for name in names if (version := version_of(name)) is not None}
+        found = {name: version for name in names if (version := requirements.version_of(name)) is not None}
         either = ' or '.join(names)
         versions.update(found or {either: None})
         if not found:
             problems.append({'problem': f'{either} is not installed', 'remedy': 'pip install -r requirements.txt'})
-        if len(found) > 1 and ('mmcv' in names or len(set(found.values())) > 1):
+        if len(set(found.values())) > 1:
             names = ' '.join(found)
             problems.append(
                 {
@@ -105,14 +101,7 @@ def check_packages() -> tuple[dict[str, str | None], list[Problem]]:
                     'remedy': f'`pip uninstall -y {names}`, then install one of them',
                 }
             )
-    versions.update({name: version for name in optional if (version := version_of(name)) is not None})
-    if versions.get('setuptools') and importlib.util.find_spec('pkg_resources') is None:
-        problems.append(
-            {
-                'problem': f'setuptools {versions["setuptools"]} has no pkg_resources, which mmengine needs',
-                'remedy': 'pip install "setuptools<81"',
-            }
-        )
+    versions.update({name: version for name in optional if (version := requirements.version_of(name)) is not None})
     return versions, problems
 
 
@@ -171,7 +160,13 @@ def test_operators(torch: ModuleType, ops: ModuleType, device: str) -> str | Non
 def examine() -> dict[str, object]:
     versions, problems = check_packages()
     modules, failed = check_imports()
-    report: dict[str, object] = {'versions': versions, 'devices': {}, 'operators': None, 'self_test': {}}
+    report: dict[str, object] = {
+        'versions': versions,
+        'family': ' and '.join(requirements.installed_family()) or None,
+        'devices': {},
+        'operators': None,
+        'self_test': {},
+    }
     # A missing package also makes an import fail; that is told once.
     told = {entry['remedy'] for entry in problems}
     problems += [entry for entry in failed if entry['remedy'] not in told]
@@ -194,6 +189,8 @@ def show(report: dict[str, object]) -> None:
     print('Versions')
     for name, version in report['versions'].items():
         print(f'  {name:24} {version or "-"}')
+    family = {'stock': "OpenMMLab's own packages (stock)", 'onedl': 'the maintained forks (onedl)'}
+    print(f'Family\n  {family.get(report["family"], report["family"] or "-")}')
     print('Devices')
     for name, facts in report['devices'].items():
         print(f'  {name:24} {", ".join(f"{key} {value}" for key, value in facts.items())}')
@@ -209,6 +206,8 @@ def show(report: dict[str, object]) -> None:
 
 
 def main() -> int:
+    for entry in requirements.check_python():
+        sys.exit(f'error: {entry["problem"]}; {entry["remedy"]}')
     parser = argparse.ArgumentParser(description=__doc__, epilog='example: python tools/doctor.py --json')
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
     args = parser.parse_args()

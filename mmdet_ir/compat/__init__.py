@@ -1,4 +1,7 @@
-"""Lets stock mmengine, mmcv and mmdet run on current PyTorch. Nothing outside this folder may patch them."""
+"""Lets mmengine, mmcv and mmdet, stock or forked, run on current PyTorch and Python.
+
+Nothing outside this folder may patch them.
+"""
 
 import functools
 
@@ -16,12 +19,15 @@ def apply() -> None:
         ImportError: When the installation cannot work; the message says how to mend it.
     """
     require_working_setup()
-    from . import amp, checkpoint, distributed, operators, saving
+    from . import amp, checkpoint, distributed, operators, packages, saving
 
     operators.serve_operators()
+    packages.serve_package_queries()
+    packages.serve_absent_packages()
     checkpoint.allow_checkpoint_types()
     checkpoint.guard_checkpoint_loading()
     checkpoint.keep_scheduler_states_plain()
     saving.keep_checkpoints_whole()
     distributed.support_cpu_launchers()
     amp.register()
+    packages.import_mmdet_without_its_notice()

@@ -111,19 +111,6 @@ def test_operators_that_came_with_mmcv_are_used_but_on_the_cpu(tmp_path: Path) -
     assert run(code, PYTHONPATH=path).split(maxsplit=2) == [str(package / '_ext.py'), 'mmcv', '[0, 1] [1]\n']
 
 
-@pytest.mark.slow
-def test_a_missing_pkg_resources_is_explained(tmp_path: Path) -> None:
-    code = (
-        'import sys\n'
-        'sys.modules["pkg_resources"] = None\n'  # what Python itself does for a module that must not be imported
-        'try:\n'
-        '    import mmdet_ir\n'
-        'except ImportError as error:\n'
-        '    print(error)\n'
-    )
-    assert 'pip install "setuptools<81"' in run(code)
-
-
 SPAWN = """
 import sys
 import mmdet_ir
