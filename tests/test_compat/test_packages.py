@@ -13,7 +13,6 @@ from mmdet_ir.compat import packages, requirements
 import mmcv.utils
 import mmdet
 import mmengine.config.config
-import mmengine.config.utils
 import mmengine.hub
 import mmengine.model.utils
 import mmengine.utils
@@ -30,7 +29,6 @@ def test_stock_names_are_replaced_wherever_they_were_imported(monkeypatch: pytes
     monkeypatch.delattr(pkgutil, 'find_loader', raising=False)
     folder = str(Path(mmdet.__file__).parent)
     assert mmengine.config.config.get_installed_path('mmdet') == folder
-    assert mmengine.config.utils.get_installed_path('mmdet') == folder
     assert mmengine.hub.hub.get_installed_path('mmdet') == folder
     assert mmengine.utils.is_installed('mmdet') and mmengine.config.config.is_installed('mmdet')
     assert not mmengine.utils.is_installed('no_such_package')
@@ -96,8 +94,7 @@ FORKS = {'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6', 'onedl-mmdetection'
             {**FORKS, 'mmdet': '3.3.0'},
             True,
             'mmdet, onedl-mmcv, onedl-mmdetection and onedl-mmengine are installed together and overwrite each other',
-            '`pip uninstall -y mmdet onedl-mmcv onedl-mmdetection onedl-mmengine`, then `pip install -r requirements.txt` '
-            'or `pip install --no-deps -r .ci/forks.txt`',
+            '-mmengine`, then `pip install -r requirements.txt` or `pip install --no-deps -r .ci/forks.txt`',
         ),
         ({'mmengine': '0.10.7'}, False, 'mmcv-lite or mmcv is not installed beside mmengine', '-r requirements.txt'),
         (
