@@ -140,9 +140,9 @@ def compile_model(model: nn.Module, what: str) -> None:
             head.forward = torch.compile(head.forward, dynamic=True)  # another number of RoIs each time
 
 
-def exported_form(path: str | Path, threads: int) -> Form:
+def exported_form(path: str | Path, threads: int, device: str = 'cpu') -> Form:
     """An exported file, ours or one made of it, such as by quantisation; see ``ExportedModel``."""
-    model = ExportedModel(path, threads)
+    model = ExportedModel(path, threads, device)
     quantized = any(word in Path(path).read_bytes() for word in _QUANTIZED)
     return Form(lambda image: model.predict([image])[0], 'int8' if quantized else 'float32')
 

@@ -1,15 +1,17 @@
 """A benchmark of models and their forms: who is measured against whom, in turns, and what is kept of it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -92,11 +94,15 @@ class Worker:
         seconds: What it measured.
     """
 
-    def __init__(self, job: Job, log: Path) -> None:
+    def __init__(self, job: Job, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        # (an empty text unsets a variable)
+        env = {
+            name: value for name, value in {**os.environ, **environment}.items() if value or name not in environment
+        }
         command = [sys.executable, '-m', 'mmdet_ir.benchmark.worker', job.as_json()]
         with log.open('w') as stderr:
             pipe = subprocess.PIPE
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, text=True)
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, text=True, env=env)
         self._log = log
         self.seconds: list[float] = []
         self.known = self._read()

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,14 @@ from .pasting import paste_binary_masks
 METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
 METADATA_FILE = 'mmdet_ir.json'  # in the archives of PyTorch
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torchscript': '.pt', 'torch-export': '.pt2'}
+# What runs an ONNX file on a device, and what takes over the operators that it lacks.
+PROVIDERS = {
+    'cpu': ('CPUExecutionProvider',),
+    'cuda': ('CUDAExecutionProvider', 'CPUExecutionProvider'),
+    'tensorrt': ('TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider'),
+}
+_DEVICE = re.compile(r'(cpu|cuda|tensorrt)(?::(\d+))?')
+Device = tuple[str, int]  # a key of PROVIDERS, and the number of the GPU
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 _TAKEN = {'uint8': ('uint8',), 'int32': ('uint8', 'uint16', 'int32'), 'float32': ('uint8', 'uint16', 'float32')}
 
@@ -27,27 +36,34 @@ class ExportedModel:
 
     Args:
         path: ``.onnx`` (ONNX Runtime), ``.xml`` with ``.bin`` beside it (OpenVINO), ``.pt`` (TorchScript) or ``.pt2``
-            (torch.export); on the CPU. The last two are programs, which can write files and run code as soon as they
-            are loaded: only from those whom you would let run a script.
+            (torch.export). The last two are programs, which can write files and run code as soon as they are loaded:
+            only from those whom you would let run a script.
         threads: For the runtime; defaults to as many as PyTorch uses.
+        device: ``'cpu'``; ``'cuda'`` or ``'cuda:1'`` for ``.onnx`` and ``.pt2`` files; ``'tensorrt'`` for ``.onnx``
+            files. ONNX Runtime needs its package for GPUs for the last two.
 
     Attributes:
         meta: What the file says about itself, see docs/guide/export.md.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: For another ending, or a file without our metadata.
+        ValueError: For another ending, a file without our metadata, or a device that is not there or that cannot run
+            this kind of file. What was asked to run on a GPU never runs on the CPU instead.
         ImportError: If the runtime is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike, threads: int | None = None, device: str = 'cpu') -> None:
         self.path = Path(path)
+        match = _DEVICE.fullmatch(device)
+        if match is None:
+            raise ValueError(f'device: expected cpu, cuda, cuda:NUMBER or tensorrt, got {device!r}')
         if not self.path.is_file():
             raise FileNotFoundError(f'exported model not found: expected a file, got {str(path)!r}')
         loaders = dict(zip(SUFFIXES.values(), (_load_onnx, _load_openvino, _load_script, _load_program), strict=True))
         if self.path.suffix not in loaders:
             raise ValueError(f'{path}: expected a name that ends in one of {sorted(loaders)}')
-        self._run, text = loaders[self.path.suffix](self.path, threads or torch.get_num_threads())
+        place = match[1], int(match[2] or 0)
+        self._run, text = loaders[self.path.suffix](self.path, threads or torch.get_num_threads(), place)
         if not text:
             raise ValueError(
                 f'{path}: expected a model that tools/deploy/export.py wrote, got one without its metadata'
@@ -143,18 +159,35 @@ def optional(name: str) -> ModuleType:
         raise ImportError(f'{name} is not installed; it comes with: pip install -e ".[deploy]"') from error
 
 
-def _load_onnx(path: Path, threads: int) -> tuple[Run, str]:
+def _load_onnx(path: Path, threads: int, device: Device) -> tuple[Run, str]:
     onnxruntime = optional('onnxruntime')
+    kind, number = device
+    wanted = PROVIDERS[kind]
+    available = onnxruntime.get_available_providers()
+    if wanted[0] not in available:
+        raise ValueError(
+            f'{path}: expected an ONNX Runtime with {wanted[0]} for device {kind}, got {onnxruntime.__version__} with '
+            f'{", ".join(available)}; `pip uninstall -y onnxruntime && pip install onnxruntime-gpu` brings it'
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    own = {} if kind == 'cpu' else {'device_id': str(number)}
+    providers = [(name, {} if name == PROVIDERS['cpu'][0] else own) for name in wanted if name in available]
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    if wanted[0] not in session.get_providers():  # it goes on with the CPU where a library of CUDA is missing
+        raise ValueError(
+            f'{path}: expected {wanted[0]} to start on GPU {number}, but ONNX Runtime offers only '
+            f'{", ".join(session.get_providers())}: a library of CUDA, cuDNN or TensorRT that its version '
+            f'{onnxruntime.__version__} needs is missing, or there is no such GPU'
+        )
     name = session.get_inputs()[0].name
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, '')
     return lambda images: session.run(list(OUTPUTS), {name: images}), text
 
 
-def _load_openvino(path: Path, threads: int) -> tuple[Run, str]:
+def _load_openvino(path: Path, threads: int, device: Device) -> tuple[Run, str]:
+    _expect_device(path, device, 'OpenVINO', ('cpu',))
     core = optional('openvino').Core()
     model = core.read_model(path)
     text = str(model.get_rt_info([METADATA_KEY]).value) if model.has_rt_info([METADATA_KEY]) else ''
@@ -169,14 +202,39 @@ def _load_openvino(path: Path, threads: int) -> tuple[Run, str]:
     return run, text
 
 
-def _load_script(path: Path, threads: int) -> tuple[Run, str]:
+def _load_script(path: Path, threads: int, device: Device) -> tuple[Run, str]:
+    _expect_device(path, device, 'TorchScript (a trace holds the device that it was made on)', ('cpu',))
     extra = {METADATA_FILE: ''}
     return _numpy(torch.jit.load(path, 'cpu', _extra_files=extra)), _text(extra)
 
 
-def _load_program(path: Path, threads: int) -> tuple[Run, str]:
+def _load_program(path: Path, threads: int, device: Device) -> tuple[Run, str]:
+    _expect_device(path, device, 'torch.export', ('cpu', 'cuda'))
+    kind, number = device
+    if kind == 'cuda' and number >= torch.cuda.device_count():
+        raise ValueError(
+            f'{path}: expected a GPU with the number {number} for device cuda, got {torch.cuda.device_count()} GPU(s) '
+            f'that torch {torch.__version__} can use'
+        )
     extra = {METADATA_FILE: ''}
-    return _numpy(torch.export.load(path, extra_files=extra).module()), _text(extra)
+    program = torch.export.load(path, extra_files=extra)
+    if kind == 'cuda':
+        place = f'cuda:{number}'
+        program = importlib.import_module('torch.export.passes').move_to_device_pass(program, place)
+        return _numpy(program.module(), place), _text(extra)
+    return _numpy(program.module()), _text(extra)
+
+
+def _expect_device(path: Path, device: Device, runtime: str, kinds: Sequence[str]) -> None:
+    """Refuses a device on which a runtime does not run our files.
+
+    Raises:
+        ValueError: Naming both.
+    """
+    if device[0] not in kinds:
+        raise ValueError(
+            f'{path}: expected device {" or ".join(kinds)} for {runtime}, got {device[0]}; export to ONNX for it'
+        )
 
 
 def _text(extra: dict[str, str | bytes]) -> str:
@@ -184,9 +242,9 @@ def _text(extra: dict[str, str | bytes]) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _numpy(module: Callable) -> Run:
+def _numpy(module: Callable, device: str = 'cpu') -> Run:
     @torch.no_grad()
     def run(images: np.ndarray) -> list[np.ndarray]:
-        return [output.numpy() for output in module(torch.from_numpy(images))]
+        return [output.cpu().numpy() for output in module(torch.from_numpy(images).to(device))]
 
     return run

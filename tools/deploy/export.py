@@ -53,6 +53,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--verify', nargs='+', metavar='IMAGE', help='images, folders or globs: compare with PyTorch')
     parser.add_argument(
+        '--device',
+        default='cpu',
+        help='where --verify runs the exported model: cpu, cuda, cuda:1 or tensorrt (default: %(default)s)',
+    )
+    parser.add_argument(
         '--number',
         type=int,
         default=50,
@@ -85,7 +90,8 @@ def main() -> None:
     print(f'written: {args.out}')
     if not files:
         return
-    results = verify(ExportedModel(args.out), inferencer, ((file.name, inferencer.read(file)) for file in files))
+    exported = ExportedModel(args.out, device=args.device)
+    results = verify(exported, inferencer, ((file.name, inferencer.read(file)) for file in files))
     for batch, comparison in results.items():
         title = (
             f'{comparison.images} images ({comparison.without} without detections), {comparison.detections} detections'

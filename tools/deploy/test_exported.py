@@ -12,6 +12,7 @@ from mmdet_ir.deploy.score import score_exported
 EXAMPLES = """examples:
   python tools/deploy/test_exported.py model.onnx CONFIG
   python tools/deploy/test_exported.py model.xml CONFIG --out scores.json
+  python tools/deploy/test_exported.py model.onnx CONFIG --device cuda     # needs onnxruntime-gpu
   python tools/deploy/test_exported.py model.onnx CONFIG --cfg-options test_dataloader.dataset.indices=20
 """
 
@@ -20,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('model', help='file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the test set; its loader has to fit the model')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 or tensorrt (default: %(default)s)')
     parser.add_argument('--out', metavar='FILE.json', help='save the unrounded values')
     add_cfg_options(parser)
     return parser.parse_args()
@@ -27,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    score_exported(ExportedModel(args.model), load_config(args.config, args.cfg_options), args.out)
+    score_exported(ExportedModel(args.model, device=args.device), load_config(args.config, args.cfg_options), args.out)
 
 
 if __name__ == '__main__':
