@@ -21,7 +21,7 @@ class FakeRuntime:
         self.starts = starts
         self.asked: list = []
 
-    def InferenceSession(self, path: str, options: object, providers: list) -> SimpleNamespace:  # noqa: N802
+    def InferenceSession(self, path: str, options: object, providers: list) -> SimpleNamespace:
         self.asked = providers
         return SimpleNamespace(
             get_providers=lambda: self.starts,
@@ -92,10 +92,10 @@ def test_what_a_file_cannot_run_on(tmp_path: Path, name: str, device: str, messa
 
 @pytest.mark.gpu
 def test_on_a_gpu_an_exported_program_detects_what_it_detects_on_the_cpu(tmp_path: Path) -> None:
-    from tiny_problem import write_problem
-
     from mmdet_ir.apis.inference.inferencer import IRInferencer
     from mmdet_ir.deploy.export import export_model
+
+    from tiny_problem import write_problem
 
     write_problem(tmp_path)
     inferencer = IRInferencer(str(tmp_path / 'config.py'), str(tmp_path / 'weights.pth'), 'cpu', show_progress=False)
