@@ -19,7 +19,7 @@ def apply() -> None:
         ImportError: When the installation cannot work; the message says how to mend it.
     """
     require_working_setup()
-    from . import amp, checkpoint, distributed, operators, packages, saving
+    from . import amp, checkpoint, distributed, external_configs, operators, packages, saving
 
     operators.serve_operators()
     packages.serve_package_queries()
@@ -31,3 +31,4 @@ def apply() -> None:
     distributed.support_cpu_launchers()
     amp.register()
     packages.import_mmdet_without_its_notice()
+    external_configs.name_own_configs()
