@@ -34,7 +34,7 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=[load, *_base_.test_pipeline[1:]]))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=[load, *_base_.test_pipeline[1:]]))
 # the first layers see edges in any image; the others follow slowly
-model = dict(backbone=dict(frozen_stages=2))
+model = dict(backbone=dict(imagenet=True, frozen_stages=2))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=50, max_keep_ckpts=2, save_best=None))
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.005, update_buffers=True)]

@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from ..compat.checkpoint import read_header
 from ..engine import StopRequest, add_invalid_loss_hook, find_whole_checkpoint, make_resumable
 from ..fileio import OutputError
+from ..model_zoo import checkpoint_file, config_file
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -30,7 +31,7 @@ def load_config(
     """Reads a config and merges what the command line says.
 
     Args:
-        config: File name.
+        config: File name, or the name of a model that comes with the package.
         cfg_options: Dotted keys and their values.
         work_dir: Folder of the outputs; default is the config's, then ``work_dirs/NAME_OF_CONFIG``.
         launcher: One of ``none``, ``pytorch``, ``slurm``, ``mpi``.
@@ -38,16 +39,18 @@ def load_config(
     Raises:
         FileNotFoundError: When there is no such file.
     """
+    name, config = config, config_file(config)
     if not Path(config).is_file():
         raise FileNotFoundError(f'config not found: expected a file, got {config!r}')
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(config).stem))
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(name).stem))
     return cfg
 
 
 def require_checkpoint(checkpoint: str) -> str:
+    checkpoint = checkpoint_file(checkpoint)
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint not found: expected a file or URL, got {checkpoint!r}')
     return checkpoint
@@ -167,7 +170,7 @@ def train(
     if resume is not None:
         meta = _set_resume(cfg, resume)
     elif cfg.get('load_from') is not None:
-        require_checkpoint(cfg.load_from)
+        cfg.load_from = require_checkpoint(cfg.load_from)
     _set_randomness(cfg, seed, deterministic, meta)
     with _output_errors(cfg.work_dir), StopRequest() as stop:
         runner = _build_runner(cfg)

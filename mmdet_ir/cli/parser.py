@@ -2,7 +2,11 @@
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from typing import Any
+
+from ..model_zoo import model_names
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -38,6 +42,42 @@ class _LocalRank(argparse.Action):
         os.environ.setdefault('LOCAL_RANK', str(values))
 
 
+class _ToolParser(argparse.ArgumentParser):
+    """Takes the name of a model that comes with the package (``edge``) for its config and its checkpoint at once."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple:
+        args = list(sys.argv[1:] if args is None else args)
+        wanted = [action.dest for action in self._get_positional_actions()[:2]]
+        place = _first_positional(self, args) if wanted == ['config', 'checkpoint'] else None
+        name = None if place is None else args[place]
+        if name in model_names() and not os.path.isfile(name) and args[place + 1 : place + 2] != [name]:
+            args.insert(place, name)
+        return super().parse_known_args(args, namespace)
+
+
+def _first_positional(parser: argparse.ArgumentParser, args: list[str]) -> int | None:
+    """Where the first argument is that belongs to no option."""
+    place = 0
+    while place < len(args):
+        text = args[place]
+        if text == '--':
+            return place + 1 if place + 1 < len(args) else None
+        if not text.startswith('-'):
+            return place
+        place += 1
+        name, equals, _ = text.partition('=')
+        found = {id(a): a for key, a in parser._option_string_actions.items() if key == name or key.startswith(name)}
+        action = next(iter(found.values()), None)
+        if action is None or equals:
+            continue
+        if action.nargs is None:
+            place += 1
+        elif action.nargs in ('+', '*'):
+            while place < len(args) and not args[place].startswith('-'):
+                place += 1
+    return None
+
+
 def tool_parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """The parser of a tool, whose help keeps the lines of its texts as they are.
 
@@ -45,9 +85,7 @@ def tool_parser(description: str | None, epilog: str | None = None) -> argparse.
         description: What the tool does; tools give their ``__doc__``.
         epilog: Examples, exit codes and where to read more.
     """
-    return argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _ToolParser(description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
@@ -62,8 +100,11 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments ``config`` and ``checkpoint``."""
-    parser.add_argument('config', help='config file')
+    """Adds the arguments ``config`` and ``checkpoint``, for both of which the name of a model may stand."""
+    names = ', '.join(model_names())
+    parser.add_argument(
+        'config', help='config file; or, for both, the name of a model of this package' + f' ({names})'
+    )
     parser.add_argument('checkpoint', help='checkpoint file or URL')
 
 

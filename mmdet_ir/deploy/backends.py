@@ -13,6 +13,7 @@ import torch
 import torchvision  # noqa: F401  (its operators are in the files of TorchScript and torch.export)
 
 from ..datasets.images.values import repeat_channels, to_single_channel
+from ..model_zoo import exported_file
 from .exportable import OUTPUTS
 from .pasting import paste_binary_masks
 
@@ -37,7 +38,8 @@ class ExportedModel:
     Args:
         path: ``.onnx`` (ONNX Runtime), ``.xml`` with ``.bin`` beside it (OpenVINO), ``.pt`` (TorchScript) or ``.pt2``
             (torch.export). The last two are programs, which can write files and run code as soon as they are loaded:
-            only from those whom you would let run a script.
+            only from those whom you would let run a script. The name of a model that comes with the package stands
+            for its INT8 form.
         threads: For the runtime; defaults to as many as PyTorch uses.
         device: ``'cpu'``; ``'cuda'`` or ``'cuda:1'`` for ``.onnx`` and ``.pt2`` files; ``'tensorrt'`` for ``.onnx``
             files. ONNX Runtime needs its package for GPUs for the last two.
@@ -53,7 +55,7 @@ class ExportedModel:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None, device: str = 'cpu') -> None:
-        self.path = Path(path)
+        self.path = Path(exported_file(path))
         match = _DEVICE.fullmatch(device)
         if match is None:
             raise ValueError(f'device: expected cpu, cuda, cuda:NUMBER or tensorrt, got {device!r}')

@@ -25,6 +25,7 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
+from ...model_zoo import model_names
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config, require_checkpoint
@@ -41,8 +42,8 @@ class IRInferencer(DetInferencer):
     checks as files do: what the config's ``LoadIRImageFromFile`` refuses in a file, it refuses in an array.
 
     Args:
-        model: Config, as a file or read.
-        weights: Checkpoint, file or URL; it has to fit the config.
+        model: Config, as a file or read; or the name of a model that comes with the package.
+        weights: Checkpoint, file or URL; it has to fit the config. A model that has a name brings its own.
         device: Such as ``'cpu'`` or ``'cuda:1'``; defaults to the GPU if there is one.
         palette: Of ``DetInferencer``; ``'none'`` takes the config's colours.
         show_progress: Whether calling it shows a progress bar.
@@ -57,13 +58,17 @@ class IRInferencer(DetInferencer):
     def __init__(
         self,
         model: str | os.PathLike | Config,
-        weights: str | os.PathLike,
+        weights: str | os.PathLike | None = None,
         device: str | None = None,
         palette: str = 'none',
         show_progress: bool = True,
         cfg_options: dict | None = None,
     ) -> None:
         device = _device(device)
+        if weights is None:
+            if isinstance(model, Config) or str(model) not in model_names():
+                raise ValueError(f'expected weights, or one of the models {model_names()}, got the config alone')
+            weights = model
         if isinstance(model, Config):
             cfg = deepcopy(model)
             cfg.merge_from_dict(cfg_options or {})

@@ -1,0 +1,150 @@
+"""Makes a trained model part of the package: config, weights in half precision, INT8 file, metafile and card."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+
+from ..fileio import read_json, write_text
+from ..markdown import markdown_table
+from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
+
+MAX_WEIGHTS, MAX_INT8 = 8_000_000, 5_000_000  # bytes
+SCORES, FILES = 'scores', 'files'  # parts of the card that are written anew
+_COLUMNS = {'targets': 'targets', 'mAP': 'mask mAP', 'mAP50': 'mask AP50', 'mAPs': 'small', 'mAPm': 'medium'}
+
+
+def publish_model(
+    name: str,
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    scores: dict[str, str | os.PathLike],
+    *,
+    exported: str | os.PathLike | None = None,
+    options: dict | None = None,
+    root: str | os.PathLike = ROOT,
+) -> Path:
+    """Writes or renews a model of the package.
+
+    The card keeps its text; only what stands between ``<!-- scores:begin -->`` and ``<!-- scores:end -->`` and between
+    the marks of ``files`` is written anew.
+
+    Args:
+        name: Of the model.
+        config: The config that it was trained with.
+        checkpoint: Its checkpoint.
+        scores: By title, such as ``'dev, 602 images'``, what ``tools/test.py`` wrote (``metrics_test.json``).
+        exported: INT8 file (ONNX) that ``tools/deploy/quantize.py`` wrote, if there is one.
+        options: Settings that replace the config's in the package, such as ``model.backbone.imagenet=False``.
+        root: Where the models are.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: If a file is missing, or the card is (its text is to be written by hand).
+        ValueError: If the files are larger than the package may carry, or the card lacks the marks.
+    """
+    folder = Path(root, name)
+    card = folder / CARD
+    if not card.is_file():
+        raise FileNotFoundError(f'expected the card {card}, whose text is written by hand')
+    text = card.read_text(encoding='utf-8')
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options or {})
+    for key in ('work_dir', 'launcher', 'load_from', 'resume'):
+        cfg.pop(key, None)
+    metrics = {title: read_json(path) for title, path in scores.items()}
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    torch.save(_half(content), folder / WEIGHTS)
+    write_text(folder / CONFIG, cfg.pretty_text)
+    files = {WEIGHTS: MAX_WEIGHTS}
+    if exported is not None:
+        (folder / INT8).write_bytes(Path(exported).read_bytes())
+        files[INT8] = MAX_INT8
+    for file, limit in files.items():
+        size = (folder / file).stat().st_size
+        if size > limit:
+            raise ValueError(f'{folder / file}: expected at most {limit} bytes in the package, got {size}')
+    checksums = {file: checksum(folder / file) for file in files}
+    iterations = content.get('meta', {}).get('iter')
+    metafile = _metafile(name, Path(config).as_posix(), iterations, metrics, checksums)
+    write_text(folder / METAFILE, yaml.safe_dump(metafile, sort_keys=False, allow_unicode=True, width=119))
+    text = _replace(text, SCORES, '\n\n'.join(_score_table(*entry) for entry in metrics.items()), card)
+    rows = [(f'`{file}`', f'{(folder / file).stat().st_size / 1e6:.1f} MB', f'`{checksums[file]}`') for file in files]
+    text = _replace(text, FILES, markdown_table(('file', 'size', 'SHA-256'), rows), card)
+    write_text(card, text)
+    return folder
+
+
+def _half(content: dict) -> dict:
+    """Kernels in half precision, the few other numbers as they are, and what tells the classes; nothing else."""
+    weights = content.get('state_dict', content)
+    meta = content.get('meta', {})
+    kept = {key: meta[key] for key in ('dataset_meta', 'iter', 'seed') if key in meta}
+    return {
+        'meta': json.loads(json.dumps(kept, default=list)),
+        'state_dict': {
+            key: value.half() if value.is_floating_point() and value.ndim > 1 else value.clone()
+            for key, value in weights.items()
+        },
+    }
+
+
+def _metafile(name: str, config: str, iterations: int | None, metrics: dict, checksums: dict[str, str]) -> dict:
+    results = [
+        {
+            'Task': 'Instance Segmentation',
+            'Dataset': title,
+            'Metrics': {
+                'mask AP': _percent(found['segm']['all']['mAP']),
+                'mask AP50': _percent(found['segm']['all']['mAP50']),
+                'box AP': _percent(found['bbox']['all']['mAP']),
+            },
+        }
+        for title, found in metrics.items()
+    ]
+    return {
+        'Models': [
+            {
+                'Name': name,
+                'In Collection': 'mmdet_ir',
+                'Config': config,
+                'Metadata': {'Training Data': 'HIT-UAV, Drone-detection-dataset', 'Iterations': iterations},
+                'Results': results,
+                'Weights': WEIGHTS,
+                'SHA-256': checksums,
+            }
+        ]
+    }
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 1)
+
+
+def _score_table(title: str, metrics: dict) -> str:
+    rows = [
+        (label, *(_cell(values.get(key), key) for key in _COLUMNS))
+        for label, values in sorted(metrics['segm'].items())
+    ]
+    return f'**{title}**\n\n' + markdown_table(('class', *_COLUMNS.values()), rows)
+
+
+def _cell(value: float | None, key: str) -> str:
+    if value is None:
+        return '-'
+    return str(value) if key == 'targets' else f'{100 * value:.1f}'
+
+
+def _replace(text: str, part: str, content: str, card: Path) -> str:
+    begin, end = f'<!-- {part}:begin -->', f'<!-- {part}:end -->'
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f'{card}: expected the marks {begin} and {end}')
+    return f'{before}{begin}\n{content}\n{end}{after}'
