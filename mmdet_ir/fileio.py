@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+_ENDINGS = ('png', 'jpg', 'jpeg', 'bmp', 'mp4')  # of outputs whose names come from inputs
+
 
 class OutputError(ValueError):
     """A file that cannot be written; the message names it and the reason."""
@@ -48,6 +50,24 @@ def whole_file(path: str | os.PathLike, temporary: str | os.PathLike | None = No
             raise
     except OSError as error:
         raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """A name that no other output has: ``wanted``, or with ``_2``, ``_3``, ... before its ending.
+
+    Args:
+        wanted: With ``/`` between folders.
+        taken: Names in lower case, since some file systems do not tell the cases apart; gets the new one.
+    """
+    folder, _, name = wanted.rpartition('/')
+    stem, dot, ending = name.rpartition('.') if name.rpartition('.')[2] in _ENDINGS else (name, '', '')
+    start = f'{folder}/{stem}' if folder else stem
+    candidate, number = wanted, 1
+    while candidate.lower() in taken:
+        number += 1
+        candidate = f'{start}_{number}{dot}{ending}'
+    taken.add(candidate.lower())
+    return candidate
 
 
 def _flush_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
+from ..models.binary_masks import binary_masks
 from ..visualization import as_picture
 
 
@@ -80,6 +81,7 @@ def _decode(segmentation: list | dict, height: int, width: int) -> np.ndarray:
 def _add_boxes(prediction: InstanceData) -> InstanceData:
     """Puts boxes around the masks where a model predicts none (SOLOv2 leaves them all at zero)."""
     without = ~prediction.bboxes.any(dim=1)
+    prediction.masks = binary_masks(prediction.masks)
     prediction.bboxes[without] = mask2bbox(prediction.masks[without]).to(prediction.bboxes)
     return prediction
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmdet.evaluation import DumpDetResults
 from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -18,8 +17,10 @@ from mmengine.runner import Runner
 
 from ..compat.checkpoint import read_header
 from ..engine import StopRequest, add_invalid_loss_hook, find_whole_checkpoint, make_resumable
+from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import checkpoint_file, config_file
+from ..models.binary_masks import check_mask_thresholds
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -117,7 +118,9 @@ def _output_errors(work_dir: str) -> Iterator[None]:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    check_mask_thresholds(runner.model)
+    return runner
 
 
 def _leave_group() -> None:
@@ -242,7 +245,7 @@ def test(
         check_tta(runner.model)
     unfinished = f'{out}.unfinished.pkl'
     if out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=unfinished))
+        runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=unfinished))
     metrics = runner.test()
     if out is not None and is_main_process():
         os.replace(unfinished, out)

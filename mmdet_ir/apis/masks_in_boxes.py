@@ -16,6 +16,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..models.binary_masks import binary_masks, check_mask_thresholds
 from .inference.weights import load_fitting_weights
 from .launch import load_config, require_checkpoint
 
@@ -51,6 +52,7 @@ class MasksInBoxes:
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.model = init_detector(cfg, require_checkpoint(str(checkpoint)), device=device)
         self.name = str(config)
+        check_mask_thresholds(self.model)
         weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
         load_fitting_weights(self.model, weights, str(config), str(checkpoint))
         self.classes = tuple(self.model.dataset_meta['classes'])
@@ -100,7 +102,7 @@ class MasksInBoxes:
             # (it scales the boxes that it is given back to the image file, in place)
             results = [InstanceData(bboxes=part_boxes.clone())]
             masks.append(mask_head.predict_by_feat(logits, results, [sample.metainfo], rescale=True)[0].masks.cpu())
-        return torch.cat(masks).numpy(), ious
+        return binary_masks(torch.cat(masks), self.name).numpy(), ious
 
     def _from_detections(
         self, inputs: Tensor, sample: DetDataSample, boxes: Tensor, labels: Tensor
@@ -111,7 +113,7 @@ class MasksInBoxes:
         masks = np.zeros((len(boxes), *sample.ori_shape[:2]), bool)
         if not len(found):
             return masks, boxes.new_zeros(len(boxes))
-        found_masks = torch.as_tensor(found.masks)
+        found_masks = torch.as_tensor(binary_masks(found.masks, self.name))
         # SOLOv2 and its like give no boxes: those of the masks take their place.
         found_boxes = found.bboxes if found.bboxes.any() else mask2bbox(found_masks)
         overlaps = bbox_overlaps(boxes, found_boxes.to(boxes))

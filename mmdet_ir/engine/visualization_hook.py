@@ -1,5 +1,6 @@
 """Drawing of predictions during validation and testing."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.runner import Runner
 
+from ..fileio import unique_name
+from ..models.binary_masks import binary_masks
 from ..visualization.picture import as_picture
 
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -22,35 +25,62 @@ class IRVisualizationHook(DetVisualizationHook):
     those of ``DetVisualizationHook``; ``backend_args`` has no effect.
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._names: dict[tuple[str, int | None], str] = {}
+        self._taken: set[str] = set()
+        self._root: Path | None = None
+
+    def before_test(self, runner: Runner) -> None:
+        """Finds a name for the picture of each image, the same in all processes."""
+        dataset = runner.test_dataloader.dataset
+        if not self.draw or self.test_out_dir is None or not hasattr(dataset, 'get_data_info'):
+            return
+        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        self._root = Path(os.path.commonpath([Path(info['img_path']).parent for info in infos]))
+        for info in infos:
+            self._name(info['img_path'], info.get('page'))
+
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]
     ) -> None:
         """Draw the first image of every ``interval``-th batch."""
         step = runner.iter + batch_idx
         if self.draw and step % self.interval == 0:
-            name = _file_name(outputs[0]) if self.show else 'val_img'
+            name = _file_name(outputs[0].img_path, outputs[0].get('page')) if self.show else 'val_img'
             self._add(name, _picture(data_batch, 0), outputs[0], step)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]
     ) -> None:
-        """Draw all images; with ``test_out_dir`` into that folder of the run's."""
+        """Draw all images; with ``test_out_dir`` into that folder of the run's, in folders as the images are."""
         if not self.draw:
             return
         folder = None
         if self.test_out_dir is not None:
             folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir)
-            folder.mkdir(parents=True, exist_ok=True)
         for index, output in enumerate(outputs):
             self._test_index += 1
-            name = _file_name(output)
-            out_file = None if folder is None else str(folder / name)
+            name = self._name(output.img_path, output.get('page'))
+            out_file = None
+            if folder is not None:
+                out_file = str(folder / name)
+                Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             shown = name if self.show else 'test_img'
             self._add(shown, _picture(data_batch, index), output, self._test_index, out_file)
+
+    def _name(self, path: str, page: int | None) -> str:
+        if (path, page) not in self._names:
+            inside = self._root is not None and Path(path).is_relative_to(self._root)
+            folder = Path(path).parent.relative_to(self._root) if inside else Path()
+            self._names[path, page] = unique_name((folder / _file_name(path, page)).as_posix(), self._taken)
+        return self._names[path, page]
 
     def _add(
         self, name: str, picture: np.ndarray, sample: DetDataSample, step: int, out_file: str | None = None
     ) -> None:
+        if 'masks' in sample.get('pred_instances', {}):
+            sample.pred_instances.masks = binary_masks(sample.pred_instances.masks)
         self._visualizer.add_datasample(
             name,
             picture,
@@ -72,8 +102,8 @@ def _picture(data_batch: dict, index: int) -> np.ndarray:
     return as_picture(inputs[index], samples[index].metainfo)
 
 
-def _file_name(sample: DetDataSample) -> str:
+def _file_name(path: str, page: int | None) -> str:
     """Name of the input file, with the page of a stack, and with an ending that a picture can have."""
-    path = Path(sample.img_path)
-    stem = f'{path.stem}_{sample.page:05d}' if 'page' in sample else path.stem
-    return stem + (path.suffix if path.suffix.lower() in _PICTURES else '.png')
+    stem, suffix = Path(path).stem, Path(path).suffix
+    stem = stem if page is None else f'{stem}_{page:05d}'
+    return stem + (suffix if suffix.lower() in _PICTURES else '.png')

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.logging import MessageHub, MMLogger
@@ -14,6 +15,7 @@ from terminaltables import AsciiTable
 
 from ..datasets.coco_files import read_coco, refuse, was_checked
 from ..fileio import collector_paused, write_text
+from ..models.binary_masks import binary_masks
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows
@@ -101,6 +103,18 @@ class IRCocoMetric(CocoMetric):
         self.image_root = image_root
         self.settings = MeasureSettings(backend=backend, **(extra_settings or {}))
         check_extra(self.extra, self._coco_api.dataset['images'], image_root, backend, str(ann_file))
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collects the detections of a batch, masks as run-length code.
+
+        Raises:
+            ValueError: If masks are not binary.
+        """
+        for sample in data_samples:
+            found = sample['pred_instances']
+            if isinstance(found.get('masks'), torch.Tensor):
+                found['masks'] = binary_masks(found['masks'], f'image {sample["img_id"]}')
+        super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected detections; called on the main process only.

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
 from ..fileio import whole_file
+from ..models.binary_masks import binary_masks
 
 _AIM = 960  # pixels of the longer side that small images are enlarged to, at most
 _FILLED = 24**2  # smaller targets, in pixels of the drawing, get an outline only
@@ -52,6 +53,9 @@ def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Ins
         prediction: ``bboxes`` ``[N, 4]`` xyxy, ``scores``, ``labels``, ``masks`` ``[N, H, W]`` bool. Boxes that are
             all zero (SOLOv2) are replaced by those of the masks.
         thresholds: Lowest score of each class.
+
+    Raises:
+        ValueError: If masks are not binary.
     """
     scores, labels = prediction.scores.float().cpu().numpy(), prediction.labels.cpu().numpy()
     kept = np.flatnonzero(scores >= thresholds[labels])
@@ -61,7 +65,7 @@ def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Ins
         mask = torch.as_tensor(mask)
         if not box.any():
             box = mask2bbox(mask[None])[0]
-        mask = np.asfortranarray(mask.cpu().numpy(), dtype=np.uint8)
+        mask = np.asfortranarray(binary_masks(mask).cpu().numpy(), dtype=np.uint8)
         rle = mask_utils.encode(mask)
         x, y, width, height = (int(value) for value in mask_utils.toBbox(rle))
         instances.append(

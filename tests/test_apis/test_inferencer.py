@@ -111,6 +111,17 @@ def test_pictures_are_what_the_model_saw(root: Path, inferencer: IRInferencer) -
     np.testing.assert_array_equal(cv2.imread(str(root / 'drawn' / 'vis' / '0.png'))[..., ::-1], picture)
 
 
+def test_pictures_of_equal_names_do_not_replace_each_other(root: Path, inferencer: IRInferencer) -> None:
+    paths = [root / 'twice' / folder / 'a.png' for folder in ('x', 'y')] + [root / 'twice' / 'x' / 'a.tif']
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), counts(number))
+    out = root / 'drawn_twice'
+    shown = inferencer([str(path) for path in paths], return_vis=True, out_dir=str(out))['visualization']
+    for name, picture in zip(('a.png', 'a_2.png', 'a_3.png'), shown, strict=True):
+        np.testing.assert_array_equal(cv2.imread(str(out / 'vis' / name))[..., ::-1], picture)
+
+
 def test_grey_arrays_of_every_form_are_equal(inferencer: IRInferencer) -> None:
     grey = (counts(1) // 32).astype(np.uint8)
     reference = inferencer.prepare(grey, 'a')['inputs']
@@ -228,3 +239,24 @@ def test_all_that_does_not_fit_is_named() -> None:
         load_fitting_weights(network(False), weights, 'c.py', 'w.pth')
     with pytest.raises(ValueError, match=r'w.pth: expected the weights of a model'):
         load_fitting_weights(network(False), {'meta': {}}, 'c.py', 'w.pth')
+
+
+def test_settings_that_make_masks_probabilities_are_refused(root: Path) -> None:
+    options = {'model.test_cfg.rcnn.mask_thr_binary': -1}
+    with pytest.raises(ValueError, match=r'model\.test_cfg\.rcnn\.mask_thr_binary: expected a threshold .*got -1'):
+        IRInferencer(root / 'config.py', root / 'weights.pth', 'cpu', cfg_options=options)
+
+
+@pytest.mark.parametrize('use', ['call', 'predict'])
+def test_masks_of_probabilities_go_nowhere(inferencer: IRInferencer, root: Path, use: str) -> None:
+    path = str(root / 'images' / '0.png')
+    settings = inferencer.model.roi_head.test_cfg
+    settings.mask_thr_binary = -1  # (set behind the back of the check of the settings)
+    try:
+        with pytest.raises(ValueError, match=r'config\.py: expected masks of 0 and 1, got uint8 values from 0 to'):
+            if use == 'call':
+                inferencer(path)
+            else:
+                inferencer.predict([inferencer.prepare(inferencer.read(path), path)])
+    finally:
+        settings.mask_thr_binary = 0.5

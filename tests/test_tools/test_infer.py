@@ -194,6 +194,14 @@ def test_a_video_that_was_cut_off(model: tuple, tmp_path: Path) -> None:
     assert not (tmp_path / 'out' / 'videos').exists()
 
 
+def test_a_page_and_a_file_of_one_name_have_two_overlays(model: tuple, tmp_path: Path) -> None:
+    np.save(tmp_path / 's.npy', np.stack([counts(1), counts(2)]))
+    cv2.imwrite(str(tmp_path / 's_00000.png'), counts(3))
+    infer(*model, [str(tmp_path / name) for name in ('s.npy', 's_00000.png')], tmp_path / 'out', device='cpu')
+    names = ['s_00000.png', 's_00000_2.png', 's_00001.png']
+    assert sorted(path.name for path in (tmp_path / 'out' / 'overlays').iterdir()) == names
+
+
 def test_scores() -> None:
     assert score_thresholds(['0.3', 'human=0.5', 'uav=0'], CLASSES).tolist() == [0.5, 0.3, 0.3, 0]
     assert score_thresholds(['car=1'], CLASSES).tolist() == [0.3, 1, 0.3, 0.3]

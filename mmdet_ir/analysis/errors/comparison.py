@@ -18,6 +18,7 @@ from ...datasets.images.infrared_io import read_infrared
 from ...evaluation.error_breakdown import Mistake, find_mistakes
 from ...evaluation.mask_agreement import to_rle
 from ...evaluation.matching import ImageMatch, match_image, read_detections
+from ...models.binary_masks import encode_masks
 from ...visualization.grid import GridRow
 from ...visualization.picture import as_picture
 from ..images import open_models, predict, select_by_labels
@@ -185,7 +186,7 @@ def _targets(dataset: BaseDataset, info: dict) -> list[dict]:
 
 
 def _as_coco(prediction: InstanceData) -> list[dict]:
-    masks = mask_utils.encode(np.asfortranarray(prediction.masks.transpose(1, 2, 0), dtype=np.uint8))
+    masks = encode_masks(prediction.masks)
     return [
         {'category_id': int(label), 'score': float(score), 'segmentation': mask}
         for label, score, mask in zip(prediction.labels, prediction.scores, masks, strict=True)

@@ -11,6 +11,7 @@ import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.apis import DetInferencer
 from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
@@ -25,7 +26,9 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
+from ...fileio import unique_name
 from ...model_zoo import model_names
+from ...models.binary_masks import binary_masks, check_mask_thresholds
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config, require_checkpoint
@@ -74,6 +77,8 @@ class IRInferencer(DetInferencer):
             cfg.merge_from_dict(cfg_options or {})
         else:
             cfg = load_config(str(model), cfg_options)
+        self._saved: dict[tuple[str, str], str] = {}  # names of pictures, by folder and input
+        self._taken: dict[str, set[str]] = {}
         self._names = str(cfg.filename or 'the config'), str(weights)
         super().__init__(cfg, require_checkpoint(str(weights)), device, palette=palette, show_progress=show_progress)
         if any(hook.type == 'ChannelsLastHook' for hook in cfg.get('custom_hooks') or ()):
@@ -134,12 +139,20 @@ class IRInferencer(DetInferencer):
             ``masks`` ``[N, H, W]`` bool.
 
         Raises:
-            ValueError: If the model predicts no masks.
+            ValueError: If the model predicts no masks, or masks of probabilities.
         """
         found = [sample.pred_instances for sample in self.forward(self.collate_fn(list(batch)))]
         if any('masks' not in instances for instances in found):
             raise ValueError(f'{self._names[0]}: expected a model that predicts masks, got one for boxes only')
         return found
+
+    def forward(self, inputs: dict | tuple, **kwargs) -> list[DetDataSample]:
+        """Samples of a collated batch, with masks of pixels only; see ``binary_masks``."""
+        samples = super().forward(inputs, **kwargs)
+        for instances in (sample.pred_instances for sample in samples):
+            if 'masks' in instances:
+                instances.masks = binary_masks(instances.masks, self._names[0])
+        return samples
 
     def measured(self, image: np.ndarray, name: str | os.PathLike = '') -> tuple[np.ndarray, str]:
         """Values to report of an image that ``read`` has returned, or of a part of it.
@@ -170,7 +183,7 @@ class IRInferencer(DetInferencer):
         inputs = iter(inputs)
         while chunk := list(islice(inputs, batch_size)):
             data = [self.pipeline(single) for single in chunk]
-            names = ['' if isinstance(single, np.ndarray) else Path(single).name for single in chunk]
+            names = ['' if isinstance(single, np.ndarray) else str(single) for single in chunk]
             pictures = [as_picture(single['inputs'], single['data_samples'].metainfo) for single in data]
             yield list(zip(names, pictures, strict=True)), self.collate_fn(data)
 
@@ -198,14 +211,18 @@ class IRInferencer(DetInferencer):
                 instances = find_instances(sample.pred_instances, thresholds)
             drawn.append(draw_instances(picture, instances, self.classes, self.colors))
             if save:
-                stem = Path(name).name or f'{self.num_visualized_imgs:08d}'
-                write_picture(Path(img_out_dir, 'vis', Path(stem).stem + '.png'), drawn[-1])
+                key = name or f'{self.num_visualized_imgs:08d}'
+                if (img_out_dir, key) not in self._saved:
+                    wanted, taken = Path(key).stem + '.png', self._taken.setdefault(img_out_dir, set())
+                    self._saved[img_out_dir, key] = unique_name(wanted, taken)
+                write_picture(Path(img_out_dir, 'vis', self._saved[img_out_dir, key]), drawn[-1])
             if show:
-                self.visualizer.show(drawn[-1], win_name=name, wait_time=wait_time)
+                self.visualizer.show(drawn[-1], win_name=Path(name).name, wait_time=wait_time)
             self.num_visualized_imgs += 1
         return drawn
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: Config) -> None:
+        check_mask_thresholds(model)
         load_fitting_weights(model, checkpoint, *self._names)
         dataset = cfg.test_dataloader.dataset
         while 'dataset' in dataset or 'datasets' in dataset:

@@ -13,6 +13,7 @@ import numpy as np
 from ...datasets.images.files import IMAGE_SUFFIXES
 from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
+from ...fileio import unique_name
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
 DEFAULT_FPS = 25.0  # for videos that do not tell
@@ -96,7 +97,7 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
             if new:
                 is_video = sequence or new[0].suffix.lower() in VIDEO_SUFFIXES
                 sources.append(
-                    Source(_unique(name, names), new, is_video or (fps is not None and _may_be_stack(new[0])), fps)
+                    Source(unique_name(name, names), new, is_video or (fps is not None and _may_be_stack(new[0])), fps)
                 )
     return sources
 
@@ -267,16 +268,6 @@ def _numbered(path: Path) -> list[Path]:
     names = os.listdir(path.parent) if path.parent.is_dir() else []
     files = [(int(match[1]), path.parent / name) for name in names if (match := matches.fullmatch(name))]
     return [file for _, file in sorted(files)]
-
-
-def _unique(name: str, names: set[str]) -> str:
-    """``name``, or where it is taken ``name_2``, ``name_3``, ...; upper and lower case count as equal."""
-    candidate, number = name, 1
-    while candidate.lower() in names:
-        number += 1
-        candidate = f'{name}_{number}'
-    names.add(candidate.lower())
-    return candidate
 
 
 def _may_be_stack(path: Path) -> bool:

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from ...datasets.images.opencv_log import opencv_silenced
-from ...fileio import write_text
+from ...fileio import unique_name, write_text
 from ...visualization.overlay import draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from .inferencer import IRInferencer
@@ -137,6 +137,7 @@ class _Run:
         self.counts: Counter = Counter()
         self.skipped: list[dict] = []
         self.done = 0
+        self.names: set[str] = set()
         device = str(next(inferencer.model.parameters()).device)
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
@@ -227,7 +228,7 @@ class _Run:
                 if video is not None:
                     video.add(drawn)
                 else:
-                    name = _overlay_name(frame.source, frame.index)
+                    name = Path(unique_name(_overlay_name(frame.source, frame.index), self.names))
                     write_picture(self.out / name, drawn)
                     self.report['outputs'].append(str(name))
             results.add(frame, instances)
@@ -240,8 +241,8 @@ def _video_name(source: Source) -> Path:
     return Path('videos', f'{source.name}.mp4')
 
 
-def _overlay_name(source: Source, index: int | None) -> Path:
-    return Path('overlays', f'{source.name}.png' if index is None else f'{source.name}_{index:05d}.png')
+def _overlay_name(source: Source, index: int | None) -> str:
+    return f'overlays/{source.name}.png' if index is None else f'overlays/{source.name}_{index:05d}.png'
 
 
 def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> None:

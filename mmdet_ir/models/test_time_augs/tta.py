@@ -13,11 +13,12 @@ from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi, bbox_flip, bbox_overlaps, scale_boxes
-from mmdet.structures.mask import encode_mask_results
 from mmengine.config import ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from ..binary_masks import binary_masks, encode_masks
 
 _FLIPPED_DIMS = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 _NEEDED = ('ori_shape', 'scale_factor', 'flip')
@@ -142,12 +143,8 @@ class IRTTAModel(BaseTTAModel):
             with_size = instances.bboxes.any(dim=1, keepdim=True)
             instances.bboxes = torch.where(with_size, _flipped(instances.bboxes, sample.metainfo), instances.bboxes)
             if 'masks' in instances:
-                if len(instances) and instances.masks.dtype != torch.bool:
-                    raise ValueError(
-                        f'test-time augmentation: expected binary masks, got {instances.masks.dtype}; '
-                        f'mask_thr_binary of the test_cfg has to be 0 or more'
-                    )
-                instances.masks = flip_back(instances.masks.bool(), sample.metainfo)
+                masks = binary_masks(instances.masks, 'test-time augmentation')
+                instances.masks = flip_back(masks, sample.metainfo)
         merge = merge_instances if 'masks' in found[0] else merge_boxes
         return _answer(samples, merge(found, **self.tta_cfg))
 
@@ -236,7 +233,7 @@ def group_instances(
     Returns:
         Indices of each group, its best instance first; groups by the score of that.
     """
-    rles = encode_mask_results(masks)
+    rles = encode_masks(masks)
     overlaps = np.asarray(pycocotools.mask.iou(rles, rles, [0] * len(rles))).reshape(len(rles), len(rles))
     overlaps[(labels[:, None] != labels) | (views[:, None] == views) | (overlaps < iou_threshold)] = -1
     groups = []

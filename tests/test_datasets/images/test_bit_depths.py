@@ -195,11 +195,48 @@ def test_the_hook_draws_what_the_model_saw(data_root: Path, tmp_path: Path) -> N
     hook.after_val_iter(runner, 0, plain, plain['data_samples'])
     hook.after_val_iter(runner, 1, plain, plain['data_samples'])  # not a multiple of the interval
     folder = tmp_path / 'now' / 'pictures'
-    files = ['counts.png', 'stack_00001.png', 'counts.png', 'counts.png']
+    files = ['counts.png', 'stack_00001.png', 'counts_2.png', 'counts_3.png']
     assert [call[2] for call in recorder.calls] == [str(folder / name) for name in files] + [None]
     assert [call[0] for call in recorder.calls] == ['test_img'] * 4 + ['val_img']
     for _, image, _ in recorder.calls:
         np.testing.assert_array_equal(image, image8)
+
+
+def test_pictures_of_equal_names_do_not_replace_each_other(data_root: Path, tmp_path: Path) -> None:
+    DetLocalVisualizer.get_instance('drawing')
+    paths = ['clip0/a.png', 'clip1/a.png', 'clip1/A.png', 'clip1/a.tif', 'clip1/s.tif', 'clip1/s_00000.png']
+    pages = [None, None, None, None, 0, None]
+    infos = [{'img_path': f'{tmp_path}/in/{path}', 'page': page} for path, page in zip(paths, pages, strict=True)]
+    infos = [info if info['page'] is not None else {'img_path': info['img_path']} for info in infos]
+    loader = SimpleNamespace(dataset=ListOf(infos))
+    runner = SimpleNamespace(work_dir=str(tmp_path), timestamp='now', iter=0, test_dataloader=loader)
+    data, written = batch(data_root, 'counts.png'), []
+    for order in (infos, infos[::-1]):  # (as another process might meet them)
+        hook = IRVisualizationHook(draw=True, test_out_dir='pictures')
+        hook._visualizer = recorder = Recorder()
+        hook.before_test(runner)
+        for info in order:
+            data['data_samples'][0].set_metainfo(info)
+            if 'page' not in info and 'page' in data['data_samples'][0]:
+                del data['data_samples'][0].page
+            hook.after_test_iter(runner, 0, data, data['data_samples'])
+        written.append([call[2] for call in recorder.calls])
+    names = [
+        'clip0/a.png',
+        'clip1/a.png',
+        'clip1/A_2.png',
+        'clip1/a_3.png',
+        'clip1/s_00000.png',
+        'clip1/s_00000_2.png',
+    ]
+    assert written[0] == written[1][::-1] == [f'{tmp_path}/now/pictures/{name}' for name in names]
+
+
+class ListOf(list):
+    """A data set of nothing but infos."""
+
+    def get_data_info(self, index: int) -> dict:
+        return self[index]
 
 
 def test_window_of_a_data_set(data_root: Path) -> None:
