@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
-from ..models.binary_masks import binary_masks
+from ..binary_masks import binary_masks
 from ..visualization import as_picture
 
 

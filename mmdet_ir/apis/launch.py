@@ -15,12 +15,12 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ..binary_masks import check_mask_thresholds
 from ..compat.checkpoint import read_header
 from ..engine import StopRequest, add_invalid_loss_hook, find_whole_checkpoint, make_resumable
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import checkpoint_file, config_file
-from ..models.binary_masks import check_mask_thresholds
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)

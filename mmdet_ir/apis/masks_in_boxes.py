@@ -16,7 +16,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..models.binary_masks import binary_masks, check_mask_thresholds
+from ..binary_masks import binary_masks, check_mask_thresholds
 from .inference.weights import load_fitting_weights
 from .launch import load_config, require_checkpoint
 

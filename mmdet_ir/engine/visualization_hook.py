@@ -10,8 +10,8 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.runner import Runner
 
+from ..binary_masks import binary_masks
 from ..fileio import unique_name
-from ..models.binary_masks import binary_masks
 from ..visualization.picture import as_picture
 
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from mmdet.evaluation import DumpDetResults
 
-from ..models.binary_masks import binary_masks
+from ..binary_masks import binary_masks
 
 
 class DumpBinaryMasks(DumpDetResults):

@@ -13,9 +13,9 @@ from mmdet.registry import METRICS
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
+from ..binary_masks import binary_masks
 from ..datasets.coco_files import read_coco, refuse, was_checked
 from ..fileio import collector_paused, write_text
-from ..models.binary_masks import binary_masks
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows

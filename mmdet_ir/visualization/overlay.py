@@ -12,8 +12,8 @@ from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
+from ..binary_masks import binary_masks
 from ..fileio import whole_file
-from ..models.binary_masks import binary_masks
 
 _AIM = 960  # pixels of the longer side that small images are enlarged to, at most
 _FILLED = 24**2  # smaller targets, in pixels of the drawing, get an outline only

@@ -20,6 +20,7 @@ from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from ...binary_masks import binary_masks, check_mask_thresholds
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
 from ...datasets.images.infrared_io import read_infrared
@@ -28,7 +29,6 @@ from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
 from ...fileio import unique_name
 from ...model_zoo import model_names
-from ...models.binary_masks import binary_masks, check_mask_thresholds
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config, require_checkpoint

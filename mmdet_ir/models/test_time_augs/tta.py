@@ -18,7 +18,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..binary_masks import binary_masks, encode_masks
+from ...binary_masks import binary_masks, encode_masks
 
 _FLIPPED_DIMS = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 _NEEDED = ('ori_shape', 'scale_factor', 'flip')

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from mmdet_ir.analysis.errors.comparison import _as_coco
 from mmdet_ir.analysis.images import _add_boxes
+from mmdet_ir.binary_masks import binary_masks, check_mask_thresholds, encode_masks
 from mmdet_ir.engine import IRVisualizationHook
 from mmdet_ir.evaluation.dump import DumpBinaryMasks
 from mmdet_ir.evaluation.ir_coco_metric import IRCocoMetric
-from mmdet_ir.models.binary_masks import binary_masks, check_mask_thresholds, encode_masks
 from mmdet_ir.models.test_time_augs.tta import group_instances
 from mmdet_ir.visualization.overlay import find_instances
 
