@@ -32,7 +32,8 @@ PYTORCH_FORMS = {
     'compile': (torch.contiguous_format, torch.float32, 'all'),
     'compile-parts': (torch.contiguous_format, torch.float32, 'parts'),
 }
-EXPORTED_FORMS = ('onnx', 'openvino')
+OPENVINO_BF16 = 'openvino-bf16'
+EXPORTED_FORMS = ('onnx', 'openvino', OPENVINO_BF16)
 FORMS = (*PYTORCH_FORMS, *EXPORTED_FORMS)
 _QUANTIZED = (b'QuantizeLinear', b'FakeQuantize')  # operators of ONNX and of OpenVINO
 Found = dict[str, np.ndarray]
@@ -140,11 +141,11 @@ def compile_model(model: nn.Module, what: str) -> None:
             head.forward = torch.compile(head.forward, dynamic=True)  # another number of RoIs each time
 
 
-def exported_form(path: str | Path, threads: int, device: str = 'cpu') -> Form:
+def exported_form(path: str | Path, threads: int, device: str = 'cpu', precision: str = 'float32') -> Form:
     """An exported file, ours or one made of it, such as by quantisation; see ``ExportedModel``."""
-    model = ExportedModel(path, threads, device)
+    model = ExportedModel(path, threads, device, precision)
     quantized = any(word in Path(path).read_bytes() for word in _QUANTIZED)
-    return Form(lambda image: model.predict([image])[0], 'int8' if quantized else 'float32')
+    return Form(lambda image: model.predict([image])[0], 'int8' if quantized else precision)
 
 
 def export_form(
@@ -155,9 +156,10 @@ def export_form(
     Raises:
         ValueError: If the model cannot be exported.
     """
-    path = folder / f'{name}{SUFFIXES[name]}'
+    kind = 'openvino' if name == OPENVINO_BF16 else name
+    path = folder / f'{name}{SUFFIXES[kind]}'
     with nullcontext() if proposals is None else _exported_proposals(proposals[0]):
-        export_model(inferencer, path, name, size=size, batch=1)
+        export_model(inferencer, path, kind, size=size, batch=1)
     return path
 
 

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..apis.inference.inferencer import IRInferencer
 from .forms import (
     EAGER,
+    OPENVINO_BF16,
     PYTORCH_FORMS,
     Form,
     export_form,
@@ -204,7 +205,8 @@ def peak_memory(device: str) -> float:
 
 def _form(job: Job) -> Form:
     if job.file:
-        return exported_form(job.file, job.threads)
+        precision = 'bfloat16' if job.form == OPENVINO_BF16 else 'float32'
+        return exported_form(job.file, job.threads, precision=precision)
     if job.form not in PYTORCH_FORMS:
         raise ValueError(f'form: expected one of {list(PYTORCH_FORMS)} or a file, got {job.form!r}')
     return pytorch_form(_source(job), job.form, job.device)

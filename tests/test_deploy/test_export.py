@@ -142,6 +142,23 @@ def test_openvino(root: Path, inferencer: IRInferencer) -> None:
 
 
 @pytest.mark.slow
+def test_openvino_in_bfloat16(root: Path, inferencer: IRInferencer) -> None:
+    openvino = pytest.importorskip('openvino')
+    export_model(inferencer, root / 'bf16.xml', 'openvino')
+    exact, low = (ExportedModel(root / 'bf16.xml', 1, precision=name) for name in ('float32', 'bfloat16'))
+    image = exact.as_input(IMAGES[0][1])[None]
+    expected, got = (model.detect(image)['scores'].max() for model in (exact, low))
+    assert got == pytest.approx(expected, abs=0.02)
+    if 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+        assert got != expected
+    with pytest.raises(ValueError, match="expected float32, or bfloat16 for an OpenVINO file .*, got 'float16' for"):
+        ExportedModel(root / 'bf16.xml', precision='float16')
+    with pytest.raises(ValueError, match="got 'bfloat16' for .*onnx"):
+        (root / 'any.onnx').write_bytes(b'')
+        ExportedModel(root / 'any.onnx', precision='bfloat16')
+
+
+@pytest.mark.slow
 def test_openvino_of_one_size(root: Path, inferencer: IRInferencer) -> None:
     # (640x480 to 85x64: as traced sizes this kept OpenVINO busy for more than ten minutes)
     pytest.importorskip('openvino')
