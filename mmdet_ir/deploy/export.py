@@ -1,6 +1,5 @@
 """Writes a trained model as one file for ONNX Runtime, OpenVINO, TorchScript or torch.export."""
 
-import hashlib
 import inspect
 import json
 import os
@@ -10,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 from ..apis.inference.inferencer import IRInferencer
+from ..engine.config_hash import config_hash
 from ..version import __version__
 from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
 from .exportable import OUTPUTS, ExportableMaskRCNN
@@ -77,12 +76,6 @@ def export_model(
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out.with_name(file.name))
     return meta
-
-
-def config_hash(cfg: Config) -> str:
-    """SHA-256 of the config as it was read, with all bases and options, without the outputs' folder."""
-    content = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _metadata(

@@ -8,7 +8,7 @@ _FEWEST = 2  # pixels of a ring that has a spread
 
 
 def signal_to_clutter(
-    image: np.ndarray, masks: np.ndarray, targets: np.ndarray, ring_width: int = RING_WIDTH
+    image: np.ndarray, masks: np.ndarray, targets: np.ndarray, ring_width: int = RING_WIDTH, *, signed: bool = False
 ) -> np.ndarray:
     """Local signal-to-clutter ratio |mean of the target - mean of its ring| / standard deviation of the ring.
 
@@ -24,10 +24,11 @@ def signal_to_clutter(
         masks: What to measure, targets or detections, bool or uint8, shape (N, H, W).
         targets: Pixels of any annotated target or ignored region, bool, shape (H, W).
         ring_width: The d above, in pixels.
+        signed: Whether the ratio of what is darker than its surroundings is negative.
 
     Returns:
-        Shape (N,), float64, from 0 on. Infinite where the ring has one value only and the target another, 0 if it has
-        the same; NaN where the mask is empty or the ring has less than two pixels.
+        Shape (N,), float64, from 0 on unless signed. Infinite where the ring has one value only and the target
+        another, 0 if it has the same; NaN where the mask is empty or the ring has less than two pixels.
     """
     ratios = np.full(len(masks), np.nan)
     kernel = np.ones((2 * ring_width + 1, 2 * ring_width + 1), np.uint8)
@@ -48,11 +49,13 @@ def signal_to_clutter(
         clutter = pixels[ring]
         if clutter.size < _FEWEST:
             continue
-        difference = abs(pixels[inside].mean() - clutter.mean())
+        difference = pixels[inside].mean() - clutter.mean()
+        difference = difference if signed else abs(difference)
         # of a constant ring, the computed deviation and difference may be off zero by rounding
         spread = 0.0 if clutter.min() == clutter.max() else clutter.std()
         if spread:
             ratios[i] = difference / spread
         else:
-            ratios[i] = np.inf if (pixels[inside] != clutter[0]).any() and difference else 0.0
+            differs = difference and (pixels[inside] != clutter[0]).any()
+            ratios[i] = np.copysign(np.inf, difference) if differs else 0.0
     return ratios

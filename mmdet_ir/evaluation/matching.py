@@ -1,18 +1,12 @@
-"""Saved detections, and which of them find a target: the matching of COCO's evaluation, kept instead of summed up."""
+"""Which detections find a target: the matching of COCO's evaluation, kept instead of summed up."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import refuse
-from ..datasets.validation.structure import is_id
-from . import mask_data
 from .mask_agreement import to_rle
-
-_FIELDS = ('image_id', 'category_id', 'segmentation', 'score')
 
 
 @dataclass
@@ -33,50 +27,6 @@ class ImageMatch:
     ious: np.ndarray
     matched: np.ndarray
     ignored: np.ndarray
-
-
-def read_detections(path: str | os.PathLike, coco: dict) -> list[dict]:
-    """Read detections with masks as ``outfile_prefix`` of the COCO metrics saves them (``<prefix>.segm.json``).
-
-    Args:
-        path: COCO results: a JSON list of objects with ``image_id``, ``category_id``, ``segmentation`` and ``score``.
-        coco: The annotation file that they are to be compared with (``read_coco``).
-
-    Returns:
-        The detections, without any other field; boxes are those of the masks where they are needed.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not such a list, or its images, classes or mask sizes are not those of ``coco``.
-    """
-    entries = mask_data.read_detections(path)
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f'{path}: expected a list of detections (<outfile_prefix>.segm.json), got another JSON file')
-    numbered = list(enumerate(entries))
-    for field in _FIELDS:
-        lacking = [i for i, entry in numbered if field not in entry]
-        hint = ' (boxes only? <outfile_prefix>.segm.json has the masks)' if field == 'segmentation' else ''
-        refuse(path, f'detections lack "{field}"{hint}; positions in the list', lacking)
-    sizes = {image['id']: (image['height'], image['width']) for image in coco['images']}
-    categories = {category['id'] for category in coco['categories']}
-    unusable_ids = [i for i, e in numbered if not (is_id(e['image_id']) and is_id(e['category_id']))]
-    refuse(path, 'ids of images or categories are neither numbers nor text; positions in the list', unusable_ids)
-    wrong_scores = [i for i, e in numbered if not mask_data.is_score(e['score'])]
-    refuse(path, 'detections have a score that is no finite number; positions in the list', wrong_scores)
-    refuse(
-        path,
-        'detections are of images that the annotation file does not have; image ids',
-        sorted({e['image_id'] for e in entries if e['image_id'] not in sizes}),
-    )
-    refuse(
-        path,
-        'detections have categories that the annotation file does not have; category ids',
-        sorted({e['category_id'] for e in entries if e['category_id'] not in categories}),
-    )
-    misshaped = [i for i, e in numbered if not mask_data.is_rle(e['segmentation'], sizes[e['image_id']])]
-    refuse(path, 'detections lack an RLE mask of the height and width of their image; positions', misshaped)
-    mask_data.check_runs(entries, sizes, path)
-    return [{field: entry[field] for field in _FIELDS} for entry in entries]
 
 
 def match_image(

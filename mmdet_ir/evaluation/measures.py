@@ -17,7 +17,8 @@ from ..datasets.images.values import to_single_channel
 from ..fileio import read_json
 from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter
-from .mask_data import MaskData, mask_data, read_detections
+from .detections import load_detections
+from .mask_data import MaskData, mask_data
 from .rows import Rows, area_rows, bin_rows, without_nan
 
 MEASURES = ('boundary', 'size', 'contrast')
@@ -102,7 +103,7 @@ def measure(
     check_coco(coco, 'annotations' if isinstance(annotations, dict) else annotations, masks=True)
     where = ('annotations' if isinstance(annotations, dict) else str(annotations), 'detections')
     if isinstance(detections, str | os.PathLike):
-        where, detections = (where[0], str(detections)), read_detections(detections)
+        where, detections = (where[0], str(detections)), load_detections(detections)
     classes = {category['name']: category['id'] for category in coco['categories']}
     data = mask_data(coco, detections, classes, image_ids, where)
     if extra is None:

@@ -1,7 +1,6 @@
 """One run of one cell: prepare, train, test, record. Steps that are done are not done again."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shlex
@@ -17,9 +16,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..engine.config_hash import config_hash
 from ..fileio import write_text
 from .cells import Row, SizeData, rebased_config
-from .records import config_settings, make_record, save_record
+from .records import make_record, save_record
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
 READING = threading.RLock()  # mmengine reads configs and builds models in one thread at a time only
@@ -125,7 +125,7 @@ class Job:
         if not self.record.is_file():
             return False
         recorded = json.loads(self.record.read_text()).get('cell_sha256')
-        if recorded != cell_hash(self.config()):
+        if recorded != config_hash(self.config()):
             raise JobError(
                 f'{self.record}: its settings are not those of {self.row.config} any more; '
                 'delete or move the record to run the cell again'
@@ -141,11 +141,6 @@ class Job:
         detections = f'test_evaluator.outfile_prefix={test_dir}/detections'
         arguments = [checkpoint, '--cfg-options', detections, f'test_evaluator.out_json={test_dir}/metrics.json']
         return launcher.command(TEST, self.row.name, str(self.config_file), arguments, test_dir)
-
-
-def cell_hash(config: Config) -> str:
-    """SHA-256 of a cell's settings before the command line adds to them."""
-    return hashlib.sha256(json.dumps(config_settings(config), sort_keys=True).encode()).hexdigest()
 
 
 def first_of(data: SizeData, root: Path) -> tuple[Path, Path] | None:
@@ -282,7 +277,7 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
     missing = missing_data(config)
     if missing:
         raise MissingDataError(f'no data: {", ".join(missing)}')
-    state_file, key = job.work_dir / 'state.json', cell_hash(config)
+    state_file, key = job.work_dir / 'state.json', config_hash(config)
     state = json.loads(state_file.read_text()) if state_file.is_file() else {'cell_sha256': key, 'trained': False}
     if state['cell_sha256'] != key:
         raise JobError(f'{job.work_dir} holds a run with other settings; delete or move it')
@@ -307,4 +302,4 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
 
 def _same_settings(file: Path, key: str) -> bool:
     with READING:
-        return file.is_file() and cell_hash(Config.fromfile(file)) == key
+        return file.is_file() and config_hash(Config.fromfile(file)) == key

@@ -13,24 +13,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
+from ..engine.config_hash import config_hash, config_settings
 from ..engine.environment import ENVIRONMENT_FILE, collect_environment
 from ..fileio import write_text
 
-# Settings that say where or how a run was started, not what it computes.
-_VOLATILE = ('work_dir', 'launcher', 'resume')
 _TIMESTAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ')
 _TRAIN_LINE = re.compile(r' (Epoch|Iter)\(train\) ')
-
-
-def config_settings(config: Config) -> dict:
-    """The config as plain data, without the settings that do not change what is computed."""
-    settings = {key: value for key, value in config.to_dict().items() if key not in _VOLATILE}
-    return json.loads(json.dumps(settings, default=str))
-
-
-def config_hash(config: Config) -> str:
-    """SHA-256 of the settings; the order of keys, tuples against lists and the work folder make no difference."""
-    return hashlib.sha256(json.dumps(config_settings(config), sort_keys=True).encode()).hexdigest()
 
 
 def config_difference(base: Config, other: Config) -> dict:

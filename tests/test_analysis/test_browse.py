@@ -4,10 +4,11 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 from mmdet_ir.analysis.browse.page import browse, draw_pair
 from mmdet_ir.analysis.browse.plots import plot_contrasts, plot_places
-from mmdet_ir.analysis.browse.statistics import Statistics, measure, signal_to_clutter
+from mmdet_ir.analysis.browse.statistics import Statistics, box_masks, measure_split
 from mmdet_ir.datasets.coco_files import class_categories
 
 import cv2
@@ -98,58 +99,43 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
-def test_signal_to_clutter_by_hand():
-    """Chequerboard of 8000 and 8100: mean 8050, deviation 50; targets at 8450 stand out by 8 deviations."""
-    for number, targets in BOXES.items():
-        boxes = np.array([[x, y, x + w, y + h] for _, (x, y, w, h) in targets], float).reshape(-1, 4)
-        ratios = signal_to_clutter(counts(number), boxes)
-        # The windows need not hold as many pixels of either value, hence the tolerance.
-        np.testing.assert_allclose(ratios, [8.0] * len(targets), atol=0.05)
-        np.testing.assert_allclose(signal_to_clutter(16383 - counts(number), boxes), [-8.0] * len(targets), atol=0.05)
+def test_pixels_that_boxes_touch():
+    masks = box_masks([[1.2, 0, 3, 2.5], [-4, 1, 1, 99], [-5, -5, -1, -1]], (3, 4))
+    assert masks.astype(int).tolist() == [
+        [[0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0]],
+        [[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]],
+        [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+    ]
 
 
-def slow_ratio(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray, i: int) -> float:
-    """Pixel by pixel."""
-    background = []
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            x1, y1, x2, y2 = boxes[i]
-            near = x1 - 20 <= x < x2 + 20 and y1 - 20 <= y < y2 + 20
-            if near and not any(a - 2 <= x < c + 2 and b - 2 <= y < d + 2 for a, b, c, d in boxes):
-                background.append(float(image[y, x]))
-    return (image[masks[i]].mean() - np.mean(background)) / np.std(background)
-
-
-def test_signal_to_clutter_against_a_loop():
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, (70, 90), np.uint8)
-    boxes = np.array([[5, 8, 20, 14], [18, 10, 40, 33], [80, 60, 90, 70]])
-    masks = np.zeros((3, 70, 90), bool)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
-        mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1)) < 0.6
-    expected = [slow_ratio(image, boxes, masks, i) for i in range(3)]
-    np.testing.assert_allclose(signal_to_clutter(image, boxes.astype(float), masks), expected, rtol=1e-9)
-
-
-def test_no_ratio_without_background():
-    image = np.full((30, 30), 7.0)
-    assert np.isnan(signal_to_clutter(image, np.array([[5.0, 5, 10, 10]]))).all()  # constant
-    image = np.random.default_rng(0).random((30, 30))
-    assert np.isnan(signal_to_clutter(image, np.array([[1.0, 1, 29, 29]]))).all()  # the target is everything
-    assert np.isnan(signal_to_clutter(image, np.array([[5.0, 5, 10, 10]]), np.zeros((1, 30, 30), bool))).all()
+@pytest.mark.parametrize('with_masks', [True, False])
+def test_targets_darker_than_their_surroundings_are_negative(config, with_masks):
+    """Chequerboard of 8000 and 8100: mean 8050, deviation 50; targets stand out by 8 deviations, here downwards."""
+    for number in BOXES:
+        path = str(Path(config.val_dataloader.dataset.data_root, 'images', f'{number}.png'))
+        cv2.imwrite(path, 16383 - counts(number))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(config.val_dataloader.dataset)
+    if not with_masks:
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        for info in infos:
+            for instance in info['instances']:
+                del instance['mask']
+        dataset.get_data_info = infos.__getitem__
+    np.testing.assert_allclose(measure_split('val', dataset).contrasts, [-8, -8, -8], atol=0.05)
 
 
 def test_statistics(config):
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(config.val_dataloader.dataset)
-    found = measure('val', dataset)
+    found = measure_split('val', dataset)
     assert found.per_image.tolist() == [2, 1, 0]
     assert found.labels.tolist() == [0, 1, 0]
     np.testing.assert_allclose(found.sides, [12, 12, 4])  # of 16x9, 8x18 and 4x4
     np.testing.assert_allclose(found.centres * (64, 48), [(18, 14.5), (44, 29), (32, 7)])
     np.testing.assert_allclose(found.contrasts, [8, 8, 8], atol=0.05)
     assert (found.ignored, dict(found.sizes), dict(found.depths)) == (1, {(64, 48): 3}, {'uint16': 3})
-    assert measure('val', dataset, max_images=1).depths.total() == 1
+    assert measure_split('val', dataset, max_images=1).depths.total() == 1
 
 
 def test_page(config, tmp_path):

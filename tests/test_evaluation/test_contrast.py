@@ -26,6 +26,7 @@ def test_hand_derived():
     assert one(image, mask) == pytest.approx(7.5)
     image[mask] = 85  # colder than its surroundings counts alike
     assert one(image, mask) == pytest.approx(7.5)
+    assert signal_to_clutter(image, mask[None], mask, 3, signed=True)[0] == pytest.approx(-7.5)
     image[0] = 10_000  # beyond the ring
     assert one(image, mask) == pytest.approx(7.5)
 
@@ -77,6 +78,7 @@ def test_where_it_is_not_a_number():
     assert one(image, mask) == 0
     image[mask] = 51
     assert one(image, mask) == math.inf
+    assert signal_to_clutter(100 - image, mask[None], mask, 3, signed=True)[0] == -math.inf
     assert math.isnan(one(image, np.zeros(shape, bool)))
     assert math.isnan(one(image, np.ones(shape, bool)))  # no surroundings
     assert math.isnan(one(image, mask, targets=np.ones(shape, bool)))

@@ -3,8 +3,9 @@ import importlib.util
 import io
 import json
 
+from mmdet_ir.evaluation.detections import read_detections
 from mmdet_ir.evaluation.error_breakdown import KINDS, average_precision, break_down, find_mistakes
-from mmdet_ir.evaluation.matching import match_image, read_detections
+from mmdet_ir.evaluation.matching import match_image
 
 import numpy as np
 import pytest

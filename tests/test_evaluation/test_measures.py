@@ -226,12 +226,21 @@ def test_mistakes_are_named(tmp_path):
     refused(r"extra: expected any of .* a field of the images of annotations .*, got 'colour'", extra=['colour'])
     refused('extra: contrast is taken from the images: expected their folder', extra=['contrast'])
     refused("extra: expected a list of names, got the text 'size'", extra='size')
-    refused('detections: 1 detections are of unknown images; image ids: 7', {**detection, 'image_id': 7})
-    refused('detections: 1 detections are of unknown categories; category ids: 9', {**detection, 'category_id': 9})
-    refused('1 entries lack one of .*segmentation; entries: 0', {'image_id': 1, 'category_id': 4, 'score': 1})
+    refused(
+        r'detections: 1 detections are of images that the .* does not have; image ids: 7',
+        {**detection, 'image_id': 7},
+    )
+    refused(
+        r'detections: 1 .* categories that the .* does not have; category ids: 9',
+        {**detection, 'category_id': 9},
+    )
+    refused(
+        r'1 detections lack "segmentation" .*; positions in the list: 0',
+        {'image_id': 1, 'category_id': 4, 'score': 1},
+    )
     polygon = {**detection, 'segmentation': [[1, 1, 5, 1, 5, 5]]}
-    refused("masks are no compressed RLE of their image's height and width; entries: 0", polygon)
-    refused('masks are no compressed RLE', {**detection, 'segmentation': rle_of(mask[1:])})
+    refused('lack an RLE mask of the height and width of their image; positions: 0', polygon)
+    refused('lack an RLE mask', {**detection, 'segmentation': rle_of(mask[1:])})
     refused('annotations: 1 images to score are unknown; image ids: 3', image_ids=[1, 3])
     with pytest.raises(ValueError, match='size_bins: expected two or more ascending bounds'):
         MeasureSettings(size_bins=(0, 8, 8))

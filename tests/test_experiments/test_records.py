@@ -5,7 +5,6 @@ import subprocess
 from mmdet_ir.engine.environment import collect_environment, git_state
 from mmdet_ir.experiments.records import (
     config_difference,
-    config_hash,
     count_parameters,
     data_fingerprint,
     save_record,
@@ -16,22 +15,6 @@ from mmdet_ir.experiments.records import (
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-
-
-def test_hash_ignores_order_sequence_kind_and_where_the_run_was_kept():
-    first = Config({'model': {'type': 'A', 'size': (1, 2)}, 'lr': 0.1, 'work_dir': 'a', 'launcher': 'none'})
-    second = Config({'lr': 0.1, 'model': {'size': [1, 2], 'type': 'A'}, 'work_dir': 'b', 'resume': True})
-    assert config_hash(first) == config_hash(second)
-    # SHA-256 of {"lr": 0.1, "model": {"size": [1, 2], "type": "A"}}, by coreutils' sha256sum
-    assert config_hash(first) == '741055742c3a15bf827aab73b5fa6ec705b3bff35b67b959ecddfa054d630e57'
-
-
-@pytest.mark.parametrize('change', [{'lr': 0.2}, {'model.size': [2, 1]}, {'load_from': 'weights.pth'}])
-def test_hash_sees_every_setting_that_counts(change):
-    base = {'model': {'type': 'A', 'size': (1, 2)}, 'lr': 0.1}
-    changed = Config(base)
-    changed.merge_from_dict(change)
-    assert config_hash(changed) != config_hash(Config(base))
 
 
 def test_difference_names_the_changed_settings():

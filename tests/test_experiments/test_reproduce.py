@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmdet_ir.experiments import jobs, reproduce
 from mmdet_ir.experiments.cells import Row, SizeData
-from mmdet_ir.experiments.jobs import Job, JobError, Launcher, cell_hash, first_of, locked
+from mmdet_ir.experiments.jobs import Job, JobError, Launcher, first_of, locked
 from mmdet_ir.experiments.reproduce import Plan, Reproduction
 
 import pytest
@@ -348,8 +348,3 @@ def test_output_and_last_error_of_a_real_process(tmp_path):
             code = 'import sys; print("error: no such file"); print("(traceback: x)"); sys.exit(3)'
             jobs.run_command([sys.executable, '-c', code], log, lock, set(), dict(os.environ))
     assert 'hello\n' in log.read_text()
-
-
-def test_the_hash_does_not_see_the_work_folder():
-    assert cell_hash(Config({'a': 1, 'work_dir': 'x'})) == cell_hash(Config({'a': 1}))
-    assert cell_hash(Config({'a': 1})) != cell_hash(Config({'a': 2}))

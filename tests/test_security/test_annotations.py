@@ -14,7 +14,8 @@ from mmdet_ir.datasets.validation.data_sets import from_file
 from mmdet_ir.datasets.validation.problem import shown
 from mmdet_ir.datasets.validation.repair import NestedTooDeeplyError, repair
 from mmdet_ir.datasets.validation.report import check_data_set
-from mmdet_ir.evaluation import IRCocoMetric, mask_data, matching, measure
+from mmdet_ir.evaluation import IRCocoMetric, mask_data, measure
+from mmdet_ir.evaluation.detections import read_detections
 from mmdet_ir.fileio import read_json
 from mmdet_ir.stress.fuzz import load_data_set
 from mmdet_ir.stress.mutations import ANNOTATIONS, HEIGHT, WIDTH, sound_set
@@ -231,7 +232,7 @@ def test_detections_are_checked_before_pycocotools_sees_them(root: Path, name: s
     sound = {'image_id': 0, 'category_id': 1, 'score': 0.5, 'segmentation': coco['annotations'][1]['segmentation']}
     read = {
         'measure': lambda: measure(root / ANNOTATIONS, found, extra=[]),
-        'matching': lambda: matching.read_detections(found, coco),
+        'matching': lambda: read_detections(found, coco),
     }[reader]
     found.write_text(json.dumps([sound]))
     read()

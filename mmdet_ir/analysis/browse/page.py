@@ -19,12 +19,13 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from ...evaluation.contrast import RING_WIDTH
 from ...fileio import write_text
 from ...visualization.grid import draw_panel
 from ...visualization.picture import as_picture
 from ..images import select_images
 from .plots import plot_classes, plot_contrasts, plot_per_image, plot_places, plot_sizes
-from .statistics import SURROUNDINGS, Statistics, measure
+from .statistics import Statistics, measure_split
 
 SPLITS = ('train', 'val', 'test')
 _DPI = 100
@@ -102,8 +103,8 @@ def browse(
         _plot(plot_sizes(sets, classes, colors), 'Sizes of the targets.'),
         _plot(
             plot_contrasts(sets, classes, colors),
-            f'Signal-to-clutter ratio (SCR): mean of the target minus mean of the {SURROUNDINGS} pixels around its '
-            'box, over their standard deviation, in the values of the file. The outer bars hold what lies beyond.',
+            f'Signal-to-clutter ratio (SCR): mean of the target minus mean of the {RING_WIDTH} pixels around it, over '
+            'their standard deviation, in the values of the file. The outer bars hold what lies beyond.',
         ),
         _plot(plot_places(sets, classes, colors), 'Centres of the targets (4,000 at most).'),
         '</div>',
@@ -142,7 +143,7 @@ def _statistics(built: dict[str, object], max_images: int, progress: bool) -> li
             key = (str(leaf.ann_file), str(leaf.data_prefix))
             names.setdefault(key, []).append(name)
             leaves.setdefault(key, leaf)
-    return [measure(', '.join(names[key]), leaf, max_images, progress) for key, leaf in leaves.items()]
+    return [measure_split(', '.join(names[key]), leaf, max_images, progress) for key, leaf in leaves.items()]
 
 
 def _uri(kind: str, content: bytes) -> str:

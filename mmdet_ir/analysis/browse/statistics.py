@@ -1,19 +1,16 @@
 """Numbers about the targets of a data set: how many, how large, where, and how much they stand out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from mmdet_ir.datasets.images.infrared_io import read_infrared
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
+from ...datasets.images.infrared_io import read_infrared
+from ...evaluation.contrast import signal_to_clutter
 from ..images import ground_truth_of
-
-SURROUNDINGS = 20  # pixels around a box that count as its background
-_GUARD = 2  # pixels around any target that count neither way
-_ENOUGH = 30  # pixels of background from which its deviation means something
 
 
 @dataclass
@@ -47,43 +44,7 @@ class Statistics:
     contrasts: np.ndarray | None = None
 
 
-def signal_to_clutter(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Signal-to-clutter ratio of each target: ``(mean of target - mean of background) / deviation of background``.
-
-    Source: Gao et al., "Infrared Patch-Image Model for Small Target Detection in a Single Image", TIP 2013, eq. 17,
-    without taking the absolute value. The background is the box enlarged by ``SURROUNDINGS``, without the boxes of
-    any target, each enlarged by 2 pixels. The ratio does not depend on level and gain of the image.
-
-    Args:
-        image: ``[H, W]``, any real type.
-        boxes: ``[N, 4]``, corners x1, y1, x2, y2 in pixels.
-        masks: ``[N, H, W]``, bool; without them the boxes are the targets.
-
-    Returns:
-        ``[N]``, NaN where the target has no pixel, or the background is too small or constant.
-    """
-    height, width = image.shape
-    image = image.astype(np.float64)
-
-    def window(box: np.ndarray, margin: int) -> tuple[slice, slice]:
-        x1, y1 = np.maximum(np.floor(box[:2]).astype(int) - margin, 0)
-        x2, y2 = np.ceil(box[2:]).astype(int) + margin
-        return slice(y1, min(max(y2, 0), height)), slice(x1, min(max(x2, 0), width))
-
-    free = np.ones((height, width), bool)
-    for box in boxes:
-        free[window(box, _GUARD)] = False
-    ratios = np.full(len(boxes), np.nan)
-    for i, box in enumerate(boxes):
-        target = image[window(box, 0)].ravel() if masks is None else image[masks[i]]
-        around = window(box, SURROUNDINGS)
-        background = image[around][free[around]]
-        if len(target) and len(background) >= _ENOUGH and (deviation := background.std()) > 0:
-            ratios[i] = (target.mean() - background.mean()) / deviation
-    return ratios
-
-
-def measure(name: str, dataset: BaseDataset, max_images: int = 300, progress: bool = False) -> Statistics:
+def measure_split(name: str, dataset: BaseDataset, max_images: int = 300, progress: bool = False) -> Statistics:
     """Collect the statistics of a data set that reads COCO files.
 
     Args:
@@ -112,12 +73,32 @@ def measure(name: str, dataset: BaseDataset, max_images: int = 300, progress: bo
         found.depths[image.dtype.name] += 1
         image = image if image.ndim == 2 else image[..., 1]
         if targets[i]:
-            truth = ground_truth_of(dataset, i) if with_masks else None
-            box = np.array([t['bbox'] for t in targets[i]], float)
-            contrasts.append(signal_to_clutter(image, box, None if truth is None else truth.masks))
+            areas = box_masks([t['bbox'] for t in infos[i]['instances']], image.shape)
+            ignored = np.array([t['ignore_flag'] for t in infos[i]['instances']], bool)
+            masks = ground_truth_of(dataset, i).masks if with_masks else areas[~ignored]
+            taken = masks.any(axis=0) | areas[ignored].any(axis=0)
+            contrasts.append(signal_to_clutter(image, masks, taken, signed=True))
             labels.append([t['bbox_label'] for t in targets[i]])
     ratios = np.concatenate([np.zeros(0), *contrasts])
     known = np.isfinite(ratios)
     found.contrasts = ratios[known]
     found.contrast_labels = np.concatenate([np.zeros(0, int), *labels]).astype(int)[known]
     return found
+
+
+def box_masks(boxes: Sequence[Sequence[float]], shape: tuple[int, int]) -> np.ndarray:
+    """The pixels that boxes touch.
+
+    Args:
+        boxes: Corners x1, y1, x2, y2 in pixels.
+        shape: Height and width of the image.
+
+    Returns:
+        ``[N, H, W]``, bool.
+    """
+    masks = np.zeros((len(boxes), *shape), bool)
+    for mask, box in zip(masks, boxes, strict=True):
+        x1, y1 = np.maximum(np.floor(box[:2]).astype(int), 0)
+        x2, y2 = np.maximum(np.ceil(box[2:]).astype(int), 0)
+        mask[y1:y2, x1:x2] = True
+    return masks

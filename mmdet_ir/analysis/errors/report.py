@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...datasets.coco_files import read_coco, refuse
+from ...evaluation.detections import read_detections
 from ...evaluation.error_breakdown import ALL, KINDS, SIZES, SUMS, ErrorBreakdown, break_down
-from ...evaluation.matching import read_detections
 from ...evaluation.precision_recall import LEVELS, PrecisionRecall, precision_recall
 from ...fileio import write_text
 from ...markdown import markdown_table
