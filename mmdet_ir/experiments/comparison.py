@@ -1,0 +1,214 @@
+"""Any experiments side by side: mean and deviation over seeds, and the gain over the first with its standard error."""
+
+import csv
+import io
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..evaluation.rows import COLUMNS
+from ..markdown import markdown_table
+from .table_formats import escape_latex, signed
+from .tables import paper_records
+
+NO_DIFFERENCE = 2  # standard errors
+_ALL = 'all'
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better an experiment is than the first.
+
+    Attributes:
+        value: Difference of the means, in points (percent) or, for Recall, as a fraction.
+        error: Its standard error; ``None`` where an experiment has a single run.
+        paired: Whether runs of equal seeds were compared.
+    """
+
+    value: float
+    error: float | None
+    paired: bool
+
+    @property
+    def certain(self) -> bool:
+        """Whether the difference is at least twice its standard error."""
+        return self.error is not None and abs(self.value) >= NO_DIFFERENCE * self.error
+
+
+@dataclass(frozen=True)
+class Line:
+    """An experiment, or one class of it.
+
+    Attributes:
+        name: Of the experiment.
+        of: ``'all'`` or the name of a class.
+        scores: Values by column, one for each run; columns without a value are missing.
+        gains: By column, over the first experiment; empty for the first.
+        quoted: Whether the numbers are the paper's.
+    """
+
+    name: str
+    of: str
+    scores: Mapping[str, Sequence[float]]
+    gains: Mapping[str, Gain]
+    quoted: bool = False
+
+
+def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
+    """Records of runs, or the metrics that ``tools/test.py`` leaves; folders are read with all below them.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file holds no scores.
+    """
+    runs = []
+    for name in files:
+        path = Path(name)
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: expected a record, a metrics file or a folder of them, found none')
+        for file in sorted(path.rglob('*.json')) if path.is_dir() else [path]:
+            try:
+                content = json.loads(file.read_text(encoding='utf-8'))
+            except ValueError as error:
+                raise ValueError(f'{file}: expected JSON, got something else: {error}') from error
+            scores = content.get('metrics', {}).get('segm', {}).get(_ALL) if isinstance(content, dict) else None
+            if scores is None:
+                raise ValueError(f'{file}: expected the record of a run or its metrics file, with scores of masks')
+            runs.append(content | {'file': file.as_posix()})
+    return runs
+
+
+def compare(groups: Mapping[str, Sequence[dict]], classes: bool = False, paper: Sequence[str] = ()) -> list[Line]:
+    """Lines of a table: each experiment, then each class of it; last the paper's models that are asked for.
+
+    Args:
+        groups: Runs by the name of their experiment; gains refer to the first.
+        classes: Whether to add a line for each class.
+        paper: Keys of ``paper_results.yaml``'s Table 4, such as ``mask_rcnn``.
+
+    Raises:
+        ValueError: If an experiment has no runs or two of one seed, or runs were tested on different data.
+    """
+    _check(groups)
+    parts = list(next(iter(groups.values()))[0]['metrics']['segm']) if classes else [_ALL]
+    first = next(iter(groups.values()))
+    lines = []
+    for part in parts:
+        for name, runs in groups.items():
+            scores = {column: values for column in COLUMNS if (values := _values(runs, part, column))}
+            gains = {} if runs is first else {c: _gain(first, runs, part, c) for c in scores}
+            lines.append(Line(name, part, scores, {c: gain for c, gain in gains.items() if gain is not None}))
+    for record in paper_records(paper) if paper else ():
+        row = record['metrics']['segm'][_ALL]
+        lines.append(Line(record['title'], _ALL, {c: [_unit(c, row[c])] for c in COLUMNS}, {}, quoted=True))
+    return lines
+
+
+def _unit(column: str, value: float) -> float:
+    return value if column == 'Recall' else 100 * value
+
+
+def _values(runs: Sequence[dict], part: str, column: str) -> list[float]:
+    found = [run['metrics']['segm'][part][column] for run in runs]
+    return [] if None in found else [_unit(column, value) for value in found]
+
+
+def _check(groups: Mapping[str, Sequence[dict]]) -> None:
+    tested = {}
+    for name, runs in groups.items():
+        if not runs:
+            raise ValueError(f'{name}: expected at least one run, got none')
+        seeds = [run['seed'] for run in runs if 'seed' in run]
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f'{name}: expected each seed once, got the seed {twice[0]} in several runs')
+        for run in runs:
+            scores = run['metrics']['segm']
+            key = (tuple(scores), tuple(row['targets'] for row in scores.values()))
+            tested.setdefault((key, _test_files(run)), run['file'])
+    known = {key for key, _ in tested}
+    files = {key for _, key in tested if key}
+    if len(known) > 1 or len(files) > 1:
+        first, second = list(tested.values())[:2]
+        raise ValueError(f'expected runs that were tested on the same data, got others in {first} and {second}')
+
+
+def _test_files(run: dict) -> tuple[str, ...]:
+    return tuple(entry['sha256'] for entry in run.get('data', {}).get('test', []))
+
+
+def _gain(first: Sequence[dict], runs: Sequence[dict], part: str, column: str) -> Gain | None:
+    """Differences of equal seeds where both have the same seeds, else the difference of the means."""
+    before, after = _values(first, part, column), _values(runs, part, column)
+    if not before or not after:
+        return None
+    seeds = [[run.get('seed') for run in group] for group in (first, runs)]
+    if None not in seeds[0] and sorted(seeds[0]) == sorted(seeds[1]):
+        old, new = (dict(zip(keys, values, strict=True)) for keys, values in zip(seeds, (before, after), strict=True))
+        differences = [new[seed] - old[seed] for seed in seeds[0]]
+        error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else None
+        return Gain(statistics.fmean(differences), error, paired=True)
+    error = None
+    if min(len(before), len(after)) > 1:
+        error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (before, after)))
+    return Gain(statistics.fmean(after) - statistics.fmean(before), error, paired=False)
+
+
+def _score(column: str, values: Sequence[float], plus_minus: str = ' ± ') -> str:
+    digits = 3 if column == 'Recall' else 2
+    text = f'{statistics.fmean(values):.{digits}f}'
+    return text if len(values) < 2 else f'{text}{plus_minus}{statistics.stdev(values):.{digits}f}'
+
+
+def _cells(lines: Sequence[Line], plus_minus: str = ' ± ') -> tuple[list[str], list[list[str]]]:
+    by_class = any(line.of != _ALL for line in lines)
+    header = ['Experiment', *(['Of'] if by_class else []), 'Runs', *COLUMNS, 'Gain in mAP']
+    rows = []
+    for line in lines:
+        gain = line.gains.get('mAP')
+        text = '' if gain is None else signed(gain.value)
+        if gain is not None and gain.error is not None:
+            text += f'{plus_minus}{gain.error:.3f}' + ('' if gain.certain else ' (no difference)')
+        number = max((len(values) for values in line.scores.values()), default=0)
+        scores = [_score(c, line.scores[c], plus_minus) if c in line.scores else '-' for c in COLUMNS]
+        runs = 'quoted' if line.quoted else str(number)
+        rows.append([line.name, *([line.of] if by_class else []), runs, *scores, text])
+    return header, rows
+
+
+def as_markdown(lines: Sequence[Line]) -> str:
+    """Table of all columns; the gain is that of mAP, ± its standard error."""
+    header, rows = _cells(lines)
+    left = 1 + (header[1] == 'Of')
+    return markdown_table(header, rows, 'l' * left + 'r' * (len(header) - left))
+
+
+def as_latex(lines: Sequence[Line]) -> str:
+    """The same for LaTeX, with booktabs."""
+    header, rows = _cells(lines)
+    left = 1 + (header[1] == 'Of')
+    text = [' & '.join(escape_latex(cell) for cell in row) + r' \\' for row in [header, *rows]]
+    columns = 'l' * left + 'r' * (len(header) - left)
+    body = '\n'.join(text[1:])
+    return (
+        f'\\begin{{tabular}}{{{columns}}}\n\\toprule\n{text[0]}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n'
+    )
+
+
+def as_csv(lines: Sequence[Line]) -> str:
+    """One line for each number, without rounding."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator='\n')
+    writer.writerow(('experiment', 'of', 'column', 'n', 'mean', 'std', 'gain', 'gain_standard_error', 'paired'))
+    for line in lines:
+        for column, values in line.scores.items():
+            gain = line.gains.get(column)
+            std = statistics.stdev(values) if len(values) > 1 else ''
+            rest = (
+                ('', '', '') if gain is None else (gain.value, '' if gain.error is None else gain.error, gain.paired)
+            )
+            writer.writerow((line.name, line.of, column, len(values), statistics.fmean(values), std, *rest))
+    return out.getvalue()
