@@ -3,6 +3,7 @@
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # Several nodes: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. PYTHON names another interpreter.
 # SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint after the running iteration and end with code 75; --resume goes on.
+# A second Ctrl-C ends all processes at once, with code 130.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -17,18 +18,32 @@ TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 MMDET_IR_STOPPED_FILE=$(mktemp)
 export MMDET_IR_STOPPED_FILE
 trap 'rm -f "$MMDET_IR_STOPPED_FILE"' EXIT
-run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}" &
-JOB=$!
+launch_apart run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}"
+ASKED=
 # To the training processes: torchrun itself would kill them 30 seconds later, in the middle of a large checkpoint.
-stop() {
+stop() { # stop SIGNAL
     SIGNALLED=1
-    pkill -USR1 -P "$JOB" -f train.py || kill -TERM "$JOB" || true
+    if [ "$1" = INT ] && [ -n "$ASKED" ]; then
+        ASKED=INT
+        rm -f "$MMDET_IR_STOPPED_FILE"
+        kill -KILL -- "-$JOB" || true
+    else
+        ASKED=${ASKED:-$1}
+        pkill -USR1 -P "$JOB" -f train.py || kill -TERM "$JOB" || true
+    fi
 }
-trap stop TERM USR1 INT
+trap 'stop TERM' TERM
+trap 'stop USR1' USR1
+trap 'stop INT' INT
+trap 'stop HUP' HUP # the terminal was closed
 while
     SIGNALLED=0 CODE=0
     wait "$JOB" || CODE=$?
     [ "$SIGNALLED" = 1 ] # a signal ended the waiting, not the job
 do :; done
-if [ -s "$MMDET_IR_STOPPED_FILE" ]; then CODE=75; fi
+if [ -s "$MMDET_IR_STOPPED_FILE" ]; then
+    CODE=75
+elif [ -n "$ASKED" ] && [ "$CODE" -ne 0 ]; then
+    CODE=$((128 + $(kill -l "$ASKED"))) # there was nothing to save
+fi
 exit "$CODE"

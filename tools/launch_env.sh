@@ -7,6 +7,18 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
 
+# launch_apart COMMAND ...: starts it in a process group of its own, JOB. A Ctrl-C at the terminal goes to every process
+# of the group in the foreground, and would reach launcher, trainings and loader workers besides the script.
+launch_apart() {
+    set -m
+    "$@" &
+    JOB=$!
+    set +m
+    # Ctrl-Z and going on reach the group through the script.
+    trap 'SIGNALLED=1; kill -TSTP -- "-$JOB" || true; kill -STOP $$' TSTP
+    trap 'SIGNALLED=1; kill -CONT -- "-$JOB" || true' CONT
+}
+
 # run_distributed PROCESSES SCRIPT [arguments]
 run_distributed() {
     local processes=$1

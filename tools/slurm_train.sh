@@ -7,7 +7,7 @@
 # goes on where it stopped. Slurm asks 5 minutes before the time limit, and when the job is preempted:
 #   sbatch --requeue --open-mode=append --signal=USR1@300 --time=12:00:00 --ntasks=8 --gres=gpu:8 --cpus-per-task=5 \
 #       --wrap 'tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR --resume'
-# REQUEUE=0 leaves the queue alone.
+# REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -18,17 +18,38 @@ TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/launch_env.sh
 . "$TOOLS/launch_env.sh"
 
-run_slurm "$1" "$2" "$TOOLS/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}" &
-JOB=$!
-# srun hands these on to all processes.
-trap 'SIGNALLED=1; kill -TERM "$JOB" || true' TERM INT
-trap 'SIGNALLED=1; kill -USR1 "$JOB" || true' USR1
+launch_apart run_slurm "$1" "$2" "$TOOLS/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}"
+ASKED=
+# srun hands signals on to all processes.
+stop() { # stop SIGNAL HANDED_ON
+    SIGNALLED=1
+    if [ "$1" = INT ] && [ -n "$ASKED" ]; then
+        ASKED=INT
+        kill -INT "$JOB" || true # (srun ends its processes at the second of two within a second)
+        sleep 0.2
+        kill -INT "$JOB" 2>/dev/null || true
+    else
+        ASKED=${ASKED:-$1}
+        kill "-$2" "$JOB" || true
+    fi
+}
+trap 'stop TERM TERM' TERM
+trap 'stop INT TERM' INT
+trap 'stop HUP TERM' HUP # the terminal was closed
+trap 'stop USR1 USR1' USR1
 while
     SIGNALLED=0 CODE=0
     wait "$JOB" || CODE=$?
     [ "$SIGNALLED" = 1 ] # a signal ended the waiting, not the job
 do :; done
-if [ "$CODE" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ]; then
+# Asked before there was anything to save, the processes end by the signal: the job is as little done as with 75.
+AGAIN=0
+case $ASKED:$CODE in
+INT:0 | INT:75) ;;
+INT:*) CODE=130 ;;
+*:75 | TERM:143 | USR1:138) AGAIN=1 ;;
+esac
+if [ "$AGAIN" = 1 ] && [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ]; then
     scontrol requeue "$SLURM_JOB_ID" || true
 fi
 exit "$CODE"

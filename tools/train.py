@@ -1,8 +1,6 @@
 #!/usr/bin/env python
 """Trains a config."""
 
-# ruff: noqa: E402 (signals are taken before the libraries are read, which takes seconds)
-
 import argparse
 import os
 import signal
@@ -10,25 +8,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-EX_TEMPFAIL = 75  # of sysexits.h: not done, start again
-
-
-def leave(*signal_and_frame: object) -> NoReturn:
-    """Ends a training that was asked to stop."""
-    note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
-    if note and os.environ.get('LOCAL_RANK', '0') == '0':
-        Path(note).write_text(str(EX_TEMPFAIL))
-    sys.exit(EX_TEMPFAIL)
-
-
-if __name__ == '__main__':  # until the training takes them: there is nothing to save while the libraries are read
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGUSR1, leave)
-
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.launch import train
 from mmdet_ir.cli import add_cfg_options, add_launcher, run_tool, tool_parser
-from mmdet_ir.engine import TrainingStopped
+from mmdet_ir.engine import EX_TEMPFAIL, TrainingStopped
 
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
@@ -36,7 +19,8 @@ EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption, or start
   tools/dist_train.sh configs/ir/mask_rcnn.py 2 --amp             # two GPUs, or two CPU processes
 
-SIGTERM and SIGUSR1 save a checkpoint after the running iteration and end with code 75: start again with --resume.
+SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint after the running iteration and end with code 75: start again with
+--resume. A second Ctrl-C ends at once, with code 130.
 A run that was killed or stopped at any point, and went on, ends with the weights of one left alone
 (docs/guide/train.md).
 """
@@ -68,12 +52,24 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def leave() -> NoReturn:
+    """Ends a training that was asked to stop and has saved its checkpoint."""
+    note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
+    if note and os.environ.get('LOCAL_RANK', '0') == '0':
+        Path(note).write_text(str(EX_TEMPFAIL))
+    sys.exit(EX_TEMPFAIL)
+
+
 def main() -> None:
     try:
         train(**vars(parse_args()))
     except TrainingStopped as stopped:
         sys.stderr.write(f'{stopped}\n')
         leave()
+    except KeyboardInterrupt:  # as the shell expects it of a program that Ctrl-C ended: code 130
+        sys.stderr.write('Ended by Ctrl-C; --resume goes on from the last checkpoint, if there is one\n')
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == '__main__':

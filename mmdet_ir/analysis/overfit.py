@@ -20,7 +20,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..apis.launch import load_config, require_checkpoint, use_mixed_precision
+from ..config.types import type_name
 from ..datasets.coco_files import read_coco
+from ..datasets.wrappers import leaves, pipeline_steps
 from ..fileio import write_text
 from ..visualization.figure_file import save_figure
 from .overfit_crops import choose_crops, write_crops
@@ -38,21 +40,14 @@ _SIZE_CHANGING = ('Resize', 'Pad', 'Fix')  # how the names of such transforms be
 
 def _innermost(dataset: ConfigDict) -> ConfigDict:
     """The data set inside wrappers such as ``ClassBalancedDataset``; of several, the first."""
-    while 'ann_file' not in dataset:
-        if 'dataset' not in dataset and 'datasets' not in dataset:
-            raise ValueError(f'train_dataloader.dataset: expected a data set with an ann_file, got {dataset.type!r}')
-        dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
-    return dataset
-
-
-def _steps(dataset: ConfigDict) -> list[dict]:
-    """Pipeline of the innermost data set, then those of its wrappers."""
-    inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
-    return [*(_steps(inner) if inner else []), *dataset.get('pipeline', [])]
+    first = leaves(dataset)[0]
+    if 'ann_file' not in first:
+        raise ValueError(f'train_dataloader.dataset: expected a data set with an ann_file, got {type_name(first)!r}')
+    return first
 
 
 def _is_loading(step: dict) -> bool:
-    return step['type'].endswith('LoadAnnotations')
+    return type_name(step).endswith('LoadAnnotations')
 
 
 def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
@@ -60,14 +55,14 @@ def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
 
     Steps and their order are those of the test pipeline; annotations are loaded and packed as in training.
     """
-    train, test = (_steps(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    train, test = (pipeline_steps(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
     loading = [step for step in train if _is_loading(step)]
-    if len(loading) != 1 or not train[-1]['type'].endswith('PackDetInputs'):
+    if len(loading) != 1 or not type_name(train[-1]).endswith('PackDetInputs'):
         raise ValueError(
             'train_dataloader: expected a pipeline with one LoadAnnotations and with PackDetInputs at its end, got '
-            f'{[step["type"] for step in train]}'
+            f'{[type_name(step) for step in train]}'
         )
-    kept = [step for step in test if not _is_loading(step) and not step['type'].startswith(_SIZE_CHANGING)]
+    kept = [step for step in test if not _is_loading(step) and not type_name(step).startswith(_SIZE_CHANGING)]
     native = [{'type': 'Resize', 'scale_factor': 1.0, 'keep_ratio': True}]  # mask heads read the factor
     steps = deepcopy([kept[0], *native, *kept[1:-1]])
     return [*steps, *deepcopy(loading), deepcopy(train[-1])], [*steps, deepcopy(kept[-1])]
@@ -150,7 +145,7 @@ def adapt_config(
         'checkpoint': None,
         'timer': {'type': 'IterTimerHook'},
     }
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] not in _LONG_RUN_HOOKS]
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if type_name(hook) not in _LONG_RUN_HOOKS]
     cfg.log_processor = {'type': 'LogProcessor', 'by_epoch': False}
     cfg.log_level = 'WARNING'
     cfg.randomness = {'seed': seed}

@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..binary_masks import binary_masks, check_mask_thresholds
+from ..config.types import type_name
 from .inference.weights import load_fitting_weights
 from .launch import load_config, require_checkpoint
 
@@ -56,7 +57,7 @@ class MasksInBoxes:
         weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
         load_fitting_weights(self.model, weights, str(config), str(checkpoint))
         self.classes = tuple(self.model.dataset_meta['classes'])
-        self.pipeline = Compose([t for t in get_test_pipeline_cfg(cfg) if t['type'] != 'LoadAnnotations'])
+        self.pipeline = Compose([t for t in get_test_pipeline_cfg(cfg) if type_name(t) != 'LoadAnnotations'])
 
     @torch.inference_mode()
     def __call__(self, image: dict, boxes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from ..config.types import type_name
+from ..datasets.wrappers import wrapped
+
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 _META_KEYS = ('img_id', 'img_path', 'page', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 _RESIZES = ('Resize', 'FixScaleResize')
@@ -23,19 +26,26 @@ def set_tta(cfg: Config) -> None:
     Raises:
         ValueError: If ``tta_views`` has other keys, or stands beside ``tta_pipeline``.
     """
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
     views = cfg.get('tta_views') or {}
     if set(views) - {'flips', 'scales'}:
         raise ValueError(f"tta_views: expected the keys 'flips' and 'scales', got {sorted(views)}")
-    if 'tta_pipeline' not in cfg:
-        cfg.tta_pipeline = views_pipeline(dataset.pipeline, **views)
-    elif views:
+    if views and 'tta_pipeline' in cfg:
         raise ValueError('tta_views: expected either tta_views or tta_pipeline in the config, got both')
     cfg.setdefault('tta_model', {'type': 'IRTTAModel'})
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset.pipeline = cfg.tta_pipeline
+    _set_pipelines(cfg.test_dataloader.dataset, cfg.get('tta_pipeline'), views)
+
+
+def _set_pipelines(dataset: ConfigDict, pipeline: list | None, views: dict, outer: Sequence[dict] = ()) -> None:
+    """Puts the views into each data set within wrappers; what a wrapper did after them is done within the views."""
+    steps = [*(dataset.get('pipeline') or ()), *outer]
+    inner = wrapped(dataset)
+    if not inner:
+        dataset.pipeline = views_pipeline(steps, **views) if pipeline is None else pipeline
+    elif 'pipeline' in dataset:
+        dataset.pipeline = []
+    for part in inner:
+        _set_pipelines(part, pipeline, views, steps if 'pipeline' in dataset else outer)
 
 
 def check_tta(model: nn.Module) -> None:
@@ -79,7 +89,7 @@ def views_pipeline(
     if not scales or not all(isinstance(scale, int | float) and scale > 0 for scale in scales):
         raise ValueError(f'tta_views.scales: expected one positive number or more, got {scales}')
     steps = deepcopy(list(pipeline))
-    names = [step['type'].rsplit('.', 1)[-1] for step in steps]
+    names = [type_name(step) for step in steps]
     if max(scales) > 1 and any('size' in step for name, step in zip(names, steps, strict=True) if name == 'Pad'):
         raise ValueError(
             f'tta_views.scales: expected none above 1, because the test pipeline pads to a fixed size, got {scales}; '

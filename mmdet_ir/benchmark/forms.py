@@ -16,6 +16,7 @@ from torch._dynamo.utils import counters
 
 from ..apis.inference.inferencer import IRInferencer
 from ..compat.amp import keep_rois_in_float32
+from ..config.types import type_name
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
 from ..deploy.exportable import ExportableMaskRCNN
@@ -64,7 +65,7 @@ def sized_config(config: str, size: tuple[int, int]) -> Config:
     cfg = Config.fromfile(config)
     cfg.model.backbone.init_cfg = None
     for transform in get_test_pipeline_cfg(cfg):
-        if transform.type == 'Resize':
+        if type_name(transform) == 'Resize':
             transform.scale = size
     return cfg
 

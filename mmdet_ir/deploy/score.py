@@ -28,13 +28,13 @@ def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None)
     Raises:
         ValueError: If the classes of model and test set are not the same, or the model does not take the images.
     """
-    dataset, source = open_images(cfg, 'test', exported)
+    dataset, meta = open_images(cfg, 'test', exported)
     # (the metric needs no annotations here, it reads them from its own file)
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     for metric in metrics if out is not None else ():
         metric['out_json'] = out
     evaluator = Evaluator(metrics)
-    evaluator.dataset_meta = source.metainfo
+    evaluator.dataset_meta = meta
     batch = exported.meta['input']['batch'] or 1
     for index in tqdm(range(len(dataset)), disable=None):
         results = dataset[index]

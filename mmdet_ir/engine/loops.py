@@ -1,12 +1,12 @@
 """mmengine's training loops, able to start in the middle of an epoch and to draw the random numbers of that place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import chain, repeat
 
 from mmengine.dist import get_rank
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-from .seeding import seed_everything, seeded_loader
+from .seeding import DatasetWatch, seed_everything, seeded_loader
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -17,26 +17,31 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         done: Batches of the present epoch that are behind it, the present one included.
     """
 
-    def __init__(self, runner: Runner, dataloader: dict, **settings: object) -> None:
-        super().__init__(runner, seeded_loader(dataloader, runner.seed), **settings)
+    def __init__(self, runner: Runner, dataloader: dict, *arguments: object, **settings: object) -> None:
+        super().__init__(runner, seeded_loader(dataloader, runner.seed), *arguments, **settings)
         self.first_batch = self.done = 0
+        self._watch = DatasetWatch(self.dataloader)
 
     def run_epoch(self) -> None:
         """As mmengine's, from ``first_batch`` on; that may be the end, where only the hooks are left."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        batches = self.dataloader.batch_sampler
-        batches.next_number, batches.first = self._iter - self.first_batch, self._iter
-        for index, data_batch in enumerate(self.dataloader, self.first_batch):
+        batches, start = self.dataloader.batch_sampler, self._iter - self.first_batch
+        batches.next_number, batches.first = start, self._iter
+        self._watch.end_outdated_workers()
+        loaded, index = self._watch.open(), self.first_batch
+        while (data_batch := next(loaded, None)) is not None:
+            self.done = index + 1
+            seed_everything(self.runner.seed, get_rank(), self._iter)
             self.run_iter(index, data_batch)
+            index += 1
+            batches.behind(start + index)
+            if self._watch.end_outdated_workers():
+                batches.rewind(start + index)
+                loaded = self._watch.open()
         self.first_batch = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
-
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        self.done = idx + 1
-        seed_everything(self.runner.seed, get_rank(), self._iter)
-        super().run_iter(idx, data_batch)
 
     def validation_is_due(self) -> bool:
         """Whether mmengine's loop validates between the last epoch and the next."""
@@ -51,22 +56,29 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     first_batch = done = 0  # there are no epochs
 
-    def __init__(self, runner: Runner, dataloader: dict, **settings: object) -> None:
-        super().__init__(runner, seeded_loader(dataloader, runner.seed, endless=True), **settings)
+    def __init__(self, runner: Runner, dataloader: dict, *arguments: object, **settings: object) -> None:
+        super().__init__(runner, seeded_loader(dataloader, runner.seed, endless=True), *arguments, **settings)
+        self._watch = DatasetWatch(self.dataloader)
 
     def run(self) -> None:
-        if self._iter:
-            batches = self.dataloader.batch_sampler
-            batches.first = self._iter
-            for _ in range(min(batches.handed, self._iter)):  # the loader prefetched them when it was built
-                next(self.dataloader_iterator)
-            # mmengine's loop takes that many batches and drops them.
-            self.dataloader_iterator = chain(repeat(None, self._iter), self.dataloader_iterator)
+        # mmengine's loop takes the batches that are behind it and drops them.
+        self.dataloader_iterator = chain(repeat(None, self._iter), self._seeded(iter(self.dataloader_iterator)))
         super().run()
 
-    def run_iter(self, data_batch: Sequence[dict]) -> None:
-        seed_everything(self.runner.seed, get_rank(), self._iter)
-        super().run_iter(data_batch)
+    def _seeded(self, loaded: Iterator) -> Iterator:
+        """The batches, each with the random numbers of its iteration drawn anew."""
+        batches = self.dataloader.batch_sampler
+        batches.first = self._iter
+        for _ in range(min(batches.handed, self._iter)):  # the loader prefetched them when it was built
+            next(loaded)
+        while True:
+            batches.behind(self._iter)
+            if self._watch.end_outdated_workers():
+                batches.rewind(self._iter)
+                loaded = self._watch.open()
+            data_batch = next(loaded)
+            seed_everything(self.runner.seed, get_rank(), self._iter)
+            yield data_batch
 
     def validation_is_due(self) -> bool:
         """Whether mmengine's loop validates between the last iteration and the next."""
@@ -74,3 +86,28 @@ class ResumableIterLoop(IterBasedTrainLoop):
         if self.runner.val_loop is None or self._iter < max(1, self.val_begin):
             return False
         return self._iter % self.val_interval == 0 or self._iter == self._max_iters
+
+
+def resumable(kind: type) -> type | None:
+    """The resumable form of a training loop.
+
+    A subclass of one of mmengine's two gets the same class behind it, unless it has a method of its own in place of
+    the one that this module extends.
+
+    Args:
+        kind: A loop's class.
+
+    Returns:
+        A class that takes the same arguments, or ``None`` if there is no such form.
+    """
+    for stock, ours, extended in (
+        (EpochBasedTrainLoop, ResumableEpochLoop, 'run_epoch'),
+        (IterBasedTrainLoop, ResumableIterLoop, 'run'),
+    ):
+        if issubclass(kind, ours):
+            return kind
+        if kind is stock:
+            return ours
+        if issubclass(kind, stock) and getattr(kind, extended) is getattr(stock, extended):
+            return type(kind.__name__, (kind, ours), {'__module__': kind.__module__, '__doc__': kind.__doc__})
+    return None

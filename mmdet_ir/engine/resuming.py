@@ -9,15 +9,15 @@ import torch
 from mmengine.dist import all_gather, all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.logging import print_log
+from mmengine.registry import LOOPS
 from mmengine.runner import Runner
 
 from ..compat.checkpoint import CheckpointError, read_header
 from ..compat.saving import STOPPED, temporary_name
+from ..config.types import type_name
 from ..fileio import write_text
-from .loops import ResumableEpochLoop, ResumableIterLoop
+from .loops import ResumableEpochLoop, ResumableIterLoop, resumable
 from .stopping import StopRequest, TrainingStopped
-
-LOOPS = {'EpochBasedTrainLoop': ResumableEpochLoop, 'IterBasedTrainLoop': ResumableIterLoop}
 
 
 def _candidates(work_dir: Path) -> Iterator[tuple[Path, bool]]:
@@ -69,6 +69,9 @@ class ResumeHook(Hook):
     checkpoint and the iteration after it is done when a training goes on from there, since it may have been cut short;
     it decides about the best checkpoint and about schedulers that look at scores.
 
+    A loop that is not one of :mod:`.loops` stops likewise if it calls ``after_train_iter``, and goes on as mmengine
+    does: at the beginning of an epoch.
+
     Args:
         stop: Tells whether to stop.
     """
@@ -95,7 +98,7 @@ class ResumeHook(Hook):
                 f'{runner.work_dir}: expected all processes to start from one iteration, got {iterations}; '
                 'they have to see the same checkpoints'
             )
-        if self.resumed and not self.validated and runner.train_loop.validation_is_due():
+        if self.resumed and not self.validated and _is_ours(runner) and runner.train_loop.validation_is_due():
             runner.logger.info(f'Validating what the checkpoint holds (epoch {runner.epoch}, iteration {runner.iter})')
             runner.val_loop.run()
 
@@ -108,7 +111,8 @@ class ResumeHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Notes the position in the epoch, and whether validation at this point is done."""
         meta, loop = checkpoint['meta'], runner.train_loop
-        if meta['iter'] == runner.iter + 1 and meta['epoch'] == runner.epoch:  # within an iteration's hooks
+        within_a_step = meta['iter'] == runner.iter + 1 and meta['epoch'] == runner.epoch  # in an iteration's hooks
+        if _is_ours(runner) and within_a_step:
             meta['batch'], meta['batches'] = loop.done, len(loop.dataloader)
         meta['validated'] = self.validating
 
@@ -135,6 +139,7 @@ class ResumeHook(Hook):
         Raises:
             TrainingStopped: If so.
         """
+        self.stop.attend(True)
         asked = self.stop.signal is not None
         if get_world_size() > 1:  # all have to stop in the same iteration
             flag = torch.tensor(int(asked))
@@ -149,6 +154,7 @@ class ResumeHook(Hook):
             path = str(Path(runner.work_dir, STOPPED))
             runner.save_checkpoint(runner.work_dir, STOPPED, by_epoch=False)
             if is_main_process():
+                read_header(path)  # all of it is on the disk, or nothing is promised
                 write_text(Path(runner.work_dir, 'last_checkpoint'), path)
         barrier()
         self._leave(runner.iter + 1, path)
@@ -183,6 +189,10 @@ def _hooks(runner: Runner, kind: type) -> list:
     return [hook for hook in runner.hooks if isinstance(hook, kind)]
 
 
+def _is_ours(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, ResumableEpochLoop | ResumableIterLoop)
+
+
 def _checkpoint_folders(runner: Runner) -> set[Path]:
     folders = {str(hook.out_dir) for hook in _hooks(runner, CheckpointHook)} | {runner.work_dir}
     return {Path(folder) for folder in folders if '://' not in folder}
@@ -208,11 +218,16 @@ def make_resumable(runner: Runner, stop: StopRequest) -> None:
     settings = dict(runner._train_loop)
     if 'by_epoch' in settings:
         settings['type'] = 'EpochBasedTrainLoop' if settings.pop('by_epoch') else 'IterBasedTrainLoop'
-    if settings.get('type') not in LOOPS:
-        runner.logger.warning(
-            f'train_cfg.type={settings.get("type")!r}: expected one of {tuple(LOOPS)} for a training that can '
-            'stop and go on anywhere; this one goes on from its checkpoints as mmengine does'
-        )
-        return
-    runner._train_loop = settings | {'type': LOOPS[settings['type']]}
+    named = settings.get('type')
+    kind = LOOPS.get(named) if isinstance(named, str) else named
+    ours = resumable(kind) if isinstance(kind, type) and isinstance(runner._train_dataloader, dict) else None
     runner.register_hook(ResumeHook(stop))
+    if ours is not None:
+        runner._train_loop = settings | {'type': ours}
+        return
+    stop.attend(False)  # until the loop has called the hook: a loop of the user's own may call none
+    runner.logger.warning(
+        f"train_cfg.type={type_name(named)!r} cannot start in the middle of an epoch: expected mmengine's "
+        'EpochBasedTrainLoop or IterBasedTrainLoop, or a subclass that leaves run_epoch, or run, as it is. Asked to '
+        'stop, it saves if it calls the hooks of a step, and --resume begins the epoch anew'
+    )

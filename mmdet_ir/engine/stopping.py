@@ -1,20 +1,27 @@
-"""A request to stop that arrives as a signal, as a scheduler sends it before it takes a machine away."""
+"""A request to stop that arrives as a signal: of a scheduler that takes a machine away, or Ctrl-C at a terminal."""
 
 import os
 import signal
+import sys
 import threading
+import time
 from types import FrameType, TracebackType
 
 EX_TEMPFAIL = 75  # of sysexits.h: not done, try again; no error of Python or of this project has it
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Within these seconds a further Ctrl-C is the same press: a terminal sends it to each process, and torchrun again.
+SAME_PRESS = 1.0
 
 
 class TrainingStopped(Exception):
-    """The training was asked to stop, and did; a tool ends with ``EX_TEMPFAIL`` then."""
+    """The training was asked to stop, and a checkpoint is on the disk; a tool ends with ``EX_TEMPFAIL`` then."""
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGUSR1 while it is entered, instead of ending the process.
+    """Notes SIGTERM, SIGUSR1 and the first Ctrl-C while it is entered, instead of ending the process.
+
+    A second Ctrl-C ends the process at once, and where nobody attends to the request every signal does what it does to
+    any program. SIGINT stays ignored where the process was started so, as shells do in the background.
 
     Processes that are forked meanwhile, such as loader workers, let these signals pass: a scheduler sends them to
     every process of a job, and the training needs its workers until it has come to the next boundary. SIGTERM ends
@@ -30,16 +37,38 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._attended, self._since = True, 0.0
         self._before: dict = {}
 
+    def attend(self, attended: bool) -> None:
+        """Tells whether somebody will act on a signal. If not, one that arrived already ends the process."""
+        self._attended = attended
+        if not attended and self.signal is not None:
+            self._end(self.signal)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._pid and self.signal is None:
-            self.signal = signal.Signals(number)
+        if os.getpid() != self._pid:
+            return
+        if self.signal is None and self._attended:
+            self.signal, self._since = signal.Signals(number), time.monotonic()
+            if number == signal.SIGINT and os.environ.get('LOCAL_RANK', '0') == '0':
+                # (os.write, since the handler may have interrupted a write to sys.stderr)
+                os.write(2, b'\nStopping: this step is finished and saved. Press Ctrl-C again to end at once.\n')
+        elif not self._attended or (number == signal.SIGINT and time.monotonic() - self._since > SAME_PRESS):
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.stderr.flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def __enter__(self) -> 'StopRequest':
         self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread do this
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in taken}
         StopRequest.entered += 1
         return self
 

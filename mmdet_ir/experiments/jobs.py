@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash
 from ..fileio import write_text
 from .cells import Row, SizeData, rebased_config
@@ -155,10 +156,8 @@ def missing_data(config: Config) -> list[str]:
     """Annotation files of a config that do not exist."""
     files = []
     for loader in ('train_dataloader', 'test_dataloader'):
-        dataset = config[loader].dataset
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
-        files.append(os.path.join(dataset.get('data_root') or '', dataset.ann_file))
+        for leaf in leaves(config[loader].dataset):
+            files.append(os.path.join(leaf.get('data_root') or '', leaf.ann_file))
     return [file for file in files if not os.path.isfile(file)]
 
 

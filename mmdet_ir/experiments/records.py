@@ -13,6 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
+from ..config.types import type_name
+from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash, config_settings
 from ..engine.environment import ENVIRONMENT_FILE, collect_environment
 from ..fileio import write_text
@@ -41,22 +43,22 @@ def data_fingerprint(dataset: ConfigDict) -> list[dict]:
     Returns:
         For each file its path as the config gives it, its SHA-256 and its number of images.
     """
-    if 'ann_file' in dataset:
-        path = Path(dataset.get('data_root') or '', dataset['ann_file'])
+    found = []
+    for leaf in leaves(dataset):
+        path = Path(leaf.get('data_root') or '', leaf['ann_file'])
         if not path.is_file():
             raise FileNotFoundError(
                 f'{path}: annotation file of the run not found; records need it for the fingerprint'
             )
         content = path.read_bytes()
-        return [
+        found.append(
             {
                 'ann_file': str(path),
                 'sha256': hashlib.sha256(content).hexdigest(),
                 'images': len(json.loads(content)['images']),
             }
-        ]
-    parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
-    return [entry for part in parts for entry in data_fingerprint(part)]
+        )
+    return found
 
 
 def training_sessions(work_dir: str | os.PathLike) -> list[Path]:
@@ -101,7 +103,7 @@ def count_parameters(config: Config) -> int:
 def _precision(config: Config) -> str:
     wrapper = config.optim_wrapper
     dtypes = {'AmpOptimWrapper': wrapper.get('dtype', 'float16'), 'Bf16OptimWrapper': 'bfloat16'}
-    return dtypes.get(wrapper.get('type'), 'float32')
+    return dtypes.get(type_name(wrapper), 'float32')
 
 
 def _tested_checkpoint(metrics_json: str | os.PathLike, iteration: int | None) -> str | None:

@@ -14,11 +14,11 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import PolygonMasks
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from ...datasets.wrappers import leaves
 from ...evaluation.contrast import RING_WIDTH
 from ...fileio import write_text
 from ...visualization.grid import draw_panel
@@ -88,8 +88,9 @@ def browse(
         indices = select_images(shown, count)
         samples = [shown[i] for i in tqdm(indices, desc='images', disable=not progress)]
     sets = _statistics(built, max_images, progress)
-    classes = shown.metainfo['classes']
-    colors = np.asarray(shown.metainfo['palette'], float)[: len(classes)] / 255
+    meta = leaves(shown)[0].metainfo
+    classes = meta['classes']
+    colors = np.asarray(meta['palette'], float)[: len(classes)] / 255
     title = Path(config.filename).name if config.filename else 'data set'
     parts = [
         f'<h1>{escape(title)}</h1>',
@@ -125,25 +126,16 @@ def browse(
     return indices
 
 
-def _leaves(dataset: object) -> Iterator[BaseDataset]:
-    """The data sets with an annotation file within wrappers."""
-    if hasattr(dataset, 'ann_file'):
-        yield dataset
-    else:
-        for inner in getattr(dataset, 'datasets', None) or [dataset.dataset]:
-            yield from _leaves(inner)
-
-
 def _statistics(built: dict[str, object], max_images: int, progress: bool) -> list[Statistics]:
     """Of each annotation file once, named after the splits that read it."""
     names: dict[tuple, list[str]] = {}
-    leaves = {}
+    parts = {}
     for name, dataset in built.items():
-        for leaf in _leaves(dataset):
+        for leaf in leaves(dataset):
             key = (str(leaf.ann_file), str(leaf.data_prefix))
             names.setdefault(key, []).append(name)
-            leaves.setdefault(key, leaf)
-    return [measure_split(', '.join(names[key]), leaf, max_images, progress) for key, leaf in leaves.items()]
+            parts.setdefault(key, leaf)
+    return [measure_split(', '.join(names[key]), leaf, max_images, progress) for key, leaf in parts.items()]
 
 
 def _uri(kind: str, content: bytes) -> str:

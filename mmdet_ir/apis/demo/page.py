@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 from PIL import Image
 
@@ -28,6 +27,7 @@ from ...datasets.images.files import IMAGE_SUFFIXES
 from ...datasets.images.infrared_io import count_pages
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import METHODS, ToneMapping
+from ...datasets.wrappers import build_leaves
 from ...visualization.overlay import Instance, draw_instances, find_instances
 from ...visualization.picture import as_picture
 from ..inference.inferencer import IRInferencer
@@ -172,15 +172,14 @@ class DemoPage:
     def examples(self, number: int = 6) -> list[str]:
         """Paths of images from the config's test set, evenly spread; none where the set is not there or unsound."""
         dataset = self.inferencer.cfg.test_dataloader.dataset
-        while 'dataset' in dataset or 'datasets' in dataset:
-            dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
         try:
-            built = DATASETS.build({**dataset, 'lazy_init': False, 'test_mode': True})
+            parts = build_leaves(dataset, lazy_init=False, test_mode=True)
         except USER_MISTAKES as error:
             print_log(f'No example images: {explain(error)}', logger='current')
             return []
-        chosen = np.linspace(0, len(built) - 1, min(number, len(built))).astype(int) if len(built) else []
-        paths = [built.get_data_info(int(i))['img_path'] for i in chosen]
+        places = [(part, index) for part in parts for index in range(len(part))]
+        chosen = np.linspace(0, len(places) - 1, min(number, len(places))).astype(int) if places else []
+        paths = [part.get_data_info(index)['img_path'] for part, index in (places[i] for i in chosen)]
         return [path for path in dict.fromkeys(paths) if Path(path).is_file()]
 
     def _read(self, path: Path, page: float | None) -> tuple[np.ndarray, int | None]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.apis import DetInferencer
-from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmdet.visualization.palette import get_palette
@@ -21,12 +20,14 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from ...binary_masks import binary_masks, check_mask_thresholds
+from ...config.types import type_name
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
 from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
+from ...datasets.wrappers import build_leaves, leaves
 from ...fileio import unique_name
 from ...model_zoo import model_names
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
@@ -81,7 +82,7 @@ class IRInferencer(DetInferencer):
         self._taken: dict[str, set[str]] = {}
         self._names = str(cfg.filename or 'the config'), str(weights)
         super().__init__(cfg, require_checkpoint(str(weights)), device, palette=palette, show_progress=show_progress)
-        if any(hook.type == 'ChannelsLastHook' for hook in cfg.get('custom_hooks') or ()):
+        if any(type_name(hook) == 'ChannelsLastHook' for hook in cfg.get('custom_hooks') or ()):
             self.model.to(memory_format=torch.channels_last)  # as testing does: it changes the last bits
 
     @property
@@ -224,10 +225,8 @@ class IRInferencer(DetInferencer):
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: Config) -> None:
         check_mask_thresholds(model)
         load_fitting_weights(model, checkpoint, *self._names)
-        dataset = cfg.test_dataloader.dataset
-        while 'dataset' in dataset or 'datasets' in dataset:
-            dataset = dataset.dataset if 'dataset' in dataset else dataset.datasets[0]
-        meta = DATASETS.build({**dataset, 'lazy_init': True}).metainfo  # (reads no files)
+        first = leaves(cfg.test_dataloader.dataset)[0]
+        meta = build_leaves(first, lazy_init=True)[0].metainfo  # (reads no files)
         trained = checkpoint.get('meta', {}).get('dataset_meta', {})
         model.dataset_meta = {**meta, **{key.lower(): value for key, value in trained.items()}}
         if 'palette' in meta:

@@ -1,12 +1,11 @@
 """One range for a whole data set, for ``ToneMapping(method='window')``."""
 
-import copy
-
 import numpy as np
-from mmdet.registry import DATASETS
 from mmengine.config import ConfigDict
 from tqdm import tqdm
 
+from ...config.types import type_name
+from ..wrappers import build_leaves, leaves
 from .values import to_single_channel
 
 
@@ -16,7 +15,7 @@ def measure_window(
     """Percentiles over all images of a data set.
 
     Args:
-        dataset: Config of the data set; of its pipeline only the loading counts.
+        dataset: Config of the data set, in any wrappers; of its pipeline only the loading counts, and each image once.
         low: Lower percentile, 0 to 100.
         high: Upper percentile.
         pixels: Number of pixels that are drawn at random from each image.
@@ -31,16 +30,16 @@ def measure_window(
     """
     if not 0 <= low < high <= 100:
         raise ValueError(f'expected percentiles 0 <= low < high <= 100, got low={low} and high={high}')
-    config = copy.deepcopy(dataset)
-    while 'dataset' in config:
-        config = config.dataset
-    if config.pipeline[0].type != 'LoadIRImageFromFile':
-        raise ValueError(f'pipeline: expected LoadIRImageFromFile first, got {config.pipeline[0].type}')
-    config.update(pipeline=config.pipeline[:1], test_mode=True)
-    loaded = DATASETS.build(config)
+    items = []
+    for leaf in leaves(dataset):
+        first = type_name(leaf.pipeline[0])
+        if first != 'LoadIRImageFromFile':
+            raise ValueError(f'pipeline: expected LoadIRImageFromFile first, got {first}')
+        (built,) = build_leaves(leaf, pipeline=leaf.pipeline[:1], test_mode=True)
+        items += [(built, index) for index in range(len(built))]
     rng, drawn = np.random.default_rng(seed), []
-    for index in tqdm(range(len(loaded)), desc='images'):
-        item = loaded[index]
+    for built, index in tqdm(items, desc='images'):
+        item = built[index]
         values = to_single_channel(item['img'], item['img_path']).ravel()
         drawn.append(values[rng.integers(0, values.size, pixels)].astype(np.float32))
     bottom, top = (float(value) for value in np.percentile(np.concatenate(drawn), (low, high)))

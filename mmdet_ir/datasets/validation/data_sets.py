@@ -1,6 +1,6 @@
 """The data sets that a command line names: COCO files, or the loaders of a config."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -8,6 +8,8 @@ from pathlib import Path
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from ...config.types import type_name, typed_dicts
+from ..wrappers import leaves
 from .annotations import Needs
 from .problem import Problem
 
@@ -55,7 +57,7 @@ def from_config(cfg: Config) -> list[DataSet]:
     found: dict[tuple, DataSet] = {}
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader') or {}
-        for dataset in _leaves(loader.get('dataset') or {}):
+        for dataset in (leaf for leaf in leaves(loader.get('dataset') or {}) if 'ann_file' in leaf):
             new = _from_dict(dataset)
             evaluator = cfg.get(f'{split}_evaluator')
             new.problems += _check_evaluator(new.path, split, evaluator)
@@ -76,15 +78,6 @@ def from_config(cfg: Config) -> list[DataSet]:
     return list(found.values())
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
-    """The data sets with an annotation file within wrappers such as ``ClassBalancedDataset``."""
-    if 'ann_file' in dataset:
-        yield dataset
-    for inner in (dataset.get('dataset'), *(dataset.get('datasets') or ())):
-        if isinstance(inner, dict):
-            yield from _leaves(inner)
-
-
 def _from_dict(dataset: dict) -> DataSet:
     root = Path(dataset.get('data_root') or '')
     prefix = (dataset.get('data_prefix') or {}).get('img', '')
@@ -92,7 +85,7 @@ def _from_dict(dataset: dict) -> DataSet:
     if classes is None:
         kind = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
         classes = getattr(kind, 'METAINFO', {}).get('classes')
-    loads = [t for t in _transforms(dataset.get('pipeline') or ()) if str(t.get('type')).endswith('LoadAnnotations')]
+    loads = [t for t in typed_dicts(dataset.get('pipeline') or ()) if type_name(t).endswith('LoadAnnotations')]
     with_mask = [t for t in loads if t.get('with_mask')]
     needs = Needs(
         None if classes is None else tuple(classes),
@@ -102,18 +95,6 @@ def _from_dict(dataset: dict) -> DataSet:
         None if dataset.get('backend_args') else root / prefix,
     )
     return DataSet(root / dataset['ann_file'], needs)
-
-
-def _transforms(value: object) -> Iterator[dict]:
-    """All dicts with a ``type`` within nested lists and dicts."""
-    if isinstance(value, dict):
-        if 'type' in value:
-            yield value
-        for inner in value.values():
-            yield from _transforms(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _transforms(inner)
 
 
 def _check_evaluator(path: Path, split: str, evaluator: dict | list | None) -> tuple[Problem, ...]:
