@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..datasets.coco_files import output_folder, write_coco
+from ..datasets.images.infrared_io import read_infrared
 
 
 @dataclass
@@ -149,12 +150,15 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
     with output_folder(out, overwrite=True) as folder:
         for image_id, crop in enumerate(crops, start=1):
             source = Path(image_folder, crop.image['file_name'])
-            pixels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
-            if pixels is None:
-                raise ValueError(f'cannot read image {source}: missing, damaged, or not an image file')
+            pixels = read_infrared(source, page=crop.image.get('page'))
             x1, y1, x2, y2 = crop.window
-            name = f'{image_id:03d}.png'
-            cv2.imwrite(str(folder / 'images' / name), pixels[y1:y2, x1:x2])
+            cut = pixels[y1:y2, x1:x2]
+            if cut.dtype.kind == 'f':
+                name = f'{image_id:03d}.npy'
+                np.save(folder / 'images' / name, cut)
+            else:
+                name = f'{image_id:03d}.png'
+                cv2.imwrite(str(folder / 'images' / name), cut)
             images.append(
                 {
                     'id': image_id,

@@ -19,6 +19,8 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from ..apis.inference.inputs import find_sources
+from ..datasets.images.files import grey_levels
+from ..datasets.images.infrared_io import read_infrared
 from ..deploy.backends import ExportedModel
 from ..deploy.verify import match
 from .forms import EAGER, EXPORTED_FORMS
@@ -213,9 +215,7 @@ def read_images(settings: Settings) -> np.ndarray:
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(settings.count, len(files))).round().astype(int)]
     images = []
     for file in chosen:
-        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise ValueError(f'cannot read image {file}')
+        image = grey_levels(read_infrared(file))
         images.append(cv2.resize(image, job.size, interpolation=cv2.INTER_LINEAR))
     return np.stack(images)
 

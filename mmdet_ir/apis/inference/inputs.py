@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...datasets.images.files import IMAGE_SUFFIXES
+from ...datasets.images.files import IMAGE_SUFFIXES, find_files, is_foreign, tell_left_out
 from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
 from ...fileio import unique_name
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
+_KNOWN = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 DEFAULT_FPS = 25.0  # for videos that do not tell
 _PATTERN = re.compile(r'%(?:0(\d+))?d')
 _MAGIC = re.compile(r'[*?[]')
@@ -206,7 +208,7 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
     if path.is_file():
         yield path.stem, [path], False
     elif path.is_dir():
-        files = [p for p in _listed(path.rglob('*'), path) if not p.resolve().is_relative_to(out)]
+        files = [p for p in find_files(path, _KNOWN) if not p.resolve().is_relative_to(out)]
         if not files:
             raise ValueError(
                 f'{given}: expected a folder with images ({", ".join(IMAGE_SUFFIXES)}) or videos, found none'
@@ -221,10 +223,9 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
         else:
             yield from ((file.stem, [file], False) for file in files)
     elif _MAGIC.search(given):
-        found = [Path(name) for name in glob.glob(given, recursive=True)]
         parts = Path(given).parts
         fixed = Path(*parts[: next(i for i, part in enumerate(parts) if _MAGIC.search(part))])
-        files = [p for p in _listed(found, fixed) if not p.resolve().is_relative_to(out)]
+        files = [p for p in _matching(given, fixed) if not p.resolve().is_relative_to(out)]
         if not files:
             raise FileNotFoundError(f'no image or video matches {given}')
         yield from _group(files, fixed, as_video)
@@ -234,16 +235,18 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
         )
 
 
-def _listed(paths: Iterator[Path] | list[Path], root: Path) -> list[Path]:
-    """Images and videos by path; hidden files and folders are none."""
-    known = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-    return sorted(
-        p
-        for p in paths
-        if p.suffix.lower() in known
-        and p.is_file()
-        and not any(part.startswith('.') for part in p.relative_to(root).parts)
-    )
+def _matching(given: str, root: Path) -> list[Path]:
+    """Images and videos that a glob matches, by path, each once; files of other programs are left out and told."""
+    found, left_out = {}, Counter()
+    for path in sorted(map(Path, glob.glob(given, recursive=True))):
+        if path.suffix.lower() in _KNOWN and path.is_file():
+            foreign = next((part for part in path.relative_to(root).parts if is_foreign(part)), None)
+            if foreign is None:
+                found.setdefault(path.resolve(), path)
+            else:
+                left_out[f'files of other programs, such as {foreign}'] += 1
+    tell_left_out(given, left_out)
+    return list(found.values())
 
 
 def _group(files: list[Path], root: Path, as_video: bool) -> Iterator[tuple[str, list[Path], bool]]:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..images.files import is_foreign
 from ..images.image_limits import ImageTooLargeError
 from ..images.infrared_io import read_with_header
 from ..images.opencv_log import opencv_silenced
@@ -83,7 +84,7 @@ def unlisted_images(names: Sequence[str], folder: str | os.PathLike) -> list[Pro
     for parent in sorted({str(Path(name).parent) for name in known}):
         for name in sorted(_list_folder(Path(folder, parent))):
             path = name if parent == '.' else f'{parent}/{name}'
-            if Path(name).suffix in suffixes and path not in known:
+            if Path(name).suffix in suffixes and path not in known and not is_foreign(name):
                 found.append(path)
     return listed(
         'image-unlisted',

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from ....fileio import read_json
+from ...images.files import find_files
 from ..images import name_in_set, resolve_inside
 from ..masks import is_numbers, polygons_fault, to_segmentation
 from ..records import Instance, Options, Record, split_of, write_records
@@ -41,7 +42,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
         ValueError: If nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    files = sorted(src.rglob('*.json'))
+    files = find_files(src, ('.json',))
     if not files:
         raise FileNotFoundError(f'{src}: expected JSON files of LabelMe, found none')
     for path in files:

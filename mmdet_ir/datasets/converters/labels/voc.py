@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ...images.files import find_files
 from ..images import name_in_set, resolve_inside
 from ..records import ALL, Instance, Options, Record, split_of, write_records
 from ..report import ConversionReport
@@ -47,7 +48,7 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
         raise ValueError(f'expected an origin of 0 or 1, got {origin}')
     src, report, records = Path(src), ConversionReport(), []
     standard = (src / 'Annotations').is_dir()
-    files = sorted((src / 'Annotations' if standard else src).rglob('*.xml'))
+    files = find_files(src / 'Annotations' if standard else src, ('.xml',))
     if not files:
         raise FileNotFoundError(f'{src}: expected Annotations/*.xml, or XML files beside their images, found none')
     lists = _read_lists(src / 'ImageSets' / 'Main', files, report) if standard else {}

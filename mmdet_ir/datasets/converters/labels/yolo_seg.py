@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ...images.files import IMAGE_SUFFIXES, find_images
+from ...images.files import IMAGE_SUFFIXES, find_files, find_images
 from ..images import name_in_set, resolve_inside
 from ..records import Instance, Options, Record, write_records
 from ..report import ConversionReport
@@ -59,7 +59,8 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
                 records.append(Record(image, name_in_set(src, image), split, str(label), known, read))
     if without:
         report.notes.append(f'{without} images have no label file and were taken as empty')
-    orphans = sorted(set(src.glob('**/labels/**/*.txt')) - labels)
+    texts = [path for path in find_files(src, ('.txt',)) if 'labels' in path.relative_to(src).parts[:-1]]
+    orphans = sorted(set(texts) - labels)
     report.skipped += [f'{orphan}: no image of any split for this label file' for orphan in orphans]
     return write_records(records, out, 'converted from YOLO labels', options or Options(), report)
 
