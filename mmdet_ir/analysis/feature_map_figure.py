@@ -13,7 +13,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmcv.transforms import Compose
-from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
@@ -21,6 +20,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..engine.weights import load_detector
 from ..fileio import write_text
 from ..visualization.figure_file import save_figure
 from ..visualization.picture import as_picture
@@ -110,8 +110,7 @@ def draw_feature_maps(
     box_region([(left, top, width, height)], region.shape)  # within the image
     window = (slice(top, top + height), slice(left, left + width))
 
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = init_detector(loaded, str(checkpoint), device=device)
+    model = load_detector(loaded, checkpoint, device)
     stages, frame = run_stages(model, sample)
     picture = as_picture(sample['inputs'], sample['data_samples'].metainfo)
     measured = [_measure_stage(stage, frame, region, channels) for stage in stages]
@@ -165,7 +164,7 @@ def run_stages(model: nn.Module, sample: dict) -> tuple[list[Stage], Frame]:
     """What enters the model's neck for one image.
 
     Args:
-        model: As ``init_detector`` returns it.
+        model: As :func:`load_detector` returns it.
         sample: As the test pipeline returns it.
     """
     batch = model.data_preprocessor(pseudo_collate([sample]), False)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmdet.structures.mask import mask2bbox
 from mmengine.config import Config
@@ -17,6 +16,7 @@ from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
 from ..binary_masks import binary_masks
+from ..engine.weights import load_detector
 from ..visualization import as_picture
 
 
@@ -90,7 +90,7 @@ def predict(
     config: Config, checkpoint: str | os.PathLike, dataset: BaseDataset, indices: Sequence[int], device: str
 ) -> Iterator[tuple[InstanceData, np.ndarray]]:
     """Predictions of a trained model for images of a data set, in numpy, and the images as it saw them."""
-    model = init_detector(config, str(checkpoint), device=device)
+    model = load_detector(config, checkpoint, device)
     for index in tqdm(indices, desc=Path(config.filename).stem):
         data = dataset[index]
         with torch.no_grad():

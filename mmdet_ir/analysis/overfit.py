@@ -19,10 +19,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..apis.launch import load_config, require_checkpoint, use_mixed_precision
+from ..apis.launch import load_config, use_mixed_precision
 from ..config.types import type_name
 from ..datasets.coco_files import read_coco
 from ..datasets.wrappers import leaves, pipeline_steps
+from ..engine import add_fitting_checks, require_checkpoint
 from ..fileio import write_text
 from ..visualization.figure_file import save_figure
 from .overfit_crops import choose_crops, write_crops
@@ -318,6 +319,7 @@ def overfit(
         report(evaluation)
 
     runner = Runner.from_cfg(cfg)
+    add_fitting_checks(runner, training=True)
     runner.register_hook(_CurveHook(curve, save_and_report))
     runner.train()
     runner.save_checkpoint(str(out), 'last.pth', save_optimizer=False, save_param_scheduler=False)

@@ -17,10 +17,17 @@ from mmengine.runner import Runner
 
 from ..binary_masks import check_mask_thresholds
 from ..compat.checkpoint import read_header
-from ..engine import StopRequest, add_invalid_loss_hook, find_whole_checkpoint, make_resumable
+from ..engine import (
+    StopRequest,
+    add_fitting_checks,
+    add_invalid_loss_hook,
+    find_whole_checkpoint,
+    make_resumable,
+    require_checkpoint,
+)
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
-from ..model_zoo import checkpoint_file, config_file
+from ..model_zoo import config_file
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -48,13 +55,6 @@ def load_config(
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(name).stem))
     return cfg
-
-
-def require_checkpoint(checkpoint: str) -> str:
-    checkpoint = checkpoint_file(checkpoint)
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'checkpoint not found: expected a file or URL, got {checkpoint!r}')
-    return checkpoint
 
 
 def use_mixed_precision(cfg: Config) -> None:
@@ -157,6 +157,7 @@ def train(
         The runner, after training.
 
     Raises:
+        ValueError: When the model does not fit the data sets or its weights, see :class:`mmdet_ir.engine.FittingHook`.
         TrainingStopped: When SIGTERM or SIGUSR1 came; a checkpoint of the last iteration is on the disk.
         OutputError: When the disk is full or the folder cannot be written.
     """
@@ -177,6 +178,7 @@ def train(
     _set_randomness(cfg, seed, deterministic, meta)
     with _output_errors(cfg.work_dir), StopRequest() as stop:
         runner = _build_runner(cfg)
+        add_fitting_checks(runner, training=True)
         add_invalid_loss_hook(runner)
         make_resumable(runner, stop)
         if deterministic:
@@ -229,8 +231,8 @@ def test(
         The metrics by name.
 
     Raises:
-        ValueError: For another ending of ``out``, for drawing without a hook, and for ``tta`` settings
-            that do not fit.
+        ValueError: For another ending of ``out``, for drawing without a hook, for ``tta`` settings that do not fit,
+            and for a checkpoint that does not fit the config, in its weights or in its classes.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out: expected a name that ends in .pkl or .pickle, got {out!r}')
@@ -243,6 +245,7 @@ def test(
     runner = _build_runner(cfg)
     if tta:
         check_tta(runner.model)
+    add_fitting_checks(runner, training=False)
     unfinished = f'{out}.unfinished.pkl'
     if out is not None:
         runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=unfinished))

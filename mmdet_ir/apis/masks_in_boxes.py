@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 import torch
-from mmdet.apis import init_detector
 from mmdet.models.dense_heads import CondInstMaskHead
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
@@ -12,14 +11,13 @@ from mmdet.structures.mask import mask2bbox
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..binary_masks import binary_masks, check_mask_thresholds
+from ..binary_masks import binary_masks
 from ..config.types import type_name
-from .inference.weights import load_fitting_weights
-from .launch import load_config, require_checkpoint
+from ..engine.weights import load_detector
+from .launch import load_config
 
 MASKS_AT_ONCE = 64  # full-size masks of an image that are held together
 
@@ -50,12 +48,8 @@ class MasksInBoxes:
         cfg_options: dict | None = None,
     ) -> None:
         cfg: Config = load_config(str(config), cfg_options)
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model = init_detector(cfg, require_checkpoint(str(checkpoint)), device=device)
+        self.model = load_detector(cfg, checkpoint, device)
         self.name = str(config)
-        check_mask_thresholds(self.model)
-        weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-        load_fitting_weights(self.model, weights, str(config), str(checkpoint))
         self.classes = tuple(self.model.dataset_meta['classes'])
         self.pipeline = Compose([t for t in get_test_pipeline_cfg(cfg) if type_name(t) != 'LoadAnnotations'])
 

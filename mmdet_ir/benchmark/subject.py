@@ -13,13 +13,12 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from ..apis.inference.weights import load_fitting_weights
 from ..datasets.synthetic import generate_scene
+from ..engine.weights import load_detector
 
 DETECTIONS = 100  # of an image, as MMDetection's Mask R-CNN shows
 PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps
@@ -131,12 +130,11 @@ class Subject:
         cfg = Config.fromfile(config)
         cfg.model.backbone.init_cfg = None  # times do not depend on weights, and no download is needed
         torch.manual_seed(0)
-        self.model = MODELS.build(cfg.model).to(device)
         if checkpoint is None:
+            self.model = MODELS.build(cfg.model).to(device)
             self.model.init_weights()
         else:
-            weights = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-            load_fitting_weights(self.model, weights, config, checkpoint)
+            self.model = load_detector(cfg, checkpoint, device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
         if score_thr is not None:
             self.set_score_threshold(score_thr)

@@ -3,20 +3,23 @@
 import contextlib
 import io
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import DATASETS
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..fileio import collector_paused, read_json
+from ..palette import palette_for
 from .coco_files import CLASSES, remember_checked
 from .validation.annotations import Needs, check_for_training
 from .validation.problem import raise_errors
 
+_META_KEYS = ('classes', 'palette')
 _LEFT_OUT = ('class-left-out', 'box-left-out', 'ignore-key')  # said, not refused
 
 
@@ -28,7 +31,8 @@ class IRDataset(CocoDataset):
     differ from ``METAINFO`` or come in another order, boxes and masks without area, RLE masks where polygons are
     needed, image files that do not exist.
 
-    The arguments are those of ``CocoDataset``, and one more. For other classes pass ``metainfo=dict(classes=(...))``.
+    The arguments are those of ``CocoDataset``, and one more. For other classes pass ``metainfo=dict(classes=(...))``;
+    those that ``palette`` does not reach get colours that differ from it and from each other.
 
     Args:
         image_key: The field of the annotation file's images that names the file to load, such as the counts that
@@ -88,6 +92,25 @@ class IRDataset(CocoDataset):
         except RecursionError as error:
             raise ValueError(f'{self.ann_file}: expected a COCO file, got one that is nested too deeply') from error
 
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping | Config | None = None) -> dict:
+        """As mmengine does when it makes a data set, with a colour for every class.
+
+        Raises:
+            ValueError: If ``classes`` is no list of different names, or stands under another key.
+        """
+        wrong = [key for key in metainfo or () if key not in _META_KEYS and key.lower() in _META_KEYS]
+        if wrong:
+            raise ValueError(f'metainfo: expected the keys {_META_KEYS} in lower case, got {wrong}')
+        meta = super()._load_metainfo(metainfo)
+        classes = meta['classes']
+        if isinstance(classes, str):  # (mmengine reads the names from a file if there is one of this name)
+            raise ValueError(text_instead_of_classes('metainfo', classes))
+        if not len(classes) or len(set(classes)) < len(classes):
+            raise ValueError(f'metainfo: classes: expected one name or more, each of them once, got {list(classes)}')
+        meta['palette'] = palette_for(len(classes), meta.get('palette'))
+        return meta
+
     def load_proposals(self) -> None:
         """Refuses ``proposal_file``.
 
@@ -122,6 +145,14 @@ class IRDataset(CocoDataset):
         words += [] if self.image_key == 'file_name' else ['--image-key', self.image_key]
         words += [] if tuple(needs.classes) == CLASSES else ['--classes', *needs.classes]
         return shlex.join(words)
+
+
+def text_instead_of_classes(place: str, classes: str) -> str:
+    """Message about ``classes=('ship')``, which Python reads as a text."""
+    return (
+        f'{place}: classes: expected a tuple of names, got the text {classes!r}; a single class needs a comma: '
+        f'classes=({classes!r},)'
+    )
 
 
 def _flatten(transforms: list) -> Iterator[BaseTransform]:

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..binary_masks import binary_masks
 from ..fileio import unique_name
+from ..palette import palette_for
 from ..visualization.picture import as_picture
 
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -81,6 +82,10 @@ class IRVisualizationHook(DetVisualizationHook):
     ) -> None:
         if 'masks' in sample.get('pred_instances', {}):
             sample.pred_instances.masks = binary_masks(sample.pred_instances.masks)
+        meta = self._visualizer.dataset_meta or {}
+        if meta.get('classes'):  # (MMDetection refuses to draw classes that the palette does not reach)
+            colors = palette_for(len(meta['classes']), meta.get('palette'))
+            self._visualizer.dataset_meta = {**meta, 'palette': colors}
         self._visualizer.add_datasample(
             name,
             picture,

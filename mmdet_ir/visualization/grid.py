@@ -1,5 +1,6 @@
 """Picture grids: one row per image; input, ground truth and the predictions of one or more models side by side."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ def draw_grid(
     heights = [round(row.image.shape[0] * panel_width / row.image.shape[1]) for row in rows]
     columns = ['input', 'ground truth', f'{titles[0]} (score ≥ {score_thr:g})', *titles[1:]]
     width = len(columns) * (panel_width + _GAP) + _GAP
-    height = _HEADER + sum(heights) + _GAP * len(rows) + _FOOTER
+    lines = legend_lines(classes, width, fontsize=12)
+    height = _HEADER + sum(heights) + _GAP * len(rows) + _FOOTER * lines
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor='white')
     FigureCanvasAgg(figure)
 
@@ -86,8 +88,20 @@ def draw_grid(
         top += cell_h + _GAP
 
     handles = [Patch(color=color, label=name) for name, color in zip(classes, colors, strict=True)]
-    figure.legend(handles=handles, loc='lower center', ncols=len(classes), frameon=False, fontsize=12)
+    figure.legend(handles=handles, loc='lower center', ncols=-(-len(classes) // lines), frameon=False, fontsize=12)
     save_figure(figure, path)
+
+
+def legend_lines(entries: Sequence[str], width: int, fontsize: float) -> int:
+    """How many lines a legend needs.
+
+    Args:
+        entries: Texts of the legend, each of which gets the width of the longest.
+        width: Of the picture, pixels at 100 dots an inch.
+        fontsize: In points.
+    """
+    column = (0.9 * max(map(len, entries)) + 5) * fontsize
+    return max(1, math.ceil(len(entries) / max(1, int(width / column))))
 
 
 def draw_panel(

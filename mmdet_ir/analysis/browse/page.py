@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ...datasets.wrappers import leaves
 from ...evaluation.contrast import RING_WIDTH
 from ...fileio import write_text
+from ...palette import palette_for
 from ...visualization.grid import draw_panel
 from ...visualization.picture import as_picture
 from ..images import select_images
@@ -90,7 +91,7 @@ def browse(
     sets = _statistics(built, max_images, progress)
     meta = leaves(shown)[0].metainfo
     classes = meta['classes']
-    colors = np.asarray(meta['palette'], float)[: len(classes)] / 255
+    colors = np.asarray(palette_for(len(classes), meta.get('palette')), float) / 255
     title = Path(config.filename).name if config.filename else 'data set'
     parts = [
         f'<h1>{escape(title)}</h1>',

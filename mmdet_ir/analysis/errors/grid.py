@@ -13,7 +13,7 @@ from pycocotools import mask as mask_utils
 
 from ...visualization.colors import ERROR, class_colors
 from ...visualization.figure_file import save_figure
-from ...visualization.grid import draw_grid, enlarge, paint_masks
+from ...visualization.grid import draw_grid, enlarge, legend_lines, paint_masks
 from .comparison import Comparison, JudgedImage, choose_positions, grid_rows, judge
 
 _DPI = 100
@@ -146,7 +146,7 @@ def draw_error_grid(
 
 def _legend_lines(classes: Sequence[str], width: int) -> int:
     entries = [*classes, 'missed', 'wrong (score >= 0.3, IoU >= 0.5)']
-    return max(1, -(-sum(9 * len(entry) + 55 for entry in entries) // width))
+    return legend_lines(entries, width, fontsize=10)
 
 
 def _window(size: tuple[int, int], judged: Sequence[JudgedImage]) -> tuple[int, int, int, int]:

@@ -12,14 +12,13 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.apis import DetInferencer
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
-from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from ...binary_masks import binary_masks, check_mask_thresholds
+from ...binary_masks import binary_masks
 from ...config.types import type_name
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
@@ -27,13 +26,13 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
-from ...datasets.wrappers import build_leaves, leaves
+from ...engine.weights import fit_detector, require_checkpoint
 from ...fileio import unique_name
 from ...model_zoo import model_names
+from ...palette import palette_for
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
-from ..launch import load_config, require_checkpoint
-from .weights import load_fitting_weights
+from ..launch import load_config
 
 
 class IRInferencer(DetInferencer):
@@ -92,8 +91,7 @@ class IRInferencer(DetInferencer):
     @property
     def colors(self) -> list[tuple[int, int, int]]:
         """RGB in 0..255, by label."""
-        colors = get_palette(self.model.dataset_meta.get('palette'), len(self.classes))
-        return colors if len(colors) >= len(self.classes) else get_palette('random', len(self.classes))
+        return palette_for(len(self.classes), self.model.dataset_meta.get('palette'))
 
     def read(self, path: str | os.PathLike, page: int | None = None) -> np.ndarray:
         """Reads an image file as the config's loader does, before anything is done to its values.
@@ -223,14 +221,7 @@ class IRInferencer(DetInferencer):
         return drawn
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: Config) -> None:
-        check_mask_thresholds(model)
-        load_fitting_weights(model, checkpoint, *self._names)
-        first = leaves(cfg.test_dataloader.dataset)[0]
-        meta = build_leaves(first, lazy_init=True)[0].metainfo  # (reads no files)
-        trained = checkpoint.get('meta', {}).get('dataset_meta', {})
-        model.dataset_meta = {**meta, **{key.lower(): value for key, value in trained.items()}}
-        if 'palette' in meta:
-            model.dataset_meta['palette'] = meta['palette']
+        fit_detector(model, checkpoint, cfg, self._names[1])
         if self.palette != 'none':
             model.dataset_meta['palette'] = self.palette
 

@@ -93,7 +93,7 @@ class SparseInstHead(BaseMaskHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.num_classes = num_classes
+        self.num_classes, self.num_masks = num_classes, num_masks
         self.scale_factor = scale_factor
         inner = {'convs': stacked_convs, 'kernel_channels': kernel_channels, 'norm_cfg': norm_cfg}
         self.instance_branch = InstanceBranch(
