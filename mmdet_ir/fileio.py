@@ -1,6 +1,7 @@
 """Whole files: output that is never seen half-written, and JSON that is read strictly."""
 
 import gc
+import io
 import json
 import os
 import uuid
@@ -102,19 +103,45 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def read_text(path: str | Path) -> str:
+    """Read a text file as programs write it: UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is in another encoding; which, cannot be told from its bytes.
+    """
+    content = Path(path).read_bytes()
+    encoding = json.detect_encoding(content)  # by the byte-order mark, else by the zeros among the first bytes
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path}: expected text in UTF-8, got the byte {content[error.start]:#04x} at position {error.start}, '
+            f'which {encoding} does not have there (a file in GBK or Latin-1, or no text file?); save the file as '
+            f'UTF-8, such as with "iconv -f GBK -t UTF-8"'
+        ) from error
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file without their ends (of Unix, Windows or old Macs), see :func:`read_text`."""
+    lines = io.StringIO(read_text(path), newline=None)
+    return [line.rstrip('\n').lstrip('\ufeff') for line in lines]  # (joined files keep the marks of their beginnings)
+
+
 def read_json(path: str | Path) -> dict:
     """Read a file that holds one JSON object, such as a COCO file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not UTF-8 or not JSON, is nested deeper than Python's parser goes, has a key twice in one
-            object (programs differ in which they take), or holds something else than an object.
+        ValueError: If it is not text (see :func:`read_text`) or not JSON, is nested deeper than Python's parser goes,
+            has a key twice in one object (programs differ in which they take), or holds something else than an object.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'annotation file not found: {path}')
+    text = read_text(path)
     try:
         with collector_paused():
-            content = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_unique)
+            content = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ import numpy as np
 from ..datasets.coco_files import refuse
 from ..datasets.validation.masks import parse_masks, unusable
 from ..datasets.validation.structure import is_id
+from ..fileio import read_text
 
 _FIELDS = ('image_id', 'category_id', 'segmentation', 'score')
 _AT_ONCE = 20_000  # masks whose runs are in memory
@@ -38,8 +39,9 @@ def load_detections(path: str | os.PathLike) -> list:
     """The entries of a file of COCO results, before any check of theirs; see :func:`read_detections`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'detections not found: {path}')
+    text = read_text(path)
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not valid JSON (cut off, or another format?): {error}') from error
     if not isinstance(content, list):

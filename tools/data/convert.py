@@ -17,6 +17,9 @@ examples:
   python tools/data/convert.py labelme recordings/labelled data/mine --classes human=person,rider car=car,taxi
   python tools/data/convert.py masks recordings/masks data/mine --kind semantic --values 1=person 2=car
 Then merge them: python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
+
+Exit code: 0 if everything was written that was asked for; 1 if objects or files had to be left out, which the report
+counts and names; 2 for a mistake in the command or in the source, and then nothing is written.
 Layouts and what becomes of them: docs/guide/data.md
 """
 
@@ -27,15 +30,17 @@ def parse_args() -> argparse.Namespace:
     common.add_argument('src', metavar='SRC', help='folder of the source, in its own layout')
     common.add_argument('out', metavar='OUT', help='folder to write: annotations/*.json and images/')
     common.add_argument('--overwrite', action='store_true', help='replace the data set that is in OUT')
-    common.add_argument('--strict', action='store_true', help='exit with code 1 if any file had to be skipped')
+    common.add_argument(
+        '--strict', action='store_true', help='changes nothing: files that had to be skipped give exit code 1 anyway'
+    )
     labels = argparse.ArgumentParser(add_help=False, parents=[common])
     labels.add_argument(
         '--classes',
         nargs='+',
         metavar='CLASS=NAME,NAME',
         help='class to write and the names of the source that it stands for, such as human=person,pedestrian; names '
-        'that are in none are counted and left out (default: human=human,person,pedestrian car=car '
-        'bicycle=bicycle,bike uav=uav,drone)',
+        'that are in none are counted and left out; "four" stands for human=human,person,pedestrian car=car '
+        "bicycle=bicycle,bike uav=uav,drone (default: the source's own names)",
     )
     labels.add_argument(
         '--derive-masks', action='store_true', help='derive masks for objects with boxes only, marked as derived'
@@ -188,10 +193,9 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
 
 
 def main() -> None:
-    args = parse_args()
-    report = convert(args)
+    report = convert(parse_args())
     print(report)
-    if args.strict and report.skipped:
+    if report.lost:
         sys.exit(1)
 
 

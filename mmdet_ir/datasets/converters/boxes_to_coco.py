@@ -1,105 +1,14 @@
-"""What the converters share: a COCO dictionary that grows image by image, with masks derived from boxes."""
+"""Boxes inside their images, and the masks that are derived from them."""
 
 import numpy as np
 
-from ..coco_files import CLASSES, SPLITS, class_categories
 from ..derived_masks import LOOSE, TIGHT, DerivedMask, derive_box_mask, derive_threshold_mask
-from .report import ConversionReport
+from .class_names import FOUR_CLASSES, class_of
 
 FILLS_ITS_BOX = ('car',)  # classes whose mask is the oriented box; the others are thresholded inside it
 LOOSE_BOXES = ('uav',)  # classes whose boxes leave a margin around the target
+DERIVED = 'derived from boxes, not annotated: see mask_source and mask_method of each annotation'  # for "info"
 MIN_SIDE = 1.0  # pixels; MMDetection drops smaller boxes too
-
-
-class CocoBuilder:
-    """Collects images and annotations of all splits.
-
-    Args:
-        description: For ``info``.
-        license_name: Licence of the source.
-        license_url: Its text.
-        report: Takes the counts.
-        splits: The parts of the data set.
-    """
-
-    def __init__(
-        self,
-        description: str,
-        license_name: str,
-        license_url: str,
-        report: ConversionReport,
-        splits: tuple[str, ...] = SPLITS,
-    ) -> None:
-        self.report = report
-        self.coco = {
-            split: {
-                'info': {
-                    'description': description,
-                    'masks': 'derived from boxes, not annotated: see mask_source and mask_method of each annotation',
-                },
-                'licenses': [{'id': 1, 'name': license_name, 'url': license_url}],
-                'categories': class_categories(),
-                'images': [],
-                'annotations': [],
-            }
-            for split in splits
-        }
-        for split in splits:
-            report.add_split(split)
-        self._next_image = 1
-        self._next_annotation = 1
-
-    def add_image(self, split: str, file_name: str, image: np.ndarray, objects: list[dict], **fields) -> None:
-        """Add an image and its objects.
-
-        Args:
-            split: One of the parts.
-            file_name: Relative to ``images/``.
-            image: ``[H, W]`` 8-bit grey levels.
-            objects: Each with ``name`` (source's class), ``classes`` (ours), ``bbox`` (xywh, pixels), ``corners``
-                (``[4, 2]``, pixels), ``ignore`` and, optionally, ``fields`` for the annotation.
-            fields: Further fields of the image.
-        """
-        height, width = image.shape
-        self.report.images[split] += 1
-        self.coco[split]['images'].append(
-            {'id': self._next_image, 'file_name': file_name, 'width': width, 'height': height, 'license': 1, **fields}
-        )
-        boxes = [clip_box(item['bbox'], width, height) for item in objects]
-        occupied = occupied_pixels(boxes, image.shape)
-        for item, box in zip(objects, boxes, strict=True):
-            self.report.read[item['name']] += 1
-            if min(box[2:]) < MIN_SIDE:
-                self.report.dropped[f'{item["name"]}: box outside the image or under {MIN_SIDE:g} pixel'] += 1
-                continue
-            self.report.clipped += not np.allclose(box, item['bbox'])
-            self._add_object(split, image, item, box, occupied)
-        self._next_image += 1
-
-    def _add_object(self, split: str, image: np.ndarray, item: dict, box: list[float], occupied: np.ndarray) -> None:
-        mask = derive_mask(image, item['corners'], box, item['classes'][0], item['ignore'], occupied)
-        if mask is None:
-            self.report.dropped[f'{item["name"]}: too small for a mask'] += 1
-            return
-        counts = self.report.ignored if item['ignore'] else self.report.written
-        for name in item['classes']:
-            counts[split][name] += 1
-            self.report.methods[name, mask.method] += 1
-            self.coco[split]['annotations'].append(
-                {
-                    'id': self._next_annotation,
-                    'image_id': self._next_image,
-                    'category_id': CLASSES.index(name) + 1,
-                    'bbox': box,
-                    'segmentation': mask.polygons,
-                    'area': mask.area,
-                    'iscrowd': int(item['ignore']),
-                    'mask_source': 'derived',
-                    'mask_method': mask.method,
-                    **item.get('fields', {}),
-                }
-            )
-            self._next_annotation += 1
 
 
 def derive_mask(
@@ -111,10 +20,11 @@ def derive_mask(
         image: ``[H, W]`` 8-bit grey levels.
         corners: ``[4, 2]`` corners of the (oriented) box, pixels.
         box: xywh, pixels, inside the image.
-        name: Class, one of ours.
+        name: Class; by its usual names, see ``FOUR_CLASSES``.
         ignore: Whether it is an ignored region, whose mask is its oriented box.
         occupied: ``[H, W]`` bool, pixels of all boxes of the image.
     """
+    name = class_of(name, FOUR_CLASSES)
     if ignore or name in FILLS_ITS_BOX:
         return derive_box_mask(corners, box, image.shape)
     return derive_threshold_mask(image, corners, box, occupied, LOOSE if name in LOOSE_BOXES else TIGHT)

@@ -1,7 +1,12 @@
 """Image files of a source, found safely."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ..images.files import find_images
+from ..images.names import FileNames, match_names
+from .report import ConversionReport
 
 
 def resolve_inside(src: Path, folder: Path, name: object, where: str) -> Path:
@@ -32,3 +37,114 @@ def name_in_set(src: Path, path: Path) -> str:
     """``file_name`` in the data set: the path in ``src``, without a first folder ``images`` or ``JPEGImages``."""
     parts = path.relative_to(os.path.normpath(src)).parts
     return '/'.join(parts[1:] if len(parts) > 1 and parts[0] in ('images', 'JPEGImages') else parts)
+
+
+class ImageFinder:
+    """Finds the images of a source, whatever their annotations call them.
+
+    An image is where its annotation says. If there is none, it is the one file that the name can mean (see
+    ``FileNames``) in the folder that the name is relative to, else in the whole source; else the one that has the name
+    of the annotation file. Nothing outside the source is ever looked at.
+
+    Args:
+        src: Folder of the source.
+    """
+
+    def __init__(self, src: Path) -> None:
+        self.src = Path(os.path.normpath(src))
+        self._others: list[str] = []
+        self._files: list[Path] | None = None
+        self._inside: dict[Path, FileNames] = {}  # by the folder that the names are relative to
+        self._anywhere = FileNames(())  # by the last part of the path
+
+    def find(
+        self, folder: Path, name: object, where: str, stem: str | None = None, name_is_shared: bool = False
+    ) -> Path:
+        """Path of an image.
+
+        Args:
+            folder: What ``name`` is relative to.
+            name: As the annotation has it.
+            where: For messages.
+            stem: Name of the annotation file without its ending, where it has one image.
+            name_is_shared: Whether other annotation files have the same name, as they do where one was copied; then
+                the stem counts first.
+
+        Raises:
+            ValueError: If no file comes into question and ``name`` is no path inside the source.
+        """
+        try:
+            path = resolve_inside(self.src, folder, name, where)
+        except ValueError:
+            path = None
+        by_stem = self._other(folder, stem) if name_is_shared else None
+        if path is not None and path.is_file() and by_stem in (None, path):
+            return path
+        for other in (by_stem, self._other(folder, name), self._other(folder, stem)):
+            if other is not None:
+                self._note(name, other, where)
+                return other
+        if stem is not None:  # an annotation file for each image: the folder may be another one
+            for given in (name, stem):
+                file = self._anywhere.find(given) if isinstance(given, str) and not set('/\\') & set(given) else None
+                if file is not None:
+                    other = next(path for path in self._files if path.name == file)
+                    self._note(name, other, where)
+                    return other
+        return resolve_inside(self.src, folder, name, where) if path is None else path
+
+    def find_listed(self, folders: Sequence[Path], names: Sequence[object], where: str) -> list[Path | ValueError]:
+        """Paths of the images that one annotation file lists.
+
+        Args:
+            folders: What the names are relative to: the first one that has such a file.
+            names: As the annotation file has them.
+            where: The annotation file.
+
+        Returns:
+            For each name its path, which need not exist, or why there can be none.
+        """
+        found = [self._exact(folders, name, where) for name in names]
+        lost = [not isinstance(path, Path) or not path.is_file() for path in found]
+        for folder in folders if any(lost) else ():
+            others = match_names(names, self._relative(folder))
+            for i, name in enumerate(names):
+                if lost[i] and isinstance(name, str) and name in others:
+                    found[i], lost[i] = Path(os.path.normpath(folder)) / others[name], False
+                    self._note(name, found[i], where)
+        return found
+
+    def _exact(self, folders: Sequence[Path], name: object, where: str) -> Path | ValueError:
+        try:
+            paths = [resolve_inside(self.src, folder, name, where) for folder in folders]
+        except ValueError as error:
+            return error
+        return next((path for path in paths if path.is_file()), paths[-1])
+
+    def _other(self, folder: Path, name: object) -> Path | None:
+        for place in dict.fromkeys((Path(os.path.normpath(folder)), self.src)):
+            if place not in self._inside:
+                self._inside[place] = FileNames(self._relative(place))
+            file = self._inside[place].find(name)
+            if file is not None:
+                return place / file
+        return None
+
+    def _relative(self, folder: Path) -> list[str]:
+        """Image files below a folder, relative to it."""
+        if self._files is None:
+            self._files = [Path(os.path.normpath(path)) for path in find_images(self.src)]
+            self._anywhere = FileNames(path.name for path in self._files)
+        folder = Path(os.path.normpath(folder))
+        return [path.relative_to(folder).as_posix() for path in self._files if path.is_relative_to(folder)]
+
+    def _note(self, name: object, path: Path, where: str) -> None:
+        self._others.append(f'{where}: {name!r} is {path.relative_to(self.src)}')
+
+    def report(self, report: ConversionReport) -> None:
+        """Note the images that were found under another name than their annotation has."""
+        if self._others:
+            report.notes.append(
+                f'{len(self._others)} images have another name than their annotations say, '
+                f'the first: {self._others[0]}'
+            )

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .class_names import FOUR, FOUR_CLASSES
+
 EXAMPLES = 3  # entries named for each reason
 
 
@@ -20,6 +22,7 @@ class ConversionReport:
         boxes_only: Instances written without a mask, by class.
         clipped: Boxes that reached beyond their image and were cut.
         unmapped: Objects left out because their class is not asked for, by the source's class name.
+        own_names: Whether the user asked for no classes, so that the source's own names are the classes.
         became: The class that a source's class became.
         dropped: Objects left out, by reason.
         examples: The first entries of each of these reasons.
@@ -36,6 +39,7 @@ class ConversionReport:
     boxes_only: Counter = field(default_factory=Counter)
     clipped: int = 0
     unmapped: Counter = field(default_factory=Counter)
+    own_names: bool = False
     became: dict[str, str] = field(default_factory=dict)
     dropped: Counter = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -55,11 +59,18 @@ class ConversionReport:
         self.written.setdefault(split, Counter())
         self.ignored.setdefault(split, Counter())
 
+    @property
+    def lost(self) -> bool:
+        """Whether something was left out that the user did not ask to leave out."""
+        return bool(self.dropped or self.skipped or (self.own_names and self.unmapped))
+
     def __str__(self) -> str:
         lines = [f'read:    {_counts(self.read)}']
         if self.became:
             names = ', '.join(f'{name} -> {target}' for name, target in sorted(self.became.items()))
             lines.append(f'classes: {names}')
+        if self.own_names and any(FOUR_CLASSES.get(name.casefold(), name) != name for name in self.became):
+            lines.append(f"         (the source's own names; --classes {FOUR} writes human, car, bicycle and uav)")
         if self.unmapped:
             lines.append(f'left out, no class for them (--classes): {_counts(self.unmapped)}')
         for split, counts in self.written.items():

@@ -16,6 +16,7 @@ from .boxes import (
 from .classes import check_balance, check_classes
 from .files import missing_images
 from .masks import Masks, as_masks, check_masks, check_shapes
+from .parts import check_holes, measure_parts
 from .problem import Problem
 from .structure import Sound, check_structure
 from .table import Table, as_table
@@ -78,10 +79,12 @@ def check_everything(coco: dict, needs: Needs) -> tuple[list[Problem], Sound, Ta
     problems += convention
     problems += check_left_out(table)
     problems += check_masks(table, masks, needs.masks, needs.rle_allowed)
+    parts = measure_parts(masks, table.size)
     if not convention:  # otherwise these would repeat it for each box
         problems += check_bounds(table)
         problems += check_shapes(table, masks)
-    problems += check_area(table, masks)
+        problems += check_holes(table, parts)
+    problems += check_area(table, masks, parts)
     problems += check_copies(table)
     problems += _check_folder(sound, needs)
     names = [category['name'] for category in sound.categories]

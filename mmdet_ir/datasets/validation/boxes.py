@@ -3,6 +3,7 @@
 import numpy as np
 
 from .masks import FARTHEST, Masks
+from .parts import Parts, part_areas
 from .problem import Problem, listed
 from .table import Table
 
@@ -200,28 +201,30 @@ def check_fields(table: Table) -> list[Problem]:
     return problems
 
 
-def wrong_area(table: Table, masks: Masks) -> np.ndarray:
+def wrong_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> np.ndarray:
     """``[N]``, which areas are not those of the mask, or above that of the box where there is no mask.
 
-    A polygon's area may differ from its number of pixels by about half its outline; 5 % and one pixel are added. The
-    pixels of RLE are counted, and 1 % and half a pixel may differ.
+    The area of several polygons is that of their union, or of what is left of it where the area shows that polygons
+    within others are holes. A polygon's area may differ from its number of pixels by about half its outline; 5 % and
+    one pixel are added. The pixels of RLE are counted, and 1 % and half a pixel may differ.
     """
     box_area = table.boxes[:, 2] * table.boxes[:, 3]
-    slack = np.where(masks.is_rle, 0.5 + 0.01 * masks.area, 1 + 0.05 * masks.area + 0.5 * masks.outline)
+    area = part_areas(masks, parts, table.area)
+    slack = np.where(masks.is_rle, 0.5 + 0.01 * area, 1 + 0.05 * area + 0.5 * masks.outline)
     with np.errstate(invalid='ignore'):
-        wrong = masks.good & (np.abs(table.area - masks.area) > slack)
+        wrong = masks.good & (np.abs(table.area - area) > slack)
         wrong |= masks.is_none & table.usable & (table.area > 1 + 1.01 * box_area)
         return wrong & (table.area > 0)
 
 
-def check_area(table: Table, masks: Masks) -> list[Problem]:
+def check_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> list[Problem]:
     """``area`` against the mask, else against the box."""
     return listed(
         'area-mismatch',
         'warning',
         'annotations whose "area" is not that of their mask (small, medium and '
         'large targets are told apart by it); ids',
-        table.ids_of(wrong_area(table, masks)),
+        table.ids_of(wrong_area(table, masks, parts)),
         'annotation',
         'write the pixels of the mask',
         True,

@@ -24,7 +24,8 @@ class Masks:
     Attributes:
         kind: ``[N]``, ``NONE``, ``POLYGONS``, ``RLE`` or ``OTHER``.
         good: ``[N]``, whether the mask is well formed and has an area.
-        area: ``[N]``, in pixels; the sum over a mask's polygons. NaN without a well-formed mask.
+        area: ``[N]``, in pixels; the sum over a mask's polygons, see ``parts`` for those that overlap. NaN without
+            a well-formed mask.
         outline: ``[N]``, length of the polygons' sides in pixels, 0 for RLE.
         box: ``[N, 4]``, corners x1, y1, x2, y2 of the mask in pixels.
         rings: Coordinates of all well-formed polygons, ``[P, 2]``.

@@ -10,6 +10,7 @@ from pycocotools import mask as mask_utils
 
 from .boxes import check_box_convention, copies, written_as_corners, wrong_area
 from .masks import as_masks
+from .parts import hole_mask, measure_parts, shows_hole
 from .structure import check_structure, is_id
 from .table import Table, as_table
 
@@ -25,7 +26,8 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
     or the other way round); a file that is listed twice, and entries that are; annotations without image; ``iscrowd``;
     polygons that lack a pair of brackets, and parts of less than 3 points beside sound ones; boxes as corners where
     masks prove it, boxes without extent where masks tell it, boxes that stick out; targets without any pixel of the
-    image; ``area``; copies of an annotation; the order of the categories. Order and all other fields stay.
+    image; holes that the area shows; ``area``; copies of an annotation; the order of the categories. Order and all
+    other fields stay.
 
     Args:
         coco: Content of a COCO file; not changed.
@@ -51,6 +53,7 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
     _polygons(coco, done)
     if _corners(coco, done):  # else to clip and drop boxes would hide what they are
         _boxes(coco, done)
+        _holes(coco, done)
         _areas(coco, done)
     _drop_copies(coco, done)
     _number_annotations(coco, done)
@@ -67,7 +70,7 @@ def _dicts(coco: dict, section: str) -> list[dict]:
     return [entry for entry in coco[section] if isinstance(entry, dict)]
 
 
-def _as_number(value: object) -> object:
+def as_number(value: object) -> object:
     """The number that a text holds, ``int`` where it is whole; other values as they are."""
     if not isinstance(value, str):
         return value
@@ -81,8 +84,8 @@ def _as_number(value: object) -> object:
 
 
 def _as_whole_number(value: object) -> object:
-    """A whole number, written as text or with a point, as ``int``; other values as :func:`_as_number`."""
-    number = _as_number(value)
+    """A whole number, written as text or with a point, as ``int``; other values as :func:`as_number`."""
+    number = as_number(value)
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
@@ -97,7 +100,7 @@ def _numbers_from_text(coco: dict, done: list[str]) -> None:
             changed['images'].append(image.get('id'))
     for annotation in _dicts(coco, 'annotations'):
         before = (annotation.get('bbox'), annotation.get('area'), annotation.get('segmentation'))
-        after = tuple(_numbers_within(value) for value in before)
+        after = tuple(numbers_within(value) for value in before)
         if any(a is not b for a, b in zip(after, before, strict=True)):
             new = zip(('bbox', 'area', 'segmentation'), after, strict=True)
             annotation.update({k: v for k, v in new if k in annotation})
@@ -106,12 +109,12 @@ def _numbers_from_text(coco: dict, done: list[str]) -> None:
     _say(done, 'annotations: text turned into numbers; ids', changed['annotations'])
 
 
-def _numbers_within(value: object) -> object:
+def numbers_within(value: object) -> object:
     """Nested lists with the texts that are numbers turned into numbers; the same object if there are none."""
     if isinstance(value, list):
-        new = [_numbers_within(v) for v in value]
+        new = [numbers_within(v) for v in value]
         return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
-    return _as_number(value)
+    return as_number(value)
 
 
 def _merge_images(coco: dict, done: list[str]) -> None:
@@ -251,10 +254,26 @@ def _boxes(coco: dict, done: list[str]) -> None:
     _say(done, 'annotations without any pixel of the image dropped; ids', table.ids_of(gone))
 
 
+def _holes(coco: dict, done: list[str]) -> None:
+    """RLE for rings that are written as polygons, where the area is that of the ring."""
+    table = _table(coco)
+    masks = as_masks(table)
+    changed = []
+    for i, parts in measure_parts(masks, table.size, np.isfinite(table.size).all(axis=1)).items():
+        annotation = table.annotations[i]
+        if shows_hole(table.area[i], parts):
+            width, height = (int(v) for v in table.size[i].tolist())
+            mask = hole_mask(annotation['segmentation'], table.area[i].item(), width, height)
+            rle = mask_utils.encode(np.asfortranarray(mask, np.uint8))
+            annotation['segmentation'] = {'size': [height, width], 'counts': rle['counts'].decode()}
+            changed.append(annotation['id'])
+    _say(done, 'annotations: polygons that are holes by their "area" cut out, as RLE; ids', changed)
+
+
 def _areas(coco: dict, done: list[str]) -> None:
     table = _table(coco)
     masks = as_masks(table)
-    wrong = ~(table.area > 0) | wrong_area(table, masks)
+    wrong = ~(table.area > 0) | wrong_area(table, masks, measure_parts(masks, table.size))
     changed = []
     for i in np.flatnonzero(wrong & (masks.good | (masks.is_none & table.usable))).tolist():
         annotation = table.annotations[i]

@@ -2,17 +2,31 @@
 
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 from ....fileio import read_json
 from ...coco_files import refuse
+from ...validation.repair import as_number
+from ..class_names import NO_CLASS
 from ..report import ConversionReport
 
 
-def read_coco_source(path: Path, report: ConversionReport) -> list[tuple[dict, list[tuple[str, dict]]]]:
+class CocoSource(NamedTuple):
+    """A COCO-like file.
+
+    Attributes:
+        images: Of each image its entry and its annotations, each with the name of its class.
+        classes: Names of its categories, in its order.
+    """
+
+    images: list[tuple[dict, list[tuple[str, dict]]]]
+    classes: list[str]
+
+
+def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
     """Join images and annotations; class names come from the file's own ``categories``, never from the ids.
 
-    Returns:
-        Of each image its entry and its annotations, each with the name of its class.
+    A category without annotations that is the supercategory of others is no class of the source.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -28,8 +42,8 @@ def read_coco_source(path: Path, report: ConversionReport) -> list[tuple[dict, l
             f'entries of "{section}" without {" and ".join(keys)}; their numbers',
             [i for i, e in enumerate(entries) if keys and (_id(e, 'id') is None or keys[1] not in e)],
         )
-    names = {entry['id']: str(entry['name']) for entry in coco['categories']}
-    image_ids = {entry['id'] for entry in coco['images']}
+    names = {_id(entry, 'id'): str(entry['name']) for entry in coco['categories']}
+    image_ids = {_id(entry, 'id') for entry in coco['images']}
     for section, ids in (('categories', names), ('images', image_ids)):
         if len(ids) != len(coco[section]):
             raise ValueError(f'{path}: ids in "{section}" occur more than once')
@@ -39,19 +53,26 @@ def read_coco_source(path: Path, report: ConversionReport) -> list[tuple[dict, l
         if name is not None and image_id in image_ids:
             annotations[image_id].append((name, entry))
             continue
-        shown = name or '(unknown class)'
+        shown = name or NO_CLASS
         reason = 'image id that is not in "images"' if name else 'category id that is not in "categories"'
         report.read[shown] += 1
         report.drop(shown, reason, f'{path}, annotation number {index}, id {_id(entry, "id")}')
-    return [(entry, annotations[entry['id']]) for entry in coco['images']]
+    used = {_id(entry, 'category_id') for entry in coco['annotations']}
+    pairs = [(str(entry.get('name')), entry.get('supercategory')) for entry in coco['categories']]
+    parents = {parent for name, parent in pairs if isinstance(parent, str) and name != parent}
+    classes = [name for i, name in names.items() if i in used or name not in parents]
+    return CocoSource([(entry, annotations[_id(entry, 'id')]) for entry in coco['images']], classes)
 
 
 def stated_size(entry: dict) -> tuple[int, int] | None:
     """Width and height that an image's entry states, if it does."""
-    size = entry.get('width'), entry.get('height')
-    return None if None in size else size
+    size = tuple(as_number(entry.get(side)) for side in ('width', 'height'))
+    return size if all(size) else None  # 0 where the tool did not know
 
 
 def _id(entry: object, key: str) -> int | str | None:
-    value = entry.get(key) if isinstance(entry, dict) else None
-    return value if isinstance(value, int | str) else None
+    """An id; whole numbers are the same with a point (``1.0``) or between quotes (``"1"``)."""
+    value = as_number(entry.get(key)) if isinstance(entry, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None

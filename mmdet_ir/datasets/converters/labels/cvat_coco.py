@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import name_in_set, resolve_inside
+from ...validation.parts import hole_mask
+from ...validation.repair import numbers_within
+from ..builder import Instance
+from ..images import ImageFinder, name_in_set
 from ..masks import decode_rle, is_numbers, polygons_fault
-from ..records import Instance, Options, Record, skip, split_of, write_records
+from ..records import Options, Record, skip, split_of, write_records
 from ..report import ConversionReport
 from .coco_source import read_coco_source, stated_size
 
@@ -39,26 +42,30 @@ def convert_cvat_coco(
     files = sorted((src / 'annotations').glob('instances_*.json'))
     if not files:
         raise FileNotFoundError(f'{src}: expected annotations/instances_SUBSET.json, found none')
-    counts = {'crowd': 0, 'box': 0}
+    counts = {'crowd': 0, 'box': 0, 'hole': 0}
+    finder, declared = ImageFinder(src), []
     for path in files:
         subset = path.stem.removeprefix('instances_')
         folders = [src / 'images' / subset, src / subset, src / 'images']
-        for image, annotations in read_coco_source(path, report):
+        source = read_coco_source(path, report)
+        declared += source.classes
+        names = [image['file_name'] for image, _ in source.images]
+        paths = finder.find_listed(folders, names, str(path))
+        for (image, annotations), found in zip(source.images, paths, strict=True):
             where = f'{path}, image id {image["id"]}'
             read = partial(_read_objects, annotations, path, keep_iscrowd, counts)
             record = Record(
                 src, '', split_of((subset,)), where, [name for name, _ in annotations], read, stated_size(image)
             )
-            try:
-                paths = [resolve_inside(src, folder, image['file_name'], where) for folder in folders]
-            except ValueError as error:
-                skip(report, record, str(error))
+            if not isinstance(found, Path):
+                skip(report, record, str(found))
                 continue
-            record.path = next((path for path in paths if path.is_file()), paths[-1])
+            record.path = found
             record.name = name_in_set(src, record.path)
             record.fields = {'subset': subset}
             records.append(record)
-    write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report)
+    finder.report(report)
+    write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report, declared=declared)
     if counts['crowd']:
         report.notes.append(
             f'{counts["crowd"]} masks marked iscrowd were read as instances, as CVAT marks all its '
@@ -66,6 +73,8 @@ def convert_cvat_coco(
         )
     if counts['box']:
         report.notes.append(f'{counts["box"]} polygons are just their boxes and were taken as boxes without a mask')
+    if counts['hole']:
+        report.notes.append(f'{counts["hole"]} masks have polygons that are holes by their "area"; they were cut out')
     return report
 
 
@@ -76,9 +85,9 @@ def _read_objects(annotations, path: Path, keep_iscrowd: bool, counts: dict, wid
 def _read_object(
     name: str, entry: dict, path: Path, keep_iscrowd: bool, counts: dict, width: int, height: int
 ) -> Instance:
-    item = Instance(name, f'{path}, annotation id {entry.get("id")}', entry.get('bbox'))
+    item = Instance(name, f'{path}, annotation id {entry.get("id")}', numbers_within(entry.get('bbox')))
     item.fields = {'source_id': entry.get('id')}
-    segmentation, crowd = entry.get('segmentation'), entry.get('iscrowd', 0) == 1
+    segmentation, crowd = numbers_within(entry.get('segmentation')), entry.get('iscrowd', 0) == 1
     item.ignore = crowd
     if isinstance(segmentation, dict):
         try:
@@ -92,8 +101,10 @@ def _read_object(
         item.fault = polygons_fault(segmentation)
         if not item.fault and _is_box(segmentation, item.box):
             counts['box'] += 1
-        else:
-            item.mask = segmentation
+        elif not item.fault:
+            ring = hole_mask(segmentation, entry.get('area'), width, height)
+            counts['hole'] += ring is not None
+            item.mask = segmentation if ring is None else ring
     return item
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import io
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -14,23 +14,30 @@ from pycocotools import mask as mask_utils
 
 from ....fileio import read_json
 from ...images.files import find_files
-from ..images import name_in_set, resolve_inside
+from ...validation.repair import as_number, numbers_within
+from ..builder import Instance
+from ..class_names import NO_CLASS
+from ..images import ImageFinder, name_in_set
 from ..masks import is_numbers, polygons_fault, to_segmentation
-from ..records import Instance, Options, Record, split_of, write_records
+from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
 CIRCLE_POINTS = 64
+OUTLINES = ('polygon', 'oriented_rectangle', 'rotation')  # the last is X-AnyLabeling's name for a turned rectangle
+WITHOUT_AREA = ('point', 'points', 'line', 'linestrip')
 
 
 def convert_labelme(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
     r"""Convert LabelMe's files.
 
-    Shapes of equal label and ``group_id`` are one object. ``polygon``, ``oriented_rectangle``, ``circle`` and ``mask``
-    are outlines; ``rectangle`` is a box without a mask. Other shapes (points, lines) are reported and left out.
+    Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where all shapes
+    have it, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are outlines;
+    ``rectangle`` is a box without a mask. Other shapes (points, lines) are reported and left out.
 
     Args:
         src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
-            relative to its file and may hold ``..\`` as long as it stays in ``src``. ``imageData`` is not read.
+            relative to its file and may hold ``..\`` as long as it stays in ``src``; where it leads nowhere, see
+            ``ImageFinder``. ``imageData`` is not read.
         out: Folder to write.
         options: The user's choices.
 
@@ -45,43 +52,66 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     files = find_files(src, ('.json',))
     if not files:
         raise FileNotFoundError(f'{src}: expected JSON files of LabelMe, found none')
+    contents = []
     for path in files:
         try:
-            records.append(_read_file(src, path))
+            content = read_json(path)
+            if not isinstance(content.get('shapes'), list):
+                raise ValueError(f'{path}: expected a list "shapes" as LabelMe writes it')
+            contents.append((path, content))
         except ValueError as error:
             report.skipped.append(str(error))
+    ids = {str(shape.get('group_id')) for _, c in contents for shape in c['shapes'] if isinstance(shape, dict)}
+    zero_is_none = ids == {'0'}  # as some tools write it for all shapes
+    finder = ImageFinder(src)
+    uses = Counter((path.parent, str(content.get('imagePath'))) for path, content in contents)
+    joined = 0
+    for path, content in contents:
+        name = content.get('imagePath')
+        groups = _group(content['shapes'], zero_is_none)
+        joined += sum(len(members) > 1 for _, members in groups)
+        try:
+            shared = uses[path.parent, str(name)] > 1
+            image = finder.find(path.parent, name, f'{path}, imagePath', path.stem, shared)
+        except ValueError as error:
+            report.skipped.append(str(error))
+            continue
+        size = tuple(as_number(content.get(side)) for side in ('imageWidth', 'imageHeight'))
+        records.append(
+            Record(
+                image,
+                name_in_set(src, image),
+                split_of(path.relative_to(src).parent.parts),
+                str(path),
+                [name for name, _ in groups],
+                partial(_read_objects, groups, path),
+                None if None in size else size,
+            )
+        )
+    finder.report(report)
+    if joined:
+        report.notes.append(f'{joined} objects are made of several shapes of equal label and group_id')
     return write_records(records, out, 'converted from LabelMe', options or Options(), report)
 
 
-def _read_file(src: Path, path: Path) -> Record:
-    content = read_json(path)
-    shapes = content.get('shapes')
-    if not isinstance(shapes, list):
-        raise ValueError(f'{path}: expected a list "shapes" as LabelMe writes it')
-    image = resolve_inside(src, path.parent, content.get('imagePath'), f'{path}, imagePath')
-    groups = _group(shapes)
-    size = content.get('imageWidth'), content.get('imageHeight')
-    return Record(
-        image,
-        name_in_set(src, image),
-        split_of(path.relative_to(src).parent.parts),
-        str(path),
-        [name for name, _ in groups],
-        partial(_read_objects, groups, path),
-        None if None in size else size,
-    )
-
-
-def _group(shapes: list) -> list[tuple[str, list[tuple[int, dict]]]]:
+def _group(shapes: list, zero_is_none: bool) -> list[tuple[str, list[tuple[int, dict]]]]:
     """Objects: their label and their shapes with number."""
-    groups = defaultdict(list)
+    groups, none = defaultdict(list), (None, '', 0) if zero_is_none else (None, '')
     for index, shape in enumerate(shapes):
         shape = shape if isinstance(shape, dict) else {}
         label, group = shape.get('label'), shape.get('group_id')
-        label = label if isinstance(label, str) else '(no label)'
-        key = f'shape {index}' if group is None else f'group {group}'
-        groups[label, key].append((index, shape))
+        label = str(label) if isinstance(label, str | int | float) and str(label).strip() else NO_CLASS
+        alone = (
+            group is None or group in none or (isinstance(group, int | float) and group < 0) or not _has_area(shape)
+        )
+        groups[label, f'shape {index}' if alone else f'group {group}'].append((index, shape))
     return [(label, members) for (label, _), members in groups.items()]
+
+
+def _has_area(shape: dict) -> bool:
+    """Whether a shape can be a part of an outline."""
+    kind, points = shape.get('shape_type') or 'polygon', shape.get('points')
+    return kind not in WITHOUT_AREA and not (kind == 'polygon' and isinstance(points, list) and len(points) < 3)
 
 
 def _read_objects(groups: list, path: Path, width: int, height: int) -> list[Instance]:
@@ -91,10 +121,13 @@ def _read_objects(groups: list, path: Path, width: int, height: int) -> list[Ins
 def _read_object(name: str, members: list[tuple[int, dict]], path: Path, width: int, height: int) -> Instance:
     numbers = ', '.join(str(index) for index, _ in members)
     item = Instance(name, f'{path}, shape {numbers} (from 0)')
+    if name == NO_CLASS:
+        item.fault = 'shape without a label'
+        return item
     polygons, masks, boxes = [], [], []
     try:
         for _, shape in members:
-            kind, points = shape.get('shape_type') or 'polygon', shape.get('points')
+            kind, points = shape.get('shape_type') or 'polygon', numbers_within(shape.get('points'))
             if not isinstance(points, list) or not all(is_numbers(point, 2) for point in points):
                 raise ValueError('points that are not pairs of finite numbers')
             if kind == 'rectangle':
@@ -112,7 +145,7 @@ def _read_object(name: str, members: list[tuple[int, dict]], path: Path, width: 
         item.mask = np.any(masks, axis=0)
     elif polygons:
         item.mask = polygons
-    else:  # boxes only
+    if boxes:
         low = np.min([box[:2] for box in boxes], axis=0)
         high = np.max([np.add(box[:2], box[2:]) for box in boxes], axis=0)
         item.box = [*low.tolist(), *(high - low).tolist()]
@@ -136,7 +169,7 @@ def _outline(kind: str, points: list) -> list[float]:
         radius *= math.sqrt(2 * math.pi / (CIRCLE_POINTS * math.sin(2 * math.pi / CIRCLE_POINTS)))
         angles = np.arange(CIRCLE_POINTS) * 2 * math.pi / CIRCLE_POINTS
         return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=-1).ravel().round(4).tolist()
-    if kind not in ('polygon', 'oriented_rectangle'):
+    if kind not in OUTLINES:
         raise ValueError(f'shape_type {kind!r}, which has no area or is not known')
     polygon = [float(v) for point in points for v in point]
     fault = polygons_fault([polygon])

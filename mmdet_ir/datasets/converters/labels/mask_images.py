@@ -10,8 +10,9 @@ from PIL import Image
 
 from ...images.files import find_images
 from ...images.image_limits import ImageTooLargeError, check_image
+from ..builder import Instance
 from ..images import name_in_set
-from ..records import Instance, Options, Record, split_of, write_records
+from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
 MOST_VALUES = 2000  # in one mask; more is an image
@@ -70,7 +71,9 @@ def convert_mask_images(
         read = partial(_read_masks, mask, kind, values, divisor, min_area)
         records.append(Record(image, name_in_set(src, image), split_of(stem.parent.parts), str(mask), [], read))
     report.skipped += [f'{mask}: no image for this mask' for mask in masks.values()]
-    return write_records(records, out, f'converted from {kind} masks', options or Options(), report)
+    return write_records(
+        records, out, f'converted from {kind} masks', options or Options(), report, declared=list(values.values())
+    )
 
 
 def read_mask(path: Path) -> np.ndarray:

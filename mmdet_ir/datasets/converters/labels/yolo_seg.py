@@ -1,30 +1,35 @@
 """YOLO segmentation labels: a text file an image, a line an object, class and normalised polygon."""
 
-import math
 from functools import partial
 from pathlib import Path
 
 import yaml
 
+from ....fileio import read_lines, read_text
 from ...images.files import IMAGE_SUFFIXES, find_files, find_images
-from ..images import name_in_set, resolve_inside
-from ..records import Instance, Options, Record, write_records
+from ..builder import Instance
+from ..images import ImageFinder, name_in_set, resolve_inside
+from ..records import Options, Record, write_records
 from ..report import ConversionReport
+from .yolo_lines import Lines, keypoint_length
 
 SPLIT_KEYS = ('train', 'val', 'test')
-TOLERANCE = 0.01  # of the image, by which a coordinate may exceed it
+GENERAL = {'images', 'labels', 'data', 'img', 'imgs'}  # folders that tell nothing by themselves
+NO_LABELS = ('classes.txt', 'obj.names')  # lists of names that tools leave beside labels
 
 
 def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
     """Convert YOLO's layout: ``data.yaml``, ``images/``, ``labels/``.
 
     A line of class and six or more coordinates is a polygon, rounded to 0.01 pixel, one of class and four numbers a
-    box (centre, width, height). An image without a label file is taken as empty, as YOLO does.
+    box (centre, width, height). An image without a label file is taken as empty, as YOLO does. Lines of a box and
+    keypoints are left out: by ``kpt_shape`` of ``data.yaml``, or where all lines are of this kind.
 
     Args:
-        src: Folder with ``data.yaml``: ``names``, and for ``train``, ``val`` and ``test`` a folder of images, a text
-            file that lists images, or a list of these; relative to ``path`` if that is a folder inside ``src``, else
-            to ``src``. The labels of ``images/.../x.png`` are in ``labels/.../x.txt``.
+        src: Folder with ``data.yaml`` (or one YAML file of another name): ``names``, and for ``train``, ``val`` and
+            ``test`` a folder of images, a text file that lists images, or a list of these; relative to ``path`` if
+            that is a folder inside ``src``, else to ``src``, where they are found by the ends of their names as well.
+            The labels of ``images/.../x.png`` are in ``labels/.../x.txt``.
         out: Folder to write.
         options: The user's choices.
 
@@ -32,49 +37,70 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
         The counts.
 
     Raises:
-        FileNotFoundError: If ``data.yaml`` or a folder it names is missing.
+        FileNotFoundError: If ``data.yaml`` is missing, or nothing that it names is there.
         ValueError: If ``data.yaml`` is unsound or leads out of ``src``, or nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    path = src / 'data.yaml'
+    path = _find_yaml(src)
     names, entries = _read_yaml(path)
     root = _find_root(src, entries.get('path'))
-    labels, without = set(), 0
-    for split in SPLIT_KEYS:
-        places = entries.get(split) or []
-        for place in places if isinstance(places, list) else [places]:
-            for image in _list_images(src, root, place, f'{path}, {split}', report):
-                relative = image.relative_to(src)
-                label = _label_file(src, relative)
-                labels.add(label)
-                without += not label.is_file()
-                try:
-                    rows = label.read_text(encoding='utf-8').splitlines() if label.is_file() else []
-                except ValueError as error:
-                    report.skipped.append(f'{label}: not a text file: {error}')
-                    continue
-                rows = [(i, row.split()) for i, row in enumerate(rows, start=1) if row.strip()]
-                known = [_name_of(row, names) for _, row in rows]
-                read = partial(_read_objects, rows, known, label)
-                records.append(Record(image, name_in_set(src, image), split, str(label), known, read))
+    finder = ImageFinder(src)
+    files, without = {}, 0
+    for split, place in _find_places(src, root, entries, path, report):
+        for image in find_images(place) if place.is_dir() else _read_list(finder, root, place, report):
+            label = _label_file(src, image.relative_to(src))
+            without += not label.is_file()
+            try:
+                rows = [row.split() for row in read_lines(label)] if label.is_file() else []
+            except ValueError as error:
+                report.skipped.append(str(error))
+                files[label] = Lines(label, [], names)
+                continue
+            lines = files[label] = Lines(label, rows, names)
+            records.append(
+                Record(image, name_in_set(src, image), split, str(label), lines.labels, partial(_read, lines))
+            )
     if without:
         report.notes.append(f'{without} images have no label file and were taken as empty')
+    finder.report(report)
+    length = keypoint_length(entries.get('kpt_shape'), list(files.values()))
+    for lines in files.values():
+        lines.keypoints = length
     texts = [path for path in find_files(src, ('.txt',)) if 'labels' in path.relative_to(src).parts[:-1]]
-    orphans = sorted(set(texts) - labels)
-    report.skipped += [f'{orphan}: no image of any split for this label file' for orphan in orphans]
-    return write_records(records, out, 'converted from YOLO labels', options or Options(), report)
+    orphans = {path for path in texts if path.name not in NO_LABELS} - files.keys()
+    report.skipped += [f'{orphan}: no image of any split for this label file' for orphan in sorted(orphans)]
+    return write_records(
+        records, out, 'converted from YOLO labels', options or Options(), report, declared=list(names.values())
+    )
+
+
+def _read(lines: Lines, width: int, height: int) -> list[Instance]:
+    return lines.read(width, height)
+
+
+def _find_yaml(src: Path) -> Path:
+    """``data.yaml``, or the only other YAML file."""
+    usual = src / 'data.yaml'
+    others = sorted([*src.glob('*.yaml'), *src.glob('*.yml')])
+    if usual.is_file() or len(others) != 1:
+        more = f'; which of {", ".join(p.name for p in others)} is it?' if others else ''
+        if not usual.is_file():
+            raise FileNotFoundError(f'{usual}: no such file; YOLO data needs it for the names of its classes{more}')
+        return usual
+    return others[0]
 
 
 def _read_yaml(path: Path) -> tuple[dict[int, str], dict]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file; YOLO data needs it for the names of its classes')
+    text = read_text(path)
     try:
-        entries = yaml.safe_load(path.read_text(encoding='utf-8'))
+        entries = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f'{path}: not valid YAML: {error}') from error
     names = entries.get('names') if isinstance(entries, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
+    if isinstance(names, dict):  # (numbers between quotes are numbers)
+        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
     if not isinstance(names, dict) or not names or not all(isinstance(key, int) for key in names):
         raise ValueError(f'{path}: expected "names" as a list or as numbers with names')
     # (Nested values are not shown: a small file can hold astronomically many of them.)
@@ -94,21 +120,55 @@ def _find_root(src: Path, name: object) -> Path:
     return inner if inner.is_dir() else src
 
 
-def _list_images(src: Path, root: Path, place: object, where: str, report: ConversionReport) -> list[Path]:
-    """Images of a folder, or of a text file with one name a line."""
-    # Some tools write ../train/images into a data.yaml that lies beside train/, and YOLO takes it as train/images.
-    if isinstance(place, str) and place.startswith('../') and (root / place[3:]).exists():
-        place = place[3:]
-    path = resolve_inside(src, root, place, where)
-    if path.is_dir():
-        return find_images(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{where}: expected a folder or a text file, found no {path}')
+def _find_places(
+    src: Path, root: Path, entries: dict, yaml_file: Path, report: ConversionReport
+) -> list[tuple[str, Path]]:
+    """The folders and lists of all splits that are there; what is not there is reported."""
+    found, missing = [], []
+    for split in SPLIT_KEYS:
+        places = entries.get(split) or []
+        for place in places if isinstance(places, list) else [places]:
+            path = _find_place(src, root, place, f'{yaml_file}, {split}')
+            if path.exists():
+                found.append((split, path))
+            else:
+                missing.append(f'{yaml_file}, {split}: expected a folder or a text file, found no {path}')
+                # YOLO itself does without a test part, and tools name one whether there is any or not.
+                (report.notes if split == 'test' else report.skipped).append(missing[-1])
+    if not found:
+        raise FileNotFoundError('; '.join(missing))
+    return found
+
+
+def _find_place(src: Path, root: Path, place: object, where: str) -> Path:
+    """A folder or list by its name, or by the end of its name where it names another machine or folder."""
+    refused, path = None, None
+    for base in (root, src):
+        try:
+            path = resolve_inside(src, base, place, where)
+        except ValueError as error:
+            refused = error
+        else:
+            if path.exists():
+                return path
+    parts = place.replace('\\', '/').split('/') if isinstance(place, str) else []
+    parts = [part for part in parts if part not in ('', '.', '..')]
+    for i in range(len(parts)):
+        end = src.joinpath(*parts[i:])
+        if (i == 0 or not set(parts[i:]) <= GENERAL) and end.exists():
+            return end
+    if path is None:
+        raise refused
+    return path
+
+
+def _read_list(finder: ImageFinder, root: Path, path: Path, report: ConversionReport) -> list[Path]:
+    """Images of a text file with one name a line."""
     images = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             try:
-                images.append(resolve_inside(src, root, line.strip(), f'{path}, line {number}'))
+                images.append(finder.find(root, line.strip(), f'{path}, line {number}'))
             except ValueError as error:
                 report.skipped.append(str(error))
     return images
@@ -124,40 +184,3 @@ def _label_file(src: Path, image: Path) -> Path:
     name = parts[-1]
     parts[-1] = (name[: name.rindex('.')] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name) + '.txt'
     return src.joinpath(*parts)
-
-
-def _name_of(row: list[str], names: dict[int, str]) -> str:
-    """Class of a line; a stand-in where there is none."""
-    try:
-        return names[int(row[0])]
-    except (ValueError, KeyError):
-        return '(unknown class)'
-
-
-def _read_objects(rows: list, known: list[str], path: Path, width: int, height: int) -> list[Instance]:
-    return [
-        _read_object(name, row, f'{path}, line {number}', width, height)
-        for name, (number, row) in zip(known, rows, strict=True)
-    ]
-
-
-def _read_object(name: str, row: list[str], where: str, width: int, height: int) -> Instance:
-    item = Instance(name, where)
-    try:
-        values = [float(value) for value in row[1:]]
-    except ValueError:
-        item.fault = 'line with something else than numbers'
-        return item
-    if name == '(unknown class)':
-        item.fault = 'class number that is not in data.yaml'
-    elif len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        item.fault = f'line of {len(values)} numbers after the class; expected 4 (a box), or 6, 8, ... (a polygon)'
-    elif not all(math.isfinite(v) and -TOLERANCE <= v <= 1 + TOLERANCE for v in values):
-        item.fault = 'coordinates that are not between 0 and 1'
-    elif len(values) == 4:
-        x, y, w, h = values
-        item.box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-    else:  # (in pixels; what exceeds the image by rounding is put on its edge)
-        scaled = [min(max(v, 0.0), 1.0) * (height if i % 2 else width) for i, v in enumerate(values)]
-        item.mask = [[round(v, 2) for v in scaled]]  # six decimals hold no more; a pixel must stay a whole one
-    return item

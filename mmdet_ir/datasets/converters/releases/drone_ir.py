@@ -15,11 +15,11 @@ import scipy.io
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from ...coco_files import DEV, SPLITS, output_folder, write_coco
-from ...derived_masks import box_corners
+from ...coco_files import CLASSES, DEV, SPLITS, output_folder
 from ...images.image_limits import check_video
 from ...validation.near_duplicates import thumbnail
-from ..boxes_to_coco import CocoBuilder
+from ..boxes_to_coco import DERIVED
+from ..builder import CocoBuilder, Instance
 from ..report import ConversionReport
 
 LABEL = 'DRONE'
@@ -76,11 +76,14 @@ def convert_drone_ir(
     splits = (*SPLITS, DEV) if dev_ratio else SPLITS
     builder = CocoBuilder(
         'Drone-detection-dataset, infrared drone clips, split by scene',
-        'CC0 1.0',
-        'https://creativecommons.org/publicdomain/zero/1.0/',
+        {name: name for name in CLASSES},
         report,
-        splits,
+        derive_masks=True,
+        licence=('CC0 1.0', 'https://creativecommons.org/publicdomain/zero/1.0/'),
+        splits=splits,
     )
+    builder.info |= {'masks': DERIVED, 'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
+    builder.info |= {'dev_ratio': dev_ratio} if dev_ratio else {}
     with output_folder(out, overwrite) as folder:
         thumbnails: dict[str, np.ndarray] = {}
         written: list[tuple[str, int, np.ndarray]] = []
@@ -115,13 +118,10 @@ def convert_drone_ir(
             name = f'{clip}_{index:05d}.png'
             image = cv2.imread(str(folder / 'images' / name), cv2.IMREAD_GRAYSCALE)
             fields = {'clip': clip, 'frame': index, 'scene': scenes[clip]}
-            split = split_of[scenes[clip]]
-            builder.add_image(split, name, image, [_to_object(box) for box in boxes], **fields)
-        for split in splits:
-            builder.coco[split]['info'] |= {'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
-            if dev_ratio:
-                builder.coco[split]['info']['dev_ratio'] = dev_ratio
-            write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
+            where = f'{video_folder / clip}_LABELS.mat, frame {index}'
+            objects = [Instance(LABEL, where, box.tolist(), targets=('uav',)) for box in boxes]
+            builder.add_image(split_of[scenes[clip]], name, image, objects, **fields)
+        builder.write(folder)
     return report
 
 
@@ -280,10 +280,3 @@ def _matrix(element) -> np.ndarray:
     if columns != 4:
         raise ValueError(f'expected boxes of 4 numbers, got a {rows} x {columns} matrix')
     return element.children[3].as_array().astype(float).reshape(4, rows).T
-
-
-def _to_object(box: np.ndarray) -> dict:
-    """An object for ``CocoBuilder``."""
-    x, y, w, h = box
-    corners = box_corners(x + w / 2, y + h / 2, w, h)
-    return {'name': LABEL, 'classes': ('uav',), 'ignore': False, 'bbox': box.tolist(), 'corners': corners}

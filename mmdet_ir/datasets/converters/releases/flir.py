@@ -7,9 +7,10 @@ import re
 from functools import partial
 from pathlib import Path
 
+from ..builder import Instance
 from ..images import name_in_set, resolve_inside
 from ..labels.coco_source import read_coco_source, stated_size
-from ..records import Instance, Options, Record, skip, write_records
+from ..records import Options, Record, skip, write_records
 from ..report import ConversionReport
 
 V1_PARTS = {'train': 'train', 'val': 'val', 'video': 'test'}
@@ -99,7 +100,7 @@ def _convert(src, out, parts, file_name, folders, bits, keep_eight_bit, options,
 def _read_part(src, part, split, file_name, folder, bits, report) -> list[Record]:
     path = src / part / file_name
     records = []
-    for image, annotations in read_coco_source(path, report):
+    for image, annotations in read_coco_source(path, report).images:
         where = f'{path}, image id {image["id"]}'
         labels = [name for name, _ in annotations]
         record = Record(src, '', split, where, labels, partial(_read_boxes, annotations, path), stated_size(image))

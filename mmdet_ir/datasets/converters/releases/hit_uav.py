@@ -13,10 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ....fileio import read_json
-from ...coco_files import DEV, SPLITS, check_file_name, output_folder, write_coco
+from ...coco_files import CLASSES, DEV, SPLITS, check_file_name, output_folder
 from ...derived_masks import box_corners
 from ...images.image_limits import check_image
-from ..boxes_to_coco import CocoBuilder
+from ..boxes_to_coco import DERIVED
+from ..builder import CocoBuilder, Instance
 from ..report import ConversionReport
 
 VAL_DATES = ('20210116', '20210121')
@@ -62,11 +63,14 @@ def convert_hit_uav(
     report = ConversionReport()
     builder = CocoBuilder(
         'HIT-UAV, split by recording date',
-        'CC BY 4.0',
-        'https://creativecommons.org/licenses/by/4.0/',
+        {name: name for name in CLASSES},
         report,
-        splits,
+        derive_masks=True,
+        licence=('CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/'),
+        splits=splits,
     )
+    builder.info |= {'masks': DERIVED, 'val_dates': list(val_dates)}
+    builder.info |= {'dev_dates': list(dev_dates)} if dev_dates else {}
     turned_apart = 0
     with output_folder(out, overwrite) as folder:
         for record in tqdm(records, desc='hit-uav', unit='image'):
@@ -85,17 +89,14 @@ def convert_hit_uav(
             shutil.copyfile(path, target)
             split = split_of.get(fields['date'], 'train')
             builder.add_image(split, path.name, image, record['objects'], **fields)
-            turned_apart += sum(item['apart'] for item in record['objects'])
+            turned_apart += record['apart']
         for split in splits:
             if not report.images[split]:
                 raise ValueError(
                     f'{src}: no readable image for {split}; first of {len(report.skipped)} problems: '
                     f'{report.skipped[0]}'
                 )
-            builder.coco[split]['info']['val_dates'] = list(val_dates)
-            if dev_dates:
-                builder.coco[split]['info']['dev_dates'] = list(dev_dates)
-            write_coco(builder.coco[split], folder / 'annotations' / f'{split}.json')
+        builder.write(folder)
     if turned_apart:
         report.notes.append(f'{turned_apart} oriented boxes do not fit their upright boxes, which were used instead')
     return report
@@ -154,6 +155,7 @@ def _read_part(src: Path, part: str) -> list[dict]:
                 'path': src / 'normal_json' / part / name,
                 'shape': (int(image['height']), int(image['width'])),
                 'objects': [],
+                'apart': 0,
                 'fields': {
                     'date': str(more['date']),
                     'scenario': SCENARIOS[str(more['scenario'])],
@@ -173,24 +175,22 @@ def _read_part(src: Path, part: str) -> list[dict]:
                 raise ValueError(
                     f'{normal_file}: annotation id {entry["id"]} is of an unknown image id {entry["image_id"]}'
                 )
-            records[entry['image_id']]['objects'].append(_to_object(entry, twin, classes[entry['category_id']]))
+            where = f'{normal_file}, annotation id {entry["id"]}'
+            item, apart = _to_object(entry, twin, classes[entry['category_id']], where)
+            records[entry['image_id']]['objects'].append(item)
+            records[entry['image_id']]['apart'] += apart
     except (KeyError, TypeError) as error:
         raise ValueError(f'{normal_file} or its twin in rotate_json is not as in the release: {error!r}') from error
     return list(records.values())
 
 
-def _to_object(entry: dict, twin: dict, name: str) -> dict:
-    """An object for ``CocoBuilder`` from the upright box and its oriented twin (cx, cy, w, h, radians)."""
+def _to_object(entry: dict, twin: dict, name: str, where: str) -> tuple[Instance, bool]:
+    """An object from the upright box and its oriented twin (cx, cy, w, h, radians), and whether the two differ."""
     x, y, w, h = (float(v) for v in entry['bbox'])
     corners = box_corners(*(float(v) for v in twin['bbox']))
     difference = np.abs(np.concatenate([corners.min(axis=0), corners.max(axis=0)]) - [x, y, x + w, y + h]).max()
     apart = not math.isfinite(difference) or difference > JOIN_TOLERANCE
-    return {
-        'name': name,
-        'classes': CLASS_OF.get(name) or IGNORED_AS[name],
-        'ignore': name in IGNORED_AS,
-        'bbox': [x, y, w, h],
-        'corners': box_corners(x + w / 2, y + h / 2, w, h) if apart else corners,
-        'apart': apart,
-        'fields': {'source_id': entry['id'], 'source_class': name},
-    }
+    item = Instance(name, where, [x, y, w, h], ignore=name in IGNORED_AS, fields={'source_id': entry['id']})
+    item.corners = None if apart else corners
+    item.targets = CLASS_OF.get(name) or IGNORED_AS[name]
+    return item, apart
