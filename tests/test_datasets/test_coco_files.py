@@ -89,7 +89,7 @@ def test_read_errors_name_the_file(tmp_path):
         with pytest.raises(ValueError, match=rf'{name} is not valid JSON'):
             read_coco(tmp_path / name)
     (tmp_path / 'latin.json').write_bytes(b'{"info": "W\xe4rme"}')
-    with pytest.raises(ValueError, match='latin.json is not valid JSON'):
+    with pytest.raises(ValueError, match='latin.json: expected text in UTF-8, got the byte 0xe4 at position 11'):
         read_coco(tmp_path / 'latin.json')
     (tmp_path / 'list.json').write_text('[]')
     with pytest.raises(ValueError, match='list.json: expected a JSON object .* got a list'):

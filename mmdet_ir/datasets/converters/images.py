@@ -77,20 +77,14 @@ class ImageFinder:
             path = resolve_inside(self.src, folder, name, where)
         except ValueError:
             path = None
-        by_stem = self._other(folder, stem) if name_is_shared else None
+        by_stem = self._by_name(folder, stem, True) if name_is_shared else None
         if path is not None and path.is_file() and by_stem in (None, path):
             return path
-        for other in (by_stem, self._other(folder, name), self._other(folder, stem)):
+        # (With an annotation file for each image, the image may be in another folder.)
+        for other in (by_stem, self._by_name(folder, name, stem is not None), self._by_name(folder, stem, True)):
             if other is not None:
                 self._note(name, other, where)
                 return other
-        if stem is not None:  # an annotation file for each image: the folder may be another one
-            for given in (name, stem):
-                file = self._anywhere.find(given) if isinstance(given, str) and not set('/\\') & set(given) else None
-                if file is not None:
-                    other = next(path for path in self._files if path.name == file)
-                    self._note(name, other, where)
-                    return other
         return resolve_inside(self.src, folder, name, where) if path is None else path
 
     def find_listed(self, folders: Sequence[Path], names: Sequence[object], where: str) -> list[Path | ValueError]:
@@ -121,14 +115,17 @@ class ImageFinder:
             return error
         return next((path for path in paths if path.is_file()), paths[-1])
 
-    def _other(self, folder: Path, name: object) -> Path | None:
+    def _by_name(self, folder: Path, name: object, anywhere: bool) -> Path | None:
+        """The only file that a name can mean: in its folder, in the source, or, of a bare name, anywhere in it."""
         for place in dict.fromkeys((Path(os.path.normpath(folder)), self.src)):
             if place not in self._inside:
                 self._inside[place] = FileNames(self._relative(place))
             file = self._inside[place].find(name)
             if file is not None:
                 return place / file
-        return None
+        bare = isinstance(name, str) and not set('/\\') & set(name)
+        file = self._anywhere.find(name) if anywhere and bare else None
+        return None if file is None else next(path for path in self._files if path.name == file)
 
     def _relative(self, folder: Path) -> list[str]:
         """Image files below a folder, relative to it."""

@@ -76,9 +76,9 @@ _KEYS = (str, str.casefold, lambda path: _without_ending(path).casefold())
 
 def _ends(name: str) -> Iterator[str]:
     """The name and what is left of it without its first folders, longest first."""
-    for text in dict.fromkeys((name, unquote(name))):
-        query = re.search(r'[?#][^/]*$', text)
-        if query and Path(text[: query.start()]).suffix.lower() in IMAGE_SUFFIXES:  # of a link to a file
-            text = text[: query.start()]
+    query = re.search(r'[?#][^/]*$', name)  # of a link to a file
+    link = name[: query.start()] if query else name
+    texts = (name, link) if Path(unquote(link)).suffix.lower() in IMAGE_SUFFIXES else (name,)
+    for text in dict.fromkeys((*texts, *map(unquote, texts))):
         parts = [part for part in _plain(text).split('/') if part not in ('', '.', '..')]
         yield from ('/'.join(parts[i:]) for i in range(len(parts)))

@@ -124,19 +124,27 @@ def _find_places(
     src: Path, root: Path, entries: dict, yaml_file: Path, report: ConversionReport
 ) -> list[tuple[str, Path]]:
     """The folders and lists of all splits that are there; what is not there is reported."""
-    found, missing = [], []
+    found, missing, refused = [], [], []
     for split in SPLIT_KEYS:
         places = entries.get(split) or []
         for place in places if isinstance(places, list) else [places]:
-            path = _find_place(src, root, place, f'{yaml_file}, {split}')
+            where = f'{yaml_file}, {split}'
+            try:
+                path = _find_place(src, root, place, where)
+            except ValueError as error:
+                if not isinstance(place, str):
+                    raise
+                refused.append(error)
+                missing.append((split, str(error)))
+                continue
             if path.exists():
                 found.append((split, path))
             else:
-                missing.append(f'{yaml_file}, {split}: expected a folder or a text file, found no {path}')
-                # YOLO itself does without a test part, and tools name one whether there is any or not.
-                (report.notes if split == 'test' else report.skipped).append(missing[-1])
+                missing.append((split, f'{where}: expected a folder or a text file, found no {path}'))
     if not found:
-        raise FileNotFoundError('; '.join(missing))
+        raise refused[0] if refused else FileNotFoundError('; '.join(text for _, text in missing))
+    for split, text in missing:  # YOLO itself does without a test part, and tools name one whether there is any or not
+        (report.notes if split == 'test' else report.skipped).append(text)
     return found
 
 

@@ -1,39 +1,30 @@
 """FLIR ADAS v1.3 and v2, on small releases in their own layout."""
 
-import importlib.util
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mmdet_ir.datasets.coco_merge import merge_data_sets
 from mmdet_ir.datasets.converters import Options, convert_flir_v1, convert_flir_v2
+from mmdet_ir.datasets.converters.class_names import FOUR_CLASSES
 
 import cv2
 import numpy as np
 import pytest
 
+FOUR = Options(classes=FOUR_CLASSES)
 WIDTH, HEIGHT = 64, 48
+
+
 V1_NAMES = {1: 'person', 2: 'bicycle', 3: 'car', 18: 'dog', 91: 'other vehicle'}
+
+
 # In v2 ids differ between documents: here they are those of v1 in another order.
 V2_NAMES = {3: 'person', 1: 'bike', 2: 'car', 17: 'dog', 8: 'truck'}
 
 
 def load(out: Path) -> dict[str, dict]:
     return {path.stem: json.loads(path.read_text()) for path in (out / 'annotations').iterdir()}
-
-
-def run_tool(monkeypatch, *arguments) -> int:
-    """The exit code of the tool; its errors are raised."""
-    path = Path(__file__).parents[3] / 'tools' / 'data' / 'convert.py'
-    spec = importlib.util.spec_from_file_location('convert_tool', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-    try:
-        tool.main()
-    except SystemExit as ended:
-        return ended.code
-    return 0
 
 
 def edit(path: Path, change) -> None:
@@ -108,7 +99,7 @@ def flir_v1(tmp_path) -> Path:
 
 
 def test_flir_v1(flir_v1, tmp_path):
-    report = convert_flir_v1(flir_v1, tmp_path / 'out')
+    report = convert_flir_v1(flir_v1, tmp_path / 'out', options=FOUR)
     parts = load(tmp_path / 'out')
     files = {split: [image['file_name'] for image in coco['images']] for split, coco in parts.items()}
     assert files == {
@@ -140,8 +131,8 @@ def test_flir_v1(flir_v1, tmp_path):
 
 
 def test_flir_v1_merges_with_others(flir_v1, tmp_path):
-    convert_flir_v1(flir_v1, tmp_path / 'a')
-    convert_flir_v1(flir_v1, tmp_path / 'b', bits=16)
+    convert_flir_v1(flir_v1, tmp_path / 'a', options=FOUR)
+    convert_flir_v1(flir_v1, tmp_path / 'b', bits=16, options=FOUR)
     merged = merge_data_sets(tmp_path / 'out', [tmp_path / 'a', tmp_path / 'b'])
     assert len(merged['train']['images']) == 4 and len(merged['train']['annotations']) == 12
 
@@ -149,7 +140,7 @@ def test_flir_v1_merges_with_others(flir_v1, tmp_path):
 def test_flir_v1_sixteen_bits(flir_v1, tmp_path):
     low = cv2.imread(str(flir_v1 / 'val/thermal_8_bit/FLIR_08863.jpeg'), cv2.IMREAD_UNCHANGED)
     cv2.imwrite(str(flir_v1 / 'val/thermal_16_bit/FLIR_08863.tiff'), low.astype(np.uint16))
-    report = convert_flir_v1(flir_v1, tmp_path / 'out', bits=16, options=Options(derive_masks=True))
+    report = convert_flir_v1(flir_v1, tmp_path / 'out', bits=16, options=replace(FOUR, derive_masks=True))
     parts = load(tmp_path / 'out')
     assert sorted(parts) == ['test', 'train']
     name = parts['train']['images'][0]['file_name']
@@ -166,7 +157,7 @@ def test_flir_v1_sixteen_bits(flir_v1, tmp_path):
     areas = {(a['category_id'], a['mask_method'], a['area']) for c in parts.values() for a in c['annotations']}
     assert areas == {(1, 'threshold', 6 * 12), (3, 'threshold', 9 * 9), (2, 'oriented_box', 200)}
 
-    kept = convert_flir_v1(flir_v1, tmp_path / 'kept', bits=16, keep_eight_bit=True)
+    kept = convert_flir_v1(flir_v1, tmp_path / 'kept', bits=16, keep_eight_bit=True, options=FOUR)
     assert kept.images == {'train': 2, 'val': 1, 'test': 1} and not kept.skipped
     assert 'kept, marked eight_bit' in kept.notes[0]
     assert [i.get('eight_bit') for c in load(tmp_path / 'kept').values() for i in c['images']].count(True) == 1
@@ -193,7 +184,7 @@ def flir_v2(tmp_path) -> Path:
 
 
 def test_flir_v2_maps_by_name(flir_v2, tmp_path):
-    report = convert_flir_v2(flir_v2, tmp_path / 'out')
+    report = convert_flir_v2(flir_v2, tmp_path / 'out', options=FOUR)
     parts = load(tmp_path / 'out')
     assert sorted(parts) == ['test', 'train', 'val']
     for coco in parts.values():
@@ -215,7 +206,7 @@ def test_flir_v2_reports_shared_recordings_and_missing_parts(flir_v2, tmp_path):
         flir_v2 / 'images_thermal_val/coco.json',
         lambda c: c['images'][0].update(file_name='data/video-aB1-frame-000746-q.jpg'),
     )
-    report = convert_flir_v2(flir_v2, tmp_path / 'out')
+    report = convert_flir_v2(flir_v2, tmp_path / 'out', options=FOUR)
     assert len(report.notes) == 2
     assert report.notes[0].endswith('video_thermal_test/coco.json is not there, so nothing was read for test')
     assert report.notes[1] == 'the release shares 1 recordings between train and val'
@@ -233,7 +224,7 @@ def test_flir_file_names_that_leave_the_release(flir_v1, tmp_path, name):
     cv2.imwrite(str(tmp_path / 'secret.jpg'), np.zeros((HEIGHT, WIDTH), np.uint8))
     (tmp_path / 'secret.jpg').rename(tmp_path / 'secret.jpeg')
     edit(flir_v1 / 'val/thermal_annotations.json', lambda c: c['images'][0].update(file_name=name))
-    report = convert_flir_v1(flir_v1, tmp_path / 'out')
+    report = convert_flir_v1(flir_v1, tmp_path / 'out', options=FOUR)
     assert len(report.skipped) == 1
     assert 'val/thermal_annotations.json, image id 0: expected a file' in report.skipped[0]
     assert (repr(name) if isinstance(name, str) else 'got int') in report.skipped[
@@ -253,11 +244,11 @@ def test_flir_damaged_entries(flir_v1, tmp_path):
         ]
 
     edit(flir_v1 / 'val/thermal_annotations.json', damage)
-    report = convert_flir_v1(flir_v1, tmp_path / 'out')
+    report = convert_flir_v1(flir_v1, tmp_path / 'out', options=FOUR)
     assert report.dropped == {
         'person: box without width or height': 1,
         'car: image id that is not in "images"': 1,
-        '(unknown class): category id that is not in "categories"': 3,
+        '(no class): category id that is not in "categories"': 3,
         'car: box that is not four finite numbers': 1,
     }
     assert 'annotation number 3, id 70' in str(report)
@@ -274,8 +265,8 @@ def test_flir_damaged_entries(flir_v1, tmp_path):
         (flir_v1 / 'val/thermal_annotations.json').write_text(original)
 
 
-def test_flir_tool(flir_v1, flir_v2, tmp_path, monkeypatch, capsys):
-    assert run_tool(monkeypatch, 'flir-v2', flir_v2, tmp_path / 'a', '--classes', 'human=person', 'truck=truck') == 0
+def test_flir_tool(flir_v1, flir_v2, tmp_path, run_tool, capsys):
+    assert run_tool('flir-v2', flir_v2, tmp_path / 'a', '--classes', 'human=person', 'truck=truck') == 0
     coco = load(tmp_path / 'a')['train']
     assert [c['name'] for c in coco['categories']] == ['human', 'truck']
     assert [a['category_id'] for a in coco['annotations']] == [1, 2]
@@ -288,5 +279,5 @@ def test_flir_tool(flir_v1, flir_v2, tmp_path, monkeypatch, capsys):
         (('flir-v1', flir_v1, tmp_path / 'b', '--classes', 'human'), 'expected class=name'),
     ):
         with pytest.raises((ValueError, OSError), match=message):
-            run_tool(monkeypatch, *arguments)
+            run_tool(*arguments)
     assert not (tmp_path / 'b').exists()

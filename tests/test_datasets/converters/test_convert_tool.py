@@ -1,0 +1,103 @@
+"""The command line of all converters."""
+
+from mmdet_ir.datasets import IRDataset
+from mmdet_ir.datasets.converters import (
+    convert_cvat_coco,
+)
+
+import numpy as np
+import pytest
+from hand_made import (
+    BAR,
+    FOUR,
+    TRIANGLE,
+    cvat_file,
+    labelme_shapes,
+    load,
+    pixels,
+    voc_object,
+    write_image,
+    write_json,
+    write_labelme,
+    write_mask,
+    write_voc,
+    write_yolo,
+)
+from mmengine.registry import DefaultScope
+
+
+def test_tool(tmp_path, run_tool, capsys):
+    src = tmp_path / 'src'
+    write_yolo(src / 'yolo')
+    write_image(src / 'voc/a.png')
+    write_voc(src / 'voc/a.xml', [voc_object('rider', (0, 0, 9, 9))], 'a.png')
+    write_image(src / 'masks/images/a.png')
+    write_mask(src / 'masks/masks/a.png', pixels([BAR]).astype(np.uint8))
+    write_image(src / 'labelme/a.png')
+    write_labelme(src / 'labelme/a.json', labelme_shapes('a'), 'a.png')
+    write_labelme(src / 'labelme/b.json', labelme_shapes('a'), '../b.png')
+    write_image(src / 'cvat/images/a.png')
+    write_json(src / 'cvat/annotations/instances_default.json', cvat_file('a', True))
+    runs = {
+        'yolo-seg': ('yolo', '--classes', 'four'),
+        'voc': ('voc', '--origin', 0, '--classes', 'human=rider'),
+        'masks': ('masks', '--kind', 'semantic', '--values', '1=person', '2=car'),
+        'labelme': ('labelme', '--classes', 'four'),
+        'cvat-coco': ('cvat', '--keep-iscrowd', '--classes', 'four'),
+    }
+    for name, (folder, *more) in runs.items():
+        # (Of LabelMe's files there is one without its image.)
+        assert run_tool(name, src / folder, tmp_path / name, *more) == int(name == 'labelme')
+        assert load(tmp_path / name, 'train' if folder == 'yolo' else 'all')['annotations']
+    assert load(tmp_path / 'voc')['annotations'][0]['bbox'] == [0, 0, 9, 9]
+    text = capsys.readouterr().out
+    assert 'ignored regions: car 1, human 1' in text and 'skipped 1 files' in text
+    for bad in ('person', '1=', 'x=person', '1=person'):
+        with pytest.raises(ValueError, match='--values: expected '):
+            run_tool('masks', src, tmp_path / 'x', '--kind', 'semantic', '--values', '1=a', bad)
+
+
+def test_converted_set_loads(tmp_path):
+    """Classes, masks, images and sizes pass the checks of the data set that trains on them."""
+    src = tmp_path / 'src'
+    for image in 'ab':
+        write_image(src / f'images/{image}.png')
+    write_json(src / 'annotations/instances_train.json', cvat_file('ab', True))
+    convert_cvat_coco(src, tmp_path / 'out', options=FOUR)
+    pipeline = [{'type': 'LoadIRImageFromFile'}, {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True}]
+    where = {
+        'data_root': str(tmp_path / 'out'),
+        'ann_file': 'annotations/train.json',
+        'data_prefix': {'img': 'images/'},
+    }
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = IRDataset(**where, pipeline=pipeline)
+    samples = list(dataset)
+    areas = [mask.sum() for sample in samples for mask in sample['gt_masks'].masks]
+    labels = [label for sample in samples for label in sample['gt_bboxes_labels']]
+    assert areas == [150, 276, pixels([TRIANGLE]).sum()] and labels == [0, 1, 2]
+
+
+def test_own_names_stay_and_losses_are_told(tmp_path, run_tool, capsys):
+    """person stays person; 0 where all is written or left out by wish, 1 where objects are lost."""
+    write_yolo(tmp_path / 'src')
+    assert run_tool('yolo-seg', tmp_path / 'src', tmp_path / 'a') == 0
+    coco = load(tmp_path / 'a', 'train')
+    assert [c['name'] for c in coco['categories']] == ['dog', 'bike', 'person', 'car']
+    assert sorted(a['category_id'] for a in coco['annotations']) == [1, 2, 3, 4]
+    assert run_tool('yolo-seg', tmp_path / 'src', tmp_path / 'b', '--classes', 'human=person') == 0
+    assert [a['source_class'] for a in load(tmp_path / 'b', 'train')['annotations']] == ['person']
+    assert 'left out, no class for them (--classes): bike 1, car 1, dog 1' in capsys.readouterr().out
+    with (tmp_path / 'src/labels/train/a.txt').open('a') as file:
+        file.write('9 0.1 0.1 0.2 0.2 0.3 0.3')
+    assert run_tool('yolo-seg', tmp_path / 'src', tmp_path / 'c') == 1
+    assert 'dropped, (no class): class number that is not in data.yaml: 1' in capsys.readouterr().out
+
+
+def test_values_of_masks_that_have_no_name_are_a_loss(tmp_path, run_tool, capsys):
+    write_image(tmp_path / 'src/images/a.png')
+    mask = pixels([BAR]).astype(np.uint8)
+    mask[0, 0] = 7
+    write_mask(tmp_path / 'src/masks/a.png', mask)
+    assert run_tool('masks', tmp_path / 'src', tmp_path / 'a', '--kind', 'semantic', '--values', '1=person') == 1
+    assert 'left out, no class for them (--classes): (7) 1' in capsys.readouterr().out

@@ -1,0 +1,211 @@
+"""Converter of CVAT's COCO files."""
+
+import unicodedata
+import urllib.parse
+from dataclasses import replace
+
+from mmdet_ir.datasets.converters import (
+    convert_cvat_coco,
+)
+
+import numpy as np
+import pytest
+from hand_made import (
+    BAR,
+    FOUR,
+    HEIGHT,
+    WIDTH,
+    check,
+    cvat_file,
+    load,
+    pixels,
+    pixels_of,
+    uncompressed,
+    write_image,
+    write_json,
+)
+
+
+@pytest.mark.parametrize('rle', [False, True])
+@pytest.mark.parametrize('folder', ['images', 'images/default', 'default'])
+def test_cvat_round_trip(tmp_path, rle, folder):
+    src = tmp_path / 'src'
+    for image in 'ab':
+        write_image(src / folder / f'{image}.png')
+    write_json(src / 'annotations/instances_default.json', cvat_file('ab', rle))
+    report = convert_cvat_coco(src, tmp_path / 'out', options=FOUR)
+    inner = folder.removeprefix('images').strip('/')
+    names = {image: f'{inner}/{image}.png'.strip('/') for image in 'ab'}
+    # Boxes are those of the pixels where the masks are RLE; the triangle's tips have none.
+    check(tmp_path / 'out', report, names, tolerance=1.25 if rle else 0)
+    said = '4 masks marked iscrowd were read as instances'
+    assert any(note.startswith(said) for note in report.notes) == rle
+
+
+def test_cvat_file_names_may_hold_the_subset(tmp_path):
+    write_image(tmp_path / 'src/images/train/a.png')
+    coco = cvat_file('a', True)
+    coco['images'][0]['file_name'] = 'train/a.png'
+    write_json(tmp_path / 'src/annotations/instances_train.json', coco)
+    assert convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR).images == {'train': 1}
+
+
+def test_cvat_subsets_and_iscrowd(tmp_path):
+    for subset, image in (('train', 'a'), ('validation', 'b')):
+        write_image(tmp_path / f'src/images/{subset}/{image}.png')
+        write_json(tmp_path / f'src/annotations/instances_{subset}.json', cvat_file(image, True))
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', keep_iscrowd=True, options=FOUR)
+    assert report.ignored == {'train': {'human': 1, 'car': 1}, 'val': {'bicycle': 1}} and not report.notes
+    assert [a['iscrowd'] for a in load(tmp_path / 'out', 'train')['annotations']] == [1, 1]
+    image = load(tmp_path / 'out', 'val')['images'][0]
+    assert (image['id'], image['file_name'], image['subset']) == (2, 'validation/b.png', 'validation')
+
+
+def test_cvat_boxes_without_masks_and_boxes_that_differ(tmp_path):
+    write_image(tmp_path / 'src/images/a.png')
+    coco = cvat_file('a', False)
+    entry = coco['annotations'][0]
+    coco['annotations'] = [
+        {**entry, 'id': 1, 'segmentation': []},
+        {**entry, 'id': 2, 'bbox': [30, 10, 20, 12], 'segmentation': [BAR]},  # just the box
+        {**entry, 'id': 3, 'bbox': [10, 5, 20, 25]},  # xyxy written as xywh
+        {**entry, 'id': 4, 'bbox': [10, 5, 12, 21]},  # within the tolerance of 2 pixels
+        {**entry, 'id': 5, 'bbox': 'text'},
+    ]
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR)
+    written = {
+        a['source_id']: (a['bbox'], a['area'], a['segmentation'] != []) for a in load(tmp_path / 'out')['annotations']
+    }
+    outline = ([10, 5, 10, 20], 150, True)
+    assert written == {
+        1: ([10, 5, 10, 20], 200, False),
+        2: ([30, 10, 20, 12], 240, False),
+        3: outline,
+        4: outline,
+        5: outline,
+    }
+    assert '1 polygons are just their boxes and were taken as boxes without a mask' in report.notes
+    assert '2 boxes of the source are more than 2 pixels off their masks; the extents of the masks were written' in (
+        report.notes
+    )
+
+
+def test_cvat_invalid_masks_and_holes(tmp_path):
+    write_image(tmp_path / 'src/images/a.png')
+    ring = pixels([BAR])
+    ring[14:18, 36:44] = False
+    coco = cvat_file('a', True)
+    entry = coco['annotations'][0]
+    bad = [
+        ({'size': [HEIGHT, WIDTH], 'counts': [10, 5]}, 'RLE whose runs do not add up to the image'),
+        (
+            {'size': [HEIGHT, WIDTH], 'counts': [2500, -100]},
+            'RLE whose counts are damaged, or no whole numbers from 0 on',
+        ),
+        ({'size': [WIDTH, HEIGHT], 'counts': [2400]}, 'RLE of another size than the image'),
+        ({'size': [HEIGHT, WIDTH], 'counts': [2400]}, 'mask without a pixel'),
+        ([[1, 2, 3, 4]], 'polygon with fewer than 3 points'),
+        ([[1, 2, 3, 4, 5, 6, 7]], 'polygon with an odd number of coordinates'),
+        ('text', 'no polygon'),
+    ]
+    coco['annotations'] = [{**entry, 'id': 1, 'segmentation': uncompressed(ring)}]
+    coco['annotations'] += [{**entry, 'id': k, 'segmentation': s} for k, (s, _) in enumerate(bad, start=2)]
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR)
+    assert report.dropped == {f'person: {reason}': 1 for _, reason in bad} and report.read == {'person': 8}
+    (kept,) = load(tmp_path / 'out')['annotations']
+    np.testing.assert_array_equal(pixels_of(kept), ring)
+    assert kept['area'] == 240 - 32 and report.written['all'] == {'human': 1}
+    assert any(note.startswith('1 masks have holes and are RLE') for note in report.notes)
+    convert_cvat_coco(tmp_path / 'src', tmp_path / 'filled', options=replace(FOUR, fill_holes=True))
+    (filled,) = load(tmp_path / 'filled')['annotations']
+    assert filled['segmentation'] == [[30, 10, 30, 22, 50, 22, 50, 10]] or filled['area'] == 240
+    np.testing.assert_array_equal(pixels_of(filled), pixels([BAR]))
+
+
+def test_cvat_file_names_that_leave_the_source(tmp_path):
+    write_image(tmp_path / 'secret.png')
+    write_image(tmp_path / 'src/images/a.png')
+    coco = cvat_file('ab', False)
+    coco['images'][1]['file_name'] = '../../secret.png'
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR)
+    assert len(report.skipped) == 1 and "'../../secret.png', which leads out of it; 2 objects" in report.skipped[0]
+    assert report.read.total() == 4 and report.dropped.total() == 2
+    with pytest.raises(FileNotFoundError, match='expected annotations/instances_SUBSET.json, found none'):
+        convert_cvat_coco(tmp_path, tmp_path / 'other')
+
+
+NAMES = ['Wärmebild 0.png', 'Wärmebild 1.png']
+
+
+@pytest.mark.parametrize(
+    'spelling',
+    [
+        urllib.parse.quote,
+        lambda name: unicodedata.normalize('NFD', name),
+        lambda name: f'images\\{name}',
+        lambda name: f'..\\..\\media\\upload\\4\\{name}',
+        lambda name: f'/data/local-files/?d=ir/{name}',
+        lambda name: f'https://bucket.example/ir/{urllib.parse.quote(name)}?signature=x',
+        lambda name: f'C:\\me\\{name}',
+        lambda name: f'{name} ',
+        str.upper,
+        lambda name: name[:-4],
+    ],
+)
+def test_cvat_names_as_tools_write_them(tmp_path, spelling):
+    coco = cvat_file('ab', False)
+    for image, name in zip(coco['images'], NAMES, strict=True):
+        image['file_name'] = spelling(name)
+        write_image(tmp_path / 'src/images' / name)
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert [image['file_name'] for image in load(tmp_path / 'out')['images']] == NAMES and not report.lost
+    assert any(note.startswith('2 images have another name than their annotations say') for note in report.notes)
+
+
+def test_cvat_names_that_two_files_may_mean_are_not_guessed(tmp_path):
+    """a.png is there once, named twice; b.jpg could be b.png and b.bmp."""
+    for name in ('a.png', 'b.png', 'b.bmp'):
+        write_image(tmp_path / 'src/images' / name)
+    coco = cvat_file('ab', False)
+    coco['images'][0]['file_name'], coco['images'][1]['file_name'] = 'x/a.png', 'b.jpg'
+    coco['images'].append({**coco['images'][0], 'id': 3, 'file_name': 'y/a.png'})
+    coco['images'].append({**coco['images'][0], 'id': 4, 'file_name': 'b.png'})
+    coco['annotations'].append({**coco['annotations'][0], 'id': 9, 'image_id': 4})
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert [image['file_name'] for image in load(tmp_path / 'out')['images']] == ['b.png']
+    assert len(report.skipped) == 3 and report.lost
+
+
+def test_cvat_ids_as_tools_write_them(tmp_path):
+    coco = cvat_file('a', False)
+    for entry in coco['annotations']:
+        entry['image_id'], entry['category_id'] = str(entry['image_id']), float(entry['category_id'])
+        entry['bbox'] = [str(v) for v in entry['bbox']]
+    coco['categories'].insert(0, {'id': 0, 'name': 'objects', 'supercategory': 'none'})  # Roboflow's root
+    for category in coco['categories'][1:]:
+        category['supercategory'] = 'objects'
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.written['all'] == {'person': 1, 'car': 1} and not report.lost
+    assert [c['name'] for c in load(tmp_path / 'out')['categories']] == ['dog', 'bike', 'person', 'car']
+
+
+def test_cvat_holes_that_the_area_shows(tmp_path):
+    """BAR without 8 x 4 pixels: 240 - 32; with the area of the whole the inner polygon is no hole."""
+    inner = [34, 14, 42, 14, 42, 18, 34, 18]
+    coco = cvat_file('a', False)
+    entry = {**coco['annotations'][0], 'bbox': [30, 10, 20, 12], 'segmentation': [BAR, inner]}
+    coco['annotations'] = [{**entry, 'id': 1, 'area': 208}, {**entry, 'id': 2, 'area': 240}]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    ring, whole = load(tmp_path / 'out')['annotations']
+    assert (ring['area'], whole['area']) == (208, 240)
+    np.testing.assert_array_equal(pixels_of(ring), pixels([BAR]) & ~pixels([inner]))
+    assert '1 masks have polygons that are holes by their "area"; they were cut out' in report.notes
