@@ -6,6 +6,7 @@ import sys
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.apis.inference.run import REPORT, infer
+from mmdet_ir.apis.inference.tiles import parse_tile
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
@@ -14,6 +15,7 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL clip.mp4 --out found --score 0.5         # found/videos/clip.mp4
   python tools/infer.py MODEL frames/ --fps 30 --out found             # a folder of frames becomes one video
   python tools/infer.py MODEL 'frames/frame_%05d.png' --fps 30 --out found
+  python tools/infer.py MODEL mosaic.tif --tile 640x512 --out found    # large images, tile by tile
   python tools/infer.py MODEL images/ --out found --score 0.3 human=0.5 car=0.4 --batch-size 8 --device cuda:1
 
 found/ then holds overlays/*.png, videos/*.mp4, detections.json (COCO), detections.csv (one row for each instance, with
@@ -53,6 +55,18 @@ def parse_args() -> argparse.Namespace:
         'stack; also the rate of other videos (default: their own)',
     )
     parser.add_argument('--scale', type=int, help='enlarge drawings by this whole number (default: up to 960 pixels)')
+    parser.add_argument(
+        '--tile',
+        metavar='WIDTHxHEIGHT',
+        help='cut large images into tiles such as 640x512, and join the targets that a seam cuts',
+    )
+    parser.add_argument(
+        '--overlap',
+        type=float,
+        default=0.2,
+        metavar='SHARE',
+        help='share of a tile that its neighbour sees, too; targets should fit into it (default: %(default)s)',
+    )
     parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
     parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
     add_cfg_options(parser, 'model.test_cfg.rcnn.max_per_img=300')
@@ -73,6 +87,8 @@ def main() -> None:
         scale=args.scale,
         pictures=not args.no_pictures,
         overwrite=args.overwrite,
+        tile=parse_tile(args.tile) if args.tile else None,
+        overlap=args.overlap,
         cfg_options=args.cfg_options,
     )
     found = ', '.join(f'{number} {name}' for name, number in report['instances'].items())

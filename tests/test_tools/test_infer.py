@@ -353,3 +353,38 @@ def test_the_command_line(
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
     assert caught.value.code == 2 and 'error: output folder' in capsys.readouterr().err
+
+
+def test_an_image_of_one_tile_gives_what_it_gives_whole(model: tuple, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), counts(0))
+    found = []
+    for name, tile in (('whole', None), ('tile', (640, 512))):
+        infer(*model, [tmp_path / 'a.png'], tmp_path / name, scores=['0'], device='cpu', tile=tile)
+        found.append(results(tmp_path / name)[0]['annotations'])
+        found.append((tmp_path / name / 'overlays' / 'a.png').read_bytes())
+    assert found[0] == found[2] and len(found[0]) == 4 and found[1] == found[3]
+
+
+def test_tiles_are_cut_after_the_tone_mapping_of_the_whole_image(
+    model: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The left half is cold and the right half is warm: a window of its own would make both alike."""
+    image = np.concatenate([counts(0), counts(1) + 3000], axis=1)
+    low, high = np.percentile(image, (0.5, 99.7))
+    expected = np.clip((image.astype(float) - low) / (high - low) * 255, 0, 255).round()
+    seen, predict = [], IRInferencer.predict
+    monkeypatch.setattr(
+        IRInferencer, 'predict', lambda self, batch: seen.extend(batch) or predict(self, batch), raising=True
+    )
+    inferencer = IRInferencer(*model, device='cpu', show_progress=False)
+    inferencer.predict_tiled(image, 'image', (WIDTH, HEIGHT), overlap=0, batch_size=2)
+    assert len(seen) == 2
+    for number, data in enumerate(seen):
+        part = expected[:, number * WIDTH : (number + 1) * WIDTH]
+        np.testing.assert_allclose(data['inputs'][0].numpy(), part, atol=1)
+
+
+def test_wrong_tiles_are_told_before_the_model_is_built(model: tuple, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), counts(0))
+    with pytest.raises(ValueError, match='--overlap'):
+        infer('no config', 'no checkpoint', [tmp_path / 'a.png'], tmp_path / 'out', tile=(64, 64), overlap=1.0)

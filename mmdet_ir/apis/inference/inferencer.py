@@ -1,7 +1,7 @@
 """Inference on files and arrays, exactly as evaluation does it."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from ...palette import palette_for
 from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config
+from .tiles import Tile, join, place, plan_tiles
 
 
 class IRInferencer(DetInferencer):
@@ -145,6 +146,51 @@ class IRInferencer(DetInferencer):
             raise ValueError(f'{self._names[0]}: expected a model that predicts masks, got one for boxes only')
         return found
 
+    def predict_tiled(
+        self,
+        image: np.ndarray,
+        name: str | os.PathLike,
+        tile: tuple[int, int],
+        overlap: float = 0.2,
+        thresholds: np.ndarray | None = None,
+        batch_size: int = 1,
+        on_tile: Callable[[], object] = lambda: None,
+    ) -> tuple[list[Instance], np.ndarray]:
+        """Detections of a large image, tile by tile: small targets keep their size, and the memory is that of a tile.
+
+        The tone mapping of the config sees the whole image, as it does elsewhere; what the test pipeline does after it
+        happens to each tile. Targets that a seam cuts are joined, see ``tiles.join``.
+
+        Args:
+            image: See the class.
+            name: For messages.
+            tile: Width and height in pixels; an image that is smaller is one tile.
+            overlap: Share of a tile that its neighbour sees, too; targets should fit into it.
+            thresholds: Lowest score of each class; default 0.3.
+            batch_size: Tiles that are predicted together.
+            on_tile: Called after each tile.
+
+        Returns:
+            Detections in pixels of the image, best first, and the picture that the model saw, uint8 ``[H, W]`` or
+            ``[H, W, 3]`` (BGR).
+
+        Raises:
+            ValueError: For an overlap out of its range, values that the config does not take, or a pipeline that
+                resizes before it maps tones.
+        """
+        thresholds = np.full(len(self.classes), 0.3) if thresholds is None else thresholds
+        mapped, rest = self.pipeline.map_tones({'img': image, 'img_path': str(name)})
+        size = mapped['img'].shape[:2]
+        found: list[tuple[Instance, Tile]] = []
+        tiles = iter(plan_tiles(size, tile, overlap))
+        while chunk := list(islice(tiles, batch_size)):
+            batch = [rest(_part(mapped, part)) for part in chunk]
+            for part, prediction in zip(chunk, self.predict(batch), strict=True):
+                instances = find_instances(prediction, thresholds)
+                found += [(place(instance, part, size), part) for instance in instances]
+                on_tile()
+        return join(found, size), mapped['img']
+
     def forward(self, inputs: dict | tuple, **kwargs) -> list[DetDataSample]:
         """Samples of a collated batch, with masks of pixels only; see ``binary_masks``."""
         samples = super().forward(inputs, **kwargs)
@@ -249,6 +295,27 @@ class _Pipeline:
         self.transforms = transforms
 
     def __call__(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
+        return Compose(self.transforms)(self._load(given))
+
+    def map_tones(self, given: dict) -> tuple[dict, Compose]:
+        """An image after the tone mapping of the pipeline, and what comes after it.
+
+        Raises:
+            ValueError: If the size of the image changes before that.
+        """
+        steps = [i for i, transform in enumerate(self.transforms) if isinstance(transform, ToneMapping)]
+        number = steps[-1] + 1 if steps else 0
+        results = self._load(given)
+        size = results['img'].shape[:2]
+        results = Compose(self.transforms[:number])(results)
+        if results['img'].shape[:2] != size:
+            raise ValueError(
+                f'tiles: expected ToneMapping before the image changes its size, got {size} before and '
+                f'{results["img"].shape[:2]} after it'
+            )
+        return results, Compose(self.transforms[number:])
+
+    def _load(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
         if isinstance(given, np.ndarray):
             given = {'img': given, 'img_path': ''}
         elif not isinstance(given, dict):
@@ -259,8 +326,6 @@ class _Pipeline:
             results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         else:
             results = self.loader(results)
-        for transform in self.transforms:
-            results = transform(results)
         return results
 
     def _take(self, image: np.ndarray, name: str) -> np.ndarray:
@@ -274,6 +339,12 @@ class _Pipeline:
             )
         image = repeat_channels(image, 3) if image.ndim == 2 else image
         return image.astype(expected, copy=False)
+
+
+def _part(results: dict, tile: Tile) -> dict:
+    """The results of a pipeline for a part of the image."""
+    image = np.ascontiguousarray(tile.cut(results['img']))
+    return {**results, 'img': image, 'img_shape': tile.shape, 'ori_shape': tile.shape}
 
 
 def _device(name: str | None) -> str:

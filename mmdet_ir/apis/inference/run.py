@@ -11,19 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import cv2
 import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
 from ...datasets.images.opencv_log import opencv_silenced
 from ...fileio import unique_name, write_text
-from ...visualization.overlay import draw_instances, find_instances, write_picture
+from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from .inferencer import IRInferencer
 from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
 from .outputs import ResultFiles, VideoFile
+from .tiles import plan_tiles
 
 REPORT = 'report.json'
+LARGEST_PICTURE = 200_000_000  # values: above this, tiled images are not drawn
 
 
 def infer(
@@ -39,6 +42,8 @@ def infer(
     scale: int | None = None,
     pictures: bool = True,
     overwrite: bool = False,
+    tile: tuple[int, int] | None = None,
+    overlap: float = 0.2,
     cfg_options: dict | None = None,
 ) -> dict:
     """Runs a model on files of any kind and writes what it finds.
@@ -53,13 +58,16 @@ def infer(
         checkpoint: Trained weights, file or URL.
         inputs: See ``find_sources``.
         out: Folder; has to be new or empty unless ``overwrite`` is set.
-        batch_size: Frames of one size and source that are predicted together.
+        batch_size: Frames of one size and source that are predicted together; with ``tile``, tiles of a frame.
         device: Defaults to the GPU if there is one.
         scores: Lowest score, as a number for all classes or as ``class=number``; see ``score_thresholds``.
         fps: See ``find_sources``.
         scale: Enlarges the drawings by this whole number; ``None`` brings small images to 960 pixels at most.
         pictures: Whether to draw at all.
         overwrite: Files of the same names in ``out`` may be replaced; an input never is.
+        tile: Width and height of the tiles that frames are cut into; ``None`` to take them whole. See
+            ``IRInferencer.predict_tiled``.
+        overlap: Share of a tile that its neighbour sees, too.
         cfg_options: Settings that replace the config's.
 
     Returns:
@@ -75,12 +83,14 @@ def infer(
         raise ValueError(f'batch size: expected at least 1, got {batch_size}')
     if scale is not None and scale < 1:
         raise ValueError(f'scale: expected a whole number from 1 on, got {scale}')
+    if tile is not None:
+        plan_tiles(tile[::-1], tile, overlap)  # refuses a wrong overlap now
     sources = find_sources(inputs, out, fps)
     _check_outputs(out, sources, overwrite)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
     thresholds = score_thresholds(scores, inferencer.classes)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures)
+    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures, tile, overlap)
     run.report |= {'config': str(config), 'checkpoint': str(checkpoint)}
     with opencv_silenced():
         return run(sources)
@@ -127,6 +137,8 @@ class _Run:
         batch_size: int,
         scale: int | None,
         pictures: bool,
+        tile: tuple[int, int] | None,
+        overlap: float,
     ) -> None:
         self.inferencer = inferencer
         self.out = out
@@ -134,6 +146,8 @@ class _Run:
         self.batch_size = batch_size
         self.scale = scale
         self.pictures = pictures
+        self.tile = tile
+        self.overlap = overlap
         self.counts: Counter = Counter()
         self.skipped: list[dict] = []
         self.done = 0
@@ -141,6 +155,8 @@ class _Run:
         device = str(next(inferencer.model.parameters()).device)
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
+        if tile is not None:
+            self.report |= {'tile': list(tile), 'overlap': overlap, 'not_drawn': []}
 
     def __call__(self, sources: Sequence[Source]) -> dict:
         info = {'config': self.report['config'], 'checkpoint': self.report['checkpoint'], 'masks': 'predicted'}
@@ -195,6 +211,9 @@ class _Run:
             if stop.is_set():
                 return
             data = None
+            if isinstance(item, Frame) and self.tile is not None:
+                yield [(item, {})]
+                continue
             if isinstance(item, Frame):
                 try:
                     data = self.inferencer.prepare(item.image, item.path)
@@ -218,23 +237,59 @@ class _Run:
         self, batch: list[tuple[Frame, dict]], results: ResultFiles, video: VideoFile | None
     ) -> Iterator[Frame]:
         """Predicts a batch and yields each frame when all about it is written; empties the batch on the way."""
+        if self.tile is not None:
+            yield from self._predict_tiles(batch.pop()[0], results, video)
+            return
         found = self.inferencer.predict([data for _, data in batch])
         while batch:
             (frame, data), prediction = batch.pop(0), found.pop(0)
             instances = find_instances(prediction, self.thresholds)
-            if self.pictures:
-                picture = as_picture(data['inputs'], data['data_samples'].metainfo)
-                drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
-                if video is not None:
-                    video.add(drawn)
-                else:
-                    name = Path(unique_name(_overlay_name(frame.source, frame.index), self.names))
-                    write_picture(self.out / name, drawn)
-                    self.report['outputs'].append(str(name))
-            results.add(frame, instances)
-            self.counts.update(instance.label for instance in instances)
-            self.done += 1
+            picture = as_picture(data['inputs'], data['data_samples'].metainfo) if self.pictures else None
+            self._write(frame, instances, picture, results, video)
             yield frame
+
+    def _predict_tiles(self, frame: Frame, results: ResultFiles, video: VideoFile | None) -> Iterator[Frame]:
+        """As ``_predict``, for one frame in tiles."""
+        size = frame.image.shape[:2]
+        total = len(plan_tiles(size, self.tile, self.overlap))
+        try:
+            with tqdm(total=total, desc=frame.path.name, unit='tile', leave=False, disable=total < 2) as tiles:
+                instances, levels = self.inferencer.predict_tiled(
+                    frame.image, frame.path, self.tile, self.overlap, self.thresholds, self.batch_size, tiles.update
+                )
+        except ValueError as error:
+            self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': str(error)})
+            yield frame
+            return
+        picture = None
+        if self.pictures and levels.size > LARGEST_PICTURE:
+            self.report['not_drawn'].append(str(frame.path))
+            print_log(f'{frame.path}: too large to be drawn; its detections are in detections.json', 'current')
+        elif self.pictures:
+            picture = cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB if levels.ndim == 2 else cv2.COLOR_BGR2RGB)
+        self._write(frame, instances, picture, results, video)
+        yield frame
+
+    def _write(
+        self,
+        frame: Frame,
+        instances: list[Instance],
+        picture: np.ndarray | None,
+        results: ResultFiles,
+        video: VideoFile | None,
+    ) -> None:
+        """Writes all about a frame; ``picture`` is RGB, ``None`` to draw nothing."""
+        if picture is not None:
+            drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
+            if video is not None:
+                video.add(drawn)
+            else:
+                name = Path(unique_name(_overlay_name(frame.source, frame.index), self.names))
+                write_picture(self.out / name, drawn)
+                self.report['outputs'].append(str(name))
+        results.add(frame, instances)
+        self.counts.update(instance.label for instance in instances)
+        self.done += 1
 
 
 def _video_name(source: Source) -> Path:
