@@ -80,8 +80,7 @@ def test_a_poor_mask_of_a_cut_target_is_no_second_target() -> None:
     """In the left tile the target is whole; the right tile sees its end, and the model finds a third of that."""
     picture = np.zeros((60, 200), dtype=np.int32)
     picture[10:40, 60:95] = 1
-    left, right = plan_tiles(picture.shape, (110, 60), 0.2)
-    assert right.x1 > 60
+    left, right = Tile(0, 0, 110, 60), Tile(80, 0, 200, 60)
     poor = np.zeros(right.shape, dtype=np.int32)
     poor[10:20, : 95 - right.x1] = 1
     found = [(place(find_instances(perfect(left.cut(picture)), np.zeros(2))[0], left, picture.shape), left)]
