@@ -51,7 +51,7 @@ def draw_feature_maps(
     checkpoint: str | os.PathLike,
     out: str | os.PathLike,
     image: str | os.PathLike | None = None,
-    image_id: int | None = None,
+    image_id: int | str | None = None,
     boxes: Sequence[Sequence[float]] = (),
     channels: int = 1,
     mean: bool = True,
@@ -137,7 +137,7 @@ def draw_feature_maps(
 
 
 def _check_arguments(
-    image: object, image_id: int | None, boxes: Sequence, channels: int, mean: bool, scale: str
+    image: object, image_id: int | str | None, boxes: Sequence, channels: int, mean: bool, scale: str
 ) -> None:
     if image is None and image_id is None:
         raise ValueError('expected an image file, the image_id of one in the test set, or both, got neither')
@@ -149,11 +149,13 @@ def _check_arguments(
         raise ValueError(f'scale: expected one of {SCALES}, got {scale!r}')
 
 
-def _index_of(dataset: BaseDataset, image_id: int, image: str | os.PathLike | None) -> int:
+def _index_of(dataset: BaseDataset, image_id: int | str, image: str | os.PathLike | None) -> int:
     """Index of an image in a data set by its id in the annotation file."""
-    ids = {dataset.get_data_info(i)['img_id']: i for i in range(len(dataset))}
+    ids = {str(dataset.get_data_info(i)['img_id']): i for i in range(len(dataset))}
+    image_id = str(image_id)  # (as a command line has it)
     if image_id not in ids:
-        raise ValueError(f'image_id: expected one of the test set, from {min(ids)} to {max(ids)}, got {image_id}')
+        known = sorted(ids, key=lambda i: (len(i), i))
+        raise ValueError(f'image_id: expected one of the test set, from {known[0]} to {known[-1]}, got {image_id}')
     path = dataset.get_data_info(ids[image_id])['img_path']
     if image is not None and Path(image).name != Path(path).name:
         raise ValueError(f'image_id {image_id}: expected the id of {image}, got that of {path}')

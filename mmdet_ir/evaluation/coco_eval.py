@@ -2,13 +2,15 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import faster_coco_eval
 import numpy as np
 import pycocotools.coco
 import pycocotools.cocoeval
 from pycocotools import mask as mask_utils
+
+from ..datasets.validation.structure import id_order
 
 BACKENDS = ('faster-coco-eval', 'pycocotools')
 BOUNDARY_RATIO = 0.02  # of the image diagonal: the value of Cheng et al.
@@ -27,8 +29,8 @@ def accumulate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of detections at COCO's IoU thresholds, recall levels and numbers of detections.
 
-    The entries that come in are not changed. Targets get new ids, since an id of 0 means "no match" in COCO's
-    evaluation.
+    The entries that come in are not changed. Inside, images, categories and targets get new ids, since the libraries
+    differ in the ids that they can score: text, negative ones, those beyond 32 bits; and an id of 0 means "no match".
 
     Args:
         images: COCO image entries; only their targets and detections count.
@@ -36,7 +38,7 @@ def accumulate(
             refers to, pixels unless the caller puts another quantity there.
         detections: COCO results: ``image_id``, ``category_id``, ``score`` and ``bbox`` (x, y, w, h in pixels) or
             ``segmentation`` (compressed RLE). ``area`` is taken as given, else it is that of the box or mask.
-        category_ids: Ascending.
+        category_ids: In the order of the results.
         kind: ``'bbox'``, ``'segm'`` (IoU of masks) or ``'boundary'``: the smaller one of the IoUs of the masks and of
             the masks' inner margins (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
             Evaluation", CVPR 2021). Ignored regions keep the IoU of the masks, as in the authors' code.
@@ -53,16 +55,16 @@ def accumulate(
         ValueError: If ``backend`` is unknown or has no such ``kind``.
     """
     check_backend(backend, kind)
-    ids = {image['id'] for image in images}
     rle = kind != 'bbox'
-    truth = [
-        {'iscrowd': 0, **target, 'id': i}
-        for i, target in enumerate((t for t in targets if t['image_id'] in ids), start=1)
-    ]
-    found = [
-        {**detection, 'area': _area(detection, rle), 'id': i, 'iscrowd': 0}
-        for i, detection in enumerate((d for d in detections if d['image_id'] in ids), start=1)
-    ]
+    image_numbers = {i: k for k, i in enumerate(sorted({image['id'] for image in images}, key=id_order), start=1)}
+    class_numbers = {i: k for k, i in enumerate(category_ids, start=1)}
+    images = [{**image, 'id': image_numbers[image['id']]} for image in images]
+    truth = list(_renumber(targets, image_numbers, class_numbers))
+    for target in truth:
+        target.setdefault('iscrowd', 0)
+    found = list(_renumber(detections, image_numbers, class_numbers))
+    for detection in found:
+        detection |= {'area': _area(detection, rle), 'iscrowd': 0}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         if backend == 'pycocotools':
             coco = pycocotools.coco.COCO
@@ -70,11 +72,11 @@ def accumulate(
         else:
             coco = faster_coco_eval.COCO
             evaluation = faster_coco_eval.COCOeval_faster(iouType=kind, boundary_dilation_ratio=boundary_ratio)
-        categories = [{'id': i} for i in category_ids]
+        categories = [{'id': i} for i in class_numbers.values()]
         evaluation.cocoGt = _indexed(coco, images, truth, categories)
         evaluation.cocoDt = _indexed(coco, images, found, categories)
-        evaluation.params.imgIds = sorted(ids)
-        evaluation.params.catIds = list(category_ids)
+        evaluation.params.imgIds = list(image_numbers.values())
+        evaluation.params.catIds = list(class_numbers.values())
         if ranges is not None:
             evaluation.params.areaRng = [list(bounds) for bounds in ranges]
             evaluation.params.areaRngLbl = [str(i) for i in range(len(ranges))]
@@ -89,6 +91,16 @@ def check_backend(backend: str, kind: str = 'segm') -> None:
         raise ValueError(f'backend: expected one of {BACKENDS}, got {backend!r}')
     if backend == 'pycocotools' and kind == 'boundary':
         raise ValueError("boundary: expected backend='faster-coco-eval', as pycocotools has no boundary IoU")
+
+
+def _renumber(entries: Sequence[dict], images: dict, classes: dict) -> Iterator[dict]:
+    """Copies of the entries of these images and classes, by their numbers, and numbered themselves from 1."""
+    number = 0
+    for entry in entries:
+        image, category = images.get(entry['image_id']), classes.get(entry['category_id'])
+        if image is not None and category is not None:
+            number += 1
+            yield {**entry, 'id': number, 'image_id': image, 'category_id': category}
 
 
 def _area(detection: dict, rle: bool) -> float:

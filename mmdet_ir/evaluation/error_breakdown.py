@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from ..datasets.validation.structure import id_order
 from .matching import ImageMatch, match_image
 
 KINDS = {
@@ -72,8 +73,8 @@ def find_mistakes(match: ImageMatch, iou_thr: float = 0.5, background_iou: float
         iou_thr: Mask IoU from which a detection finds a target.
         background_iou: Mask IoU below which a detection has nothing to do with a target.
     """
-    labels = np.array([d['category_id'] for d in match.detections], dtype=int)
-    same = labels[:, None] == np.array([t['category_id'] for t in match.targets], dtype=int)
+    labels = np.array([d['category_id'] for d in match.detections], dtype=object)
+    same = labels[:, None] == np.array([t['category_id'] for t in match.targets], dtype=object)
     taken = set(match.matched[match.matched >= 0].tolist())
     mistakes, explained = [], set()
 
@@ -189,7 +190,7 @@ def break_down(
         annotations[annotation['image_id']].append(annotation)
 
     hits, targets, mistakes = [], [], []
-    for image in sorted(coco['images'], key=lambda image: image['id']):
+    for image in sorted(coco['images'], key=lambda image: id_order(image['id'])):
         size = (image['height'], image['width'])
         match = match_image(per_image[image['id']], annotations[image['id']], size, iou_thr, max_dets)
         hits += [match.detections[i] for i in np.flatnonzero(match.matched >= 0)]

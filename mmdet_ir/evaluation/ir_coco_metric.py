@@ -15,6 +15,7 @@ from terminaltables import AsciiTable
 
 from ..binary_masks import binary_masks
 from ..datasets.coco_files import read_coco, refuse, was_checked
+from ..datasets.validation.structure import id_order
 from ..fileio import collector_paused, write_text
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data
@@ -129,7 +130,7 @@ class IRCocoMetric(CocoMetric):
             raise ValueError(f'{self.ann_file}: expected at least one tested image, got none')
         predictions = [prediction for _, prediction in results]
         self.cat_ids = self._category_ids()
-        self.img_ids = sorted({prediction['img_id'] for prediction in predictions})
+        self.img_ids = sorted({prediction['img_id'] for prediction in predictions}, key=id_order)
         if 'segm' in self.metrics and any('masks' not in prediction for prediction in predictions):
             raise ValueError("metric 'segm': expected a model that predicts masks, got boxes only; set metric='bbox'")
 
@@ -191,7 +192,7 @@ class IRCocoMetric(CocoMetric):
         )
         images = self._coco_api.load_imgs(self.img_ids)
         precision, recall = accumulate(
-            images, targets, detections, sorted(self.cat_ids), 'bbox', backend=self.settings.backend
+            images, targets, detections, sorted(self.cat_ids, key=id_order), 'bbox', backend=self.settings.backend
         )
         return area_rows(precision, recall, targets, classes)
 

@@ -58,9 +58,9 @@ def match_image(
     found = [d['segmentation'] for d in ordered]
     ious = _ious(found, [to_rle(a, size) for a in targets], crowd=False)
     in_crowd = _ious(found, [to_rle(a, size) for a in crowds], crowd=True)
-    labels = np.array([d['category_id'] for d in ordered], dtype=int)
-    same = labels[:, None] == np.array([a['category_id'] for a in targets], dtype=int)
-    in_crowd = in_crowd * (labels[:, None] == np.array([a['category_id'] for a in crowds], dtype=int))
+    labels = np.array([d['category_id'] for d in ordered], dtype=object)
+    same = labels[:, None] == np.array([a['category_id'] for a in targets], dtype=object)
+    in_crowd = in_crowd * (labels[:, None] == np.array([a['category_id'] for a in crowds], dtype=object))
 
     matched = np.full(len(ordered), -1)
     free = np.where(same, ious, -1.0)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..datasets.coco_files import check_coco, check_file_name
 from ..datasets.images.infrared_io import read_infrared
 from ..datasets.images.values import to_single_channel
+from ..datasets.validation.structure import id_order
 from ..fileio import read_json
 from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter
@@ -201,7 +202,7 @@ def standard_rows(data: MaskData, kind: str, settings: MeasureSettings) -> Rows:
         data.images,
         data.targets,
         data.detections,
-        sorted(data.classes.values()),
+        sorted(data.classes.values(), key=id_order),
         kind,
         backend=settings.backend,
         boundary_ratio=settings.boundary_ratio,
@@ -221,7 +222,7 @@ def _binned_rows(
         data.images,
         data.targets,
         data.detections,
-        sorted(data.classes.values()),
+        sorted(data.classes.values(), key=id_order),
         'segm',
         backend=settings.backend,
         ranges=list(ranges.values()),

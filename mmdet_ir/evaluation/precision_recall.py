@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..datasets.validation.structure import id_order
 from .coco_eval import accumulate
 
 RECALLS = np.linspace(0, 1, 101)  # COCO's levels
@@ -39,7 +40,9 @@ def precision_recall(coco: dict, detections: Sequence[dict]) -> PrecisionRecall:
         coco: The annotation file's content (``read_coco``).
         detections: COCO results with RLE masks (``read_detections``).
     """
-    names = {category['id']: category['name'] for category in sorted(coco['categories'], key=lambda c: c['id'])}
+    names = {
+        category['id']: category['name'] for category in sorted(coco['categories'], key=lambda c: id_order(c['id']))
+    }
     precision = accumulate(coco['images'], coco['annotations'], detections, list(names), 'segm')[0]
     precision = precision[..., _ALL_SIZES, _TOP100]  # (thresholds, recalls, classes)
     precision = np.where(precision < 0, np.nan, precision)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..datasets.validation.structure import id_order
+
 # Columns of the paper's tables -> names that MMDetection's users know from its CocoMetric.
 COLUMNS = {
     'mAP': 'mAP',
@@ -83,7 +85,7 @@ def bin_rows(
 def _picks(targets: Iterable[dict], classes: Mapping[str, int]) -> list[tuple[str, slice, int]]:
     """Name, place among the categories by ascending id, and number of targets of each row."""
     counts = Counter(target['category_id'] for target in targets if not target.get('iscrowd', 0))
-    place = {category_id: k for k, category_id in enumerate(sorted(classes.values()))}
+    place = {category_id: k for k, category_id in enumerate(sorted(classes.values(), key=id_order))}
     picks = [(ALL, slice(None), sum(counts[category_id] for category_id in classes.values()))]
     return picks + [(name, slice(place[i], place[i] + 1), counts[i]) for name, i in classes.items()]
 

@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('image', nargs='?', help='image file; not needed with --image-id')
     where = parser.add_mutually_exclusive_group()
-    where.add_argument('--image-id', type=int, metavar='ID', help="the image's id in the test set's annotation file")
+    where.add_argument('--image-id', metavar='ID', help="the image's id in the test set's annotation file")
     where.add_argument(
         '--box',
         type=float,

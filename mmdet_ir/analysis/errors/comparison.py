@@ -16,6 +16,7 @@ from ...binary_masks import encode_masks
 from ...datasets.coco_files import check_file_name, read_coco, refuse
 from ...datasets.images.files import grey_levels
 from ...datasets.images.infrared_io import read_infrared
+from ...datasets.validation.structure import id_order
 from ...evaluation.detections import read_detections
 from ...evaluation.error_breakdown import Mistake, find_mistakes
 from ...evaluation.mask_agreement import to_rle
@@ -88,7 +89,7 @@ def compare_files(
     )
     for image in coco['images']:
         check_file_name(image[image_key], f'{ann_file}, image id {image["id"]}, "{image_key}"')
-    infos = sorted(coco['images'], key=lambda image: image['id'])
+    infos = sorted(coco['images'], key=lambda image: id_order(image['id']))
     labels = {category['id']: label for label, category in enumerate(coco['categories'])}
     sizes = {info['id']: (info['height'], info['width']) for info in infos}
     targets = defaultdict(list)

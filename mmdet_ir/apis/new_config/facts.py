@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ...datasets.coco_files import read_coco
 from ...datasets.images.infrared_io import read_infrared
+from ...datasets.validation.structure import id_order
 
 SAMPLED = 200  # images that are decoded; the others are known from the annotation file
 PERCENTILES = (0.5, 99.7)  # of the window, as in tools/data/measure_window.py
@@ -67,7 +68,9 @@ def measure(annotations: str | os.PathLike, images: str | os.PathLike, seed: int
         (('human', 'car', 'bicycle', 'uav'), '8-bit')
     """
     coco = read_coco(annotations, masks=True)
-    classes = tuple(category['name'] for category in sorted(coco['categories'], key=lambda entry: entry['id']))
+    classes = tuple(
+        category['name'] for category in sorted(coco['categories'], key=lambda entry: id_order(entry['id']))
+    )
     targets = [annotation for annotation in coco['annotations'] if not annotation.get('iscrowd')]
     if not targets:
         raise ValueError(f'{annotations}: expected targets to train on, got {len(coco["images"])} images without any')

@@ -41,6 +41,11 @@ def is_id(value: object) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
+def id_order(i: int | str) -> tuple[bool, int | str]:
+    """Key that sorts ids, numbers before text; a file may have both."""
+    return isinstance(i, str), i
+
+
 def stays_inside(name: object) -> bool:
     """Whether ``name`` is a relative path that a file system can hold and that stays in its folder, as it is written.
 
