@@ -32,3 +32,6 @@ def apply() -> None:
     amp.register()
     packages.import_mmdet_without_its_notice()
     external_configs.name_own_configs()
+    from . import rtmdet_ins  # (last: it imports mmdet's heads)
+
+    rtmdet_ins.scale_masks_as_their_boxes()
