@@ -13,6 +13,7 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL image.png --out found                    # one image
   python tools/infer.py MODEL images/ more/*.tiff --out found          # folders, with what is below them, and files
   python tools/infer.py MODEL clip.mp4 --out found --score 0.5         # found/videos/clip.mp4
+  python tools/infer.py MODEL clip.mp4 --track --out found             # with identities
   python tools/infer.py MODEL frames/ --fps 30 --out found             # a folder of frames becomes one video
   python tools/infer.py MODEL 'frames/frame_%05d.png' --fps 30 --out found
   python tools/infer.py MODEL mosaic.tif --tile 640x512 --out found    # large images, tile by tile
@@ -67,6 +68,14 @@ def parse_args() -> argparse.Namespace:
         metavar='SHARE',
         help='share of a tile that its neighbour sees, too; targets should fit into it (default: %(default)s)',
     )
+    parser.add_argument(
+        '--track',
+        nargs='?',
+        const='byte',
+        choices=('byte', 'ocsort'),
+        help='follow targets through videos: numbers in the drawings, track_id in detections.json, tables in '
+        'FOLDER/tracks (needs the package lap)',
+    )
     parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
     parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
     add_cfg_options(parser, 'model.test_cfg.rcnn.max_per_img=300')
@@ -89,6 +98,7 @@ def main() -> None:
         overwrite=args.overwrite,
         tile=parse_tile(args.tile) if args.tile else None,
         overlap=args.overlap,
+        track=args.track,
         cfg_options=args.cfg_options,
     )
     found = ', '.join(f'{number} {name}' for name, number in report['instances'].items())

@@ -33,6 +33,7 @@ class Instance:
         area: Pixels of the mask.
         corner: Column and row of the first pixel of ``crop`` in the image.
         crop: ``[h, w]`` bool; ``[0, 0]`` for an empty mask.
+        track: Number of its track in a video; ``None`` without a tracker.
     """
 
     label: int
@@ -42,6 +43,7 @@ class Instance:
     area: int
     corner: tuple[int, int]
     crop: np.ndarray
+    track: int | None = None
 
 
 def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Instance]:
@@ -121,7 +123,8 @@ def draw_instances(
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
     labels: list[tuple[int, int, int, int]] = []
     for i, instance in enumerate(instances):
-        text = f'{classes[instance.label]} {instance.score:.2f}'
+        number = '' if instance.track is None else f' #{instance.track}'
+        text = f'{classes[instance.label]}{number} {instance.score:.2f}'
         place = _place(text, frames[i], [*frames[:i], *frames[i + 1 :], *labels], (width, height))
         labels.append(place)
         _write(canvas, text, place, colors[instance.label])

@@ -65,11 +65,12 @@ class ResultFiles:
                     'area': instance.area,
                     'iscrowd': 0,
                     'score': round(instance.score, 5),
+                    **({} if instance.track is None else {'track_id': instance.track}),
                 }
             )
             index = '' if frame.index is None else frame.index
             where = [image.get('video', image['file_name']), index, self.classes[instance.label]]
-            rows.append([*where, f'{instance.score:.5f}', *box, instance.area, *self._measured(frame, instance)])
+            rows.append([*where, f'{instance.score:.5f}', *box, instance.area, *self.measured(frame, instance)])
         self._add_lines('images', [image])
         self._add_lines('annotations', annotations)
         csv.writer(self._parts['csv']).writerows(rows)
@@ -102,7 +103,7 @@ class ResultFiles:
         if text:
             file.write(f',\n{text}' if file.tell() else text)
 
-    def _measured(self, frame: Frame, instance: Instance) -> tuple[str, str, str]:
+    def measured(self, frame: Frame, instance: Instance) -> tuple[str, str, str]:
         """Mean and maximum inside the mask, and the unit; blanks for an empty mask."""
         if not instance.area:
             return '', '', ''

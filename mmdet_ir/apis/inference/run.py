@@ -24,6 +24,7 @@ from .inferencer import IRInferencer
 from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
 from .outputs import ResultFiles, VideoFile
 from .tiles import plan_tiles
+from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
 
 REPORT = 'report.json'
 LARGEST_PICTURE = 200_000_000  # values: above this, tiled images are not drawn
@@ -44,6 +45,7 @@ def infer(
     overwrite: bool = False,
     tile: tuple[int, int] | None = None,
     overlap: float = 0.2,
+    track: str | None = None,
     cfg_options: dict | None = None,
 ) -> dict:
     """Runs a model on files of any kind and writes what it finds.
@@ -68,6 +70,8 @@ def infer(
         tile: Width and height of the tiles that frames are cut into; ``None`` to take them whole. See
             ``IRInferencer.predict_tiled``.
         overlap: Share of a tile that its neighbour sees, too.
+        track: ``'byte'`` or ``'ocsort'`` to follow targets through videos, stacks and sequences: see
+            ``IdentityTracker``. Tables and a plot of each video's tracks go to ``tracks/``.
         cfg_options: Settings that replace the config's.
 
     Returns:
@@ -86,11 +90,17 @@ def infer(
     if tile is not None:
         plan_tiles(tile[::-1], tile, overlap)  # refuses a wrong overlap now
     sources = find_sources(inputs, out, fps)
+    if track is not None:
+        IdentityTracker(track)  # refuses a wrong name, or a missing package, now
+        if still := [source.name for source in sources if not source.video and count_frames(source) < 2]:
+            raise ValueError(
+                f'--track: expected videos, stacks, or images that --fps makes a video of, got the image {still[0]}'
+            )
     _check_outputs(out, sources, overwrite)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
     thresholds = score_thresholds(scores, inferencer.classes)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures, tile, overlap)
+    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures, tile, overlap, track)
     run.report |= {'config': str(config), 'checkpoint': str(checkpoint)}
     with opencv_silenced():
         return run(sources)
@@ -139,6 +149,7 @@ class _Run:
         pictures: bool,
         tile: tuple[int, int] | None,
         overlap: float,
+        track: str | None,
     ) -> None:
         self.inferencer = inferencer
         self.out = out
@@ -148,6 +159,11 @@ class _Run:
         self.pictures = pictures
         self.tile = tile
         self.overlap = overlap
+        self.track = track
+        # (a weak detection may continue a track)
+        self.lowest = thresholds if track is None else np.minimum(thresholds, LOWEST_SCORE)
+        self.tracker: IdentityTracker | None = None
+        self.tracks: TrackFiles | None = None
         self.counts: Counter = Counter()
         self.skipped: list[dict] = []
         self.done = 0
@@ -193,6 +209,9 @@ class _Run:
 
     def _work_on(self, source: Source, results: ResultFiles, stop: threading.Event, progress: tqdm) -> None:
         video = None
+        if self.track is not None:
+            self.tracker = IdentityTracker(self.track)
+            self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
             video = VideoFile(self.out / _video_name(source), frame_rate(source))
         try:
@@ -203,6 +222,9 @@ class _Run:
             path = video.close() if video is not None else None
             if path is not None:
                 self.report['outputs'].append(str(path.relative_to(self.out)))
+            if self.tracks is not None:
+                written = self.tracks.close(self.pictures)
+                self.report['outputs'] += [str(path.relative_to(self.out)) for path in written]
 
     def _batches(self, source: Source, stop: threading.Event, progress: tqdm) -> Iterator[list[tuple[Frame, dict]]]:
         """Frames with what the model takes, in batches of one size; padding would change what is found."""
@@ -243,7 +265,7 @@ class _Run:
         found = self.inferencer.predict([data for _, data in batch])
         while batch:
             (frame, data), prediction = batch.pop(0), found.pop(0)
-            instances = find_instances(prediction, self.thresholds)
+            instances = find_instances(prediction, self.lowest)
             picture = as_picture(data['inputs'], data['data_samples'].metainfo) if self.pictures else None
             self._write(frame, instances, picture, results, video)
             yield frame
@@ -255,7 +277,7 @@ class _Run:
         try:
             with tqdm(total=total, desc=frame.path.name, unit='tile', leave=False, disable=total < 2) as tiles:
                 instances, levels = self.inferencer.predict_tiled(
-                    frame.image, frame.path, self.tile, self.overlap, self.thresholds, self.batch_size, tiles.update
+                    frame.image, frame.path, self.tile, self.overlap, self.lowest, self.batch_size, tiles.update
                 )
         except ValueError as error:
             self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': str(error)})
@@ -279,6 +301,8 @@ class _Run:
         video: VideoFile | None,
     ) -> None:
         """Writes all about a frame; ``picture`` is RGB, ``None`` to draw nothing."""
+        if self.tracker is not None:
+            instances = self._follow(frame, self.tracker.update(instances), results)
         if picture is not None:
             drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
             if video is not None:
@@ -290,6 +314,16 @@ class _Run:
         results.add(frame, instances)
         self.counts.update(instance.label for instance in instances)
         self.done += 1
+
+    def _follow(self, frame: Frame, instances: list[Instance], results: ResultFiles) -> list[Instance]:
+        """Notes the tracks, and leaves out weak detections that continue no track."""
+        kept = [one for one in instances if one.track is not None or one.score >= self.thresholds[one.label]]
+        for instance in kept:
+            if instance.track is not None:
+                mean, maximum, unit = results.measured(frame, instance)
+                values = (float(mean or 'nan'), float(maximum or 'nan'))
+                self.tracks.add(frame.index or 0, instance, *values, unit)
+        return kept
 
 
 def _video_name(source: Source) -> Path:

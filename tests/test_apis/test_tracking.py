@@ -1,0 +1,96 @@
+"""Identities of targets whose motion is known, and the tables of their tracks against values worked out by hand."""
+
+import csv
+
+import mmdet_ir  # noqa: F401
+from mmdet_ir.apis.inference.tracking import IdentityTracker, TrackFiles
+from mmdet_ir.visualization.overlay import Instance
+
+import numpy as np
+import pytest
+
+pytest.importorskip('lap')
+
+
+def detection(x: float, y: float, side: float = 20, label: int = 0, score: float = 0.9) -> Instance:
+    box = (x, y, x + side, y + side)
+    return Instance(label, score, box, {}, 4, (int(x), int(y)), np.ones((2, 2), bool))
+
+
+def follow(frames: list[list[Instance]], name: str, **settings: float) -> list[list[int | None]]:
+    tracker = IdentityTracker(name, **settings)
+    return [[instance.track for instance in tracker.update(frame)] for frame in frames]
+
+
+@pytest.mark.parametrize('name', ['byte', 'ocsort'])
+def test_two_targets_keep_their_numbers_in_any_order(name: str) -> None:
+    """They move towards each other in two rows; the order of the detections changes with every frame."""
+    frames, truth = [], []
+    for t in range(20):
+        pair = [(detection(10 + 4 * t, 20), 'a'), (detection(90 - 4 * t, 60), 'b')]
+        pair = pair if t % 2 else pair[::-1]
+        frames.append([one for one, _ in pair])
+        truth.append([number for _, number in pair])
+    found = follow(frames, name)
+    names = {(number, true) for row, true_row in zip(found, truth, strict=True) for number, true in zip(row, true_row)}  # noqa: B905
+    assert len(names) == 2 and len({number for number, _ in names}) == 2 and None not in {n for n, _ in names}
+
+
+def test_a_target_that_is_missed_for_a_few_frames_comes_back_with_its_number() -> None:
+    frames = [[detection(10 + 3 * t, 20)] if t not in (8, 9, 10) else [] for t in range(20)]
+    numbers = [row[0] for row in follow(frames, 'byte') if row]
+    assert len(set(numbers)) == 1
+
+
+def test_weak_detections_continue_a_track_and_begin_none() -> None:
+    frames = [
+        [detection(10 + 2 * t, 20, score=0.9 if t < 5 else 0.2), detection(100, 100, score=0.2)] for t in range(10)
+    ]
+    found = follow(frames, 'byte')
+    assert {row[0] for row in found} == {found[0][0]} and found[0][0] is not None
+    assert {row[1] for row in found} == {None}
+
+
+def test_a_small_fast_target_needs_larger_boxes() -> None:
+    """A target of 6 pixels that moves by 7: its boxes never overlap."""
+    frames = [[detection(10 + 7 * t, 20, side=6)] for t in range(12)]
+    assert len({row[0] for row in follow(frames, 'byte', grow=1.0)}) == 1
+    assert len({row[0] for row in follow(frames, 'byte', grow=0.0)}) > 1
+
+
+def test_classes_are_not_mixed() -> None:
+    frames = [[detection(10, 20, label=t % 2)] for t in range(6)]
+    numbers = [row[0] for row in follow(frames, 'byte')]
+    assert not set(numbers[::2]) & set(numbers[1::2])
+
+
+def test_tables(tmp_path) -> None:
+    from dataclasses import replace
+
+    files = TrackFiles(tmp_path, 'clips/a', ('human', 'uav'))
+    for t in range(3):  # 3 pixels right and 4 down each time: 5 pixels
+        one = replace(detection(10 + 3 * t, 20 + 4 * t, label=1), track=7)
+        files.add(t + 2, one, 20.0 + t, 30.0 + 2 * t, 'celsius')
+    files.add(5, replace(detection(90, 90), track=8), float('nan'), float('nan'), '')
+    names = {path.name for path in files.close()}
+    assert names == {'a_tracks.csv', 'a_points.csv', 'a_mot.txt', 'a.png'}
+    folder = tmp_path / 'tracks' / 'clips'
+    with (folder / 'a_tracks.csv').open(newline='') as file:
+        first, second = csv.DictReader(file)
+    assert (first['track'], first['class'], first['first'], first['last'], first['frames']) == (
+        '7',
+        'uav',
+        '2',
+        '4',
+        '3',
+    )
+    assert (first['path_px'], first['mean'], first['max'], first['unit']) == ('10.0', '21.000', '34', 'celsius')
+    assert (second['mean'], second['max'], second['path_px']) == ('', '', '0.0')
+    lines = (folder / 'a_mot.txt').read_text().splitlines()
+    assert lines[0] == '3,8,10.00,20.00,20.00,20.00,0.90000,-1,-1,-1' and len(lines) == 4
+    assert TrackFiles(tmp_path, 'empty', ('human',)).close() == []
+
+
+def test_an_unknown_tracker_is_told() -> None:
+    with pytest.raises(ValueError, match='expected one of byte, ocsort'):
+        IdentityTracker('sort')
