@@ -144,6 +144,7 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
         The annotation file.
 
     Raises:
+        FileNotFoundError: If an image is missing.
         ValueError: If an image cannot be read.
     """
     images, annotations = [], []

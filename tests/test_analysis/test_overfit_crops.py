@@ -117,6 +117,19 @@ def test_pixels_boxes_and_masks_are_cut_out_exactly(tmp_path: Path) -> None:
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     (crop,) = uncut_crops(IMAGE, [target(100, 50, 20, 20, id=1)], (80, 60), 100, 2)
+    with pytest.raises(FileNotFoundError, match=r'image not found: .*a\.png'):
+        write_crops([crop], CATEGORIES, tmp_path, tmp_path / 'out')
+    (tmp_path / 'a.png').write_bytes(b'no picture')
     with pytest.raises(ValueError, match=r'cannot read image .*a\.png'):
         write_crops([crop], CATEGORIES, tmp_path, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_crops_are_cut_from_the_page_as_training_loads_it(tmp_path: Path) -> None:
+    pages = np.random.default_rng(0).integers(0, 2**14, (2, IMAGE['height'], IMAGE['width'])).astype(np.float32)
+    np.save(tmp_path / 'a.png', pages)
+    (tmp_path / 'a.png.npy').rename(tmp_path / 'a.png')
+    (crop,) = uncut_crops({**IMAGE, 'page': 1}, [target(100, 50, 20, 20, id=1)], (80, 60), 100, 2)
+    write_crops([crop], CATEGORIES, tmp_path, tmp_path / 'out')
+    x1, y1, x2, y2 = crop.window
+    np.testing.assert_array_equal(np.load(tmp_path / 'out' / 'images' / '001.npy'), pages[1, y1:y2, x1:x2])

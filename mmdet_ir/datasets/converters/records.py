@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder
 from ..images.files import is_eight_bit
-from ..images.infrared_io import read_infrared
+from ..images.infrared_io import read_with_header, turned
 from .builder import ALL, CocoBuilder, Instance
 from .class_names import own_classes
 from .report import ConversionReport
@@ -103,19 +103,22 @@ def write_records(
     if classes is None:
         classes = own_classes(declared, (name for record in records for name in record.labels))
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes)
-    seen, eight_bit = set(), 0
+    seen, eight_bit, unsure = set(), 0, []
     with output_folder(out, options.overwrite) as folder:
         for record in tqdm(records, desc='convert', unit='image'):
             try:
                 if record.name in seen:
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
-                image = read_infrared(record.path)
+                image, header = read_with_header(record.path)
                 height, width = image.shape[:2]
                 if record.size not in (None, (width, height)):
                     raise ValueError(
                         f'{record.path}: expected width and height {record.size} as in {record.where}, '
-                        f'got {(width, height)}'
+                        f'got {(width, height)}' + (f'; {turned(header)}' if header.orientation > 1 else '')
                     )
+                # (where the orientation exchanges the sides, the size that the annotation gives tells its picture)
+                if header.orientation > 1 and (record.size is None or header.orientation < 5 or width == height):
+                    unsure.append(record.path)
                 disguised = check_depth and is_eight_bit(image)
                 eight_bit += disguised
                 if disguised and not keep_eight_bit:
@@ -132,6 +135,12 @@ def write_records(
         if check_depth:
             fate = 'kept, marked eight_bit' if keep_eight_bit else 'left out (see skipped)'
             report.notes.append(f'{eight_bit} of {len(records)} images hold 8-bit levels in a 16-bit file: {fate}')
+        if unsure:
+            report.notes.append(
+                f'{len(unsure)} images have an EXIF orientation, first {unsure[0]}: they are turned upright '
+                f'when they are loaded, and objects have to be those of the upright picture; look at them with '
+                f'tools/data/browse.py'
+            )
         builder.write(folder)
     return report
 

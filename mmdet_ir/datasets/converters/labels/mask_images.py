@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ...images.files import find_images
 from ...images.image_limits import ImageTooLargeError, check_image
@@ -81,7 +81,7 @@ def read_mask(path: Path) -> np.ndarray:
     try:
         check_image(path, path)
         with Image.open(path) as image:
-            mask = np.asarray(image)
+            mask = np.asarray(ImageOps.exif_transpose(image))  # upright, as images are
     except ImageTooLargeError:
         raise
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
