@@ -148,3 +148,29 @@ def test_instances_without_a_number(tmp_path):
     assert report.dropped == {'car: value below the divisor: a class without an instance number': 1}
     with pytest.raises(FileNotFoundError, match='expected masks in masks/, found none'):
         convert_mask_images(tmp_path, tmp_path / 'other', 'semantic', VALUES)
+
+
+@pytest.mark.parametrize('orientation', [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize('of_mask', [False, True])
+def test_an_exif_orientation_is_told_and_turns_masks_too(tmp_path, orientation, of_mask):
+    """Images are turned upright when they are loaded; a mask with the same orientation is turned with its image."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[5:15, 10:40] = 1
+    exif = Image.Exif()
+    exif[274] = orientation
+    for folder, name in (('images', 'a.jpg'), ('masks', 'a.png')):
+        (tmp_path / 'src' / folder).mkdir(parents=True)
+        pixels = mask if folder == 'masks' else mask * 200 + 20
+        more = {'exif': exif} if folder == 'images' or of_mask else {}
+        Image.fromarray(pixels).save(tmp_path / 'src' / folder / name, **more)
+    convert = lambda: convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'semantic', {1: 'car'})  # noqa: E731
+    if orientation > 4 and not of_mask:
+        with pytest.raises(ValueError, match='no usable image.*height and width of its image, .60, 40., got .40, 60.'):
+            convert()
+        return
+    told = [note for note in convert().notes if 'EXIF orientation' in note]
+    assert len(told) == (orientation > 1)
+    (found,) = load(tmp_path / 'out')['annotations']
+    # the rectangle, turned by hand: 10..40 x 5..15 in 60 x 40
+    turned = {2: [20, 5, 30, 10], 3: [20, 25, 30, 10], 4: [10, 25, 30, 10], 6: [25, 10, 10, 30], 8: [5, 20, 10, 30]}
+    assert found['bbox'] == (turned[orientation] if of_mask and orientation > 1 else [10, 5, 30, 10])
