@@ -5,24 +5,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .coco_files import (
-    CLASSES,
-    DEV,
-    SPLITS,
-    class_categories,
-    link_or_copy,
-    output_folder,
-    read_coco,
-    refuse,
-    write_coco,
-)
+from .coco_files import CLASSES, DEV, SPLITS, link_or_copy, output_folder, read_coco, refuse, write_coco
+from .images.files import IMAGE_SUFFIXES
+from .validation.structure import stays_inside
 
 
 def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool = False) -> dict[str, dict]:
-    """Merge data sets of this project's layout into one with the project's four classes.
+    """Merge data sets of this project's layout into one.
 
-    Ids are numbered anew, categories are mapped by name, and the images of ``SRC`` go to ``images/<name of SRC>/``
-    as hard links where the file system allows it, else as copies. Each source's ``info`` and ``licenses`` are kept.
+    Its classes are the project's four if the sources have no others, else those that all sources have. Ids are
+    numbered anew, categories are mapped by name, and the images of ``SRC`` go to ``images/<name of SRC>/`` as hard
+    links where the file system allows it, else as copies; so do further files that an image's entry names, such as the
+    counts that belong to a picture. Images that are pages of one stack share its file. Each source's ``info`` and
+    ``licenses`` are kept.
 
     Args:
         out: Folder of the merged data set.
@@ -35,7 +30,7 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
 
     Raises:
         FileNotFoundError: If a source lacks a split or an image.
-        ValueError: If two sources share a folder name, or a category is not one of ``CLASSES``.
+        ValueError: If two sources share a folder name, their classes differ, or an image is in two splits.
     """
     sources = [Path(source).resolve() for source in sources]
     names = [source.name for source in sources]
@@ -45,53 +40,105 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
     files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
     set_aside = {(s, DEV): s / 'annotations' / f'{DEV}.json' for s in sources}
     files |= {key: path for key, path in set_aside.items() if path.is_file()}
+    parts = {key: read_coco(path) for key, path in files.items()}
+    classes = _classes(files, parts)
+    for source in sources:
+        _check_frames({files[key]: parts[key]['images'] for key in files if key[0] == source})
     merged = {}
     with output_folder(out, overwrite) as folder:
         for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
                 'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},
                 'licenses': [],
-                'categories': class_categories(),
+                'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, start=1)],
                 'images': [],
                 'annotations': [],
             }
-            for (source, part), path in files.items():
+            for (source, part), entries in parts.items():
                 if part == split:
-                    _append_source(coco, path, source, folder / 'images' / source.name)
+                    _append_source(coco, entries, classes, source, folder / 'images' / source.name, split)
             write_coco(coco, folder / 'annotations' / f'{split}.json')
     return merged
 
 
-def _append_source(coco: dict, path: Path, source: Path, image_folder: Path) -> None:
+def _classes(files: dict, parts: dict[tuple, dict]) -> tuple[str, ...]:
+    """Names of the merged categories."""
+    names = {key: [category['name'] for category in part['categories']] for key, part in parts.items()}
+    first = next(iter(names.values()))
+    if all(set(own) <= set(CLASSES) for own in names.values()):
+        return CLASSES
+    for key, own in names.items():
+        if set(own) != set(first):
+            others = [name for name in [*own, *first] if name not in CLASSES]
+            what = f'categories that are none of {", ".join(CLASSES)}, and not the same in all sources'
+            refuse(files[key], what, list(dict.fromkeys(others)))
+    return tuple(first)
+
+
+def _check_frames(images: dict[Path, list[dict]]) -> None:
+    """Raises ``ValueError`` if one image is in two annotation files of a source."""
+    seen: dict[tuple, Path] = {}
+    for path, entries in images.items():
+        frames = {(image['file_name'], str(image.get('page', ''))): path for image in entries}
+        shared = [f'{name}, page {page}' if page else name for name, page in frames.keys() & seen.keys()]
+        if shared:
+            other = next(seen[frame] for frame in frames if frame in seen)
+            refuse(
+                path, f'images are in {other.name} as well, so that training and validation share them', sorted(shared)
+            )
+        seen |= frames
+
+
+def _append_source(
+    coco: dict, part: dict, classes: tuple[str, ...], source: Path, image_folder: Path, split: str
+) -> None:
     """Append one source's split to ``coco`` and link or copy its images."""
-    part = read_coco(path)
-    unknown = [c['name'] for c in part['categories'] if c['name'] not in CLASSES]
-    refuse(path, f'categories that are none of {", ".join(CLASSES)}', unknown)
-    category_ids = {c['id']: CLASSES.index(c['name']) + 1 for c in part['categories']}
-    coco['info']['sources'][source.name] = part.get('info', {})
-    license_ids = {}
-    for entry in part.get('licenses', []):
-        plain = {key: value for key, value in entry.items() if key != 'id'}
-        known = next((e['id'] for e in coco['licenses'] if {**e, 'id': None} == {**plain, 'id': None}), None)
-        if known is None:
-            known = len(coco['licenses']) + 1
-            coco['licenses'].append({'id': known, **plain})
-        license_ids[entry.get('id')] = known
+    category_ids = {c['id']: classes.index(c['name']) + 1 for c in part['categories']}
+    coco['info']['sources'][source.name] = part.get('info') or {}
+    license_ids = _append_licences(coco, part.get('licenses'))
     image_ids = {}
-    for image in tqdm(part['images'], desc=f'{source.name}/{path.stem}', unit='image'):
+    for image in tqdm(part['images'], desc=f'{source.name}/{split}', unit='image'):
         image_ids[image['id']] = len(coco['images']) + 1
-        link_or_copy(source / 'images' / image['file_name'], image_folder / image['file_name'])
-        entry = {
-            **image,
-            'id': image_ids[image['id']],
-            'file_name': f'{source.name}/{image["file_name"]}',
-            'source': source.name,
-        }
+        entry = {**image, 'id': image_ids[image['id']]}
+        for field in ('file_name', *_companions(image, source / 'images')):
+            target = image_folder / image[field]
+            if not target.exists():  # (pages of one stack share it)
+                link_or_copy(source / 'images' / image[field], target)
+            entry[field] = f'{source.name}/{image[field]}'
+        entry['source'] = source.name
         if 'license' in image:
-            entry['license'] = license_ids.get(image['license'])
+            entry['license'] = license_ids.get(str(image['license']))
         coco['images'].append(entry)
     first = len(coco['annotations']) + 1
     coco['annotations'] += [
         {**a, 'id': i, 'image_id': image_ids[a['image_id']], 'category_id': category_ids[a['category_id']]}
         for i, a in enumerate(part['annotations'], start=first)
+    ]
+
+
+def _append_licences(coco: dict, licences: object) -> dict[str, int]:
+    """Append licences that are not there yet; the merged id by the source's, as text. Tools write null as well."""
+    ids = {}
+    for entry in licences if isinstance(licences, list) else ():
+        if isinstance(entry, dict):
+            plain = {key: value for key, value in entry.items() if key != 'id'}
+            known = next((e['id'] for e in coco['licenses'] if {**e, 'id': None} == {**plain, 'id': None}), None)
+            if known is None:
+                known = len(coco['licenses']) + 1
+                coco['licenses'].append({'id': known, **plain})
+            if entry.get('id') is not None:
+                ids[str(entry['id'])] = known
+    return ids
+
+
+def _companions(image: dict, folder: Path) -> list[str]:
+    """Further fields of an image's entry that name files, such as the counts of a picture."""
+    return [
+        field
+        for field, value in image.items()
+        if field != 'file_name'
+        and isinstance(value, str)
+        and Path(value).suffix.lower() in IMAGE_SUFFIXES
+        and stays_inside(value)
+        and (folder / value).is_file()
     ]

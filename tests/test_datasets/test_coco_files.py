@@ -3,8 +3,16 @@ import re
 import shutil
 from collections import Counter
 
-from mmdet_ir.datasets.coco_files import check_coco, check_file_name, count_instances
-from mmdet_ir.datasets.coco_merge import class_categories, merge_data_sets, output_folder, read_coco, write_coco
+from mmdet_ir.datasets.coco_files import (
+    check_coco,
+    check_file_name,
+    class_categories,
+    count_instances,
+    output_folder,
+    read_coco,
+    write_coco,
+)
+from mmdet_ir.datasets.coco_merge import merge_data_sets
 from mmdet_ir.datasets.coco_split import split_coco
 
 import numpy as np
@@ -224,6 +232,76 @@ def test_merge_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match='good/images/val/1.png'):
         merge_data_sets(tmp_path / 'all', [good])
     assert sorted(p.name for p in tmp_path.iterdir()) == ['bad', 'good']
+
+
+def change(root, split, edit):
+    path = root / 'annotations' / f'{split}.json'
+    coco = json.loads(path.read_text())
+    edit(coco)
+    path.write_text(json.dumps(coco))
+
+
+@pytest.mark.parametrize('licences', [None, [], {}, [None], 'CC0', [{'name': 'CC0'}]])
+def test_merge_with_null_where_tools_write_it(tmp_path, licences):
+    write_data_set(tmp_path / 'a', [{'id': 1, 'name': 'car'}], [(0, 1)])
+    write_data_set(tmp_path / 'b', [{'id': 1, 'name': 'car'}], [(0, 1)])
+    change(tmp_path / 'b', 'train', lambda coco: coco.update(info=None, licenses=licences))
+    change(tmp_path / 'b', 'train', lambda coco: coco['images'][0].update(license=None))
+    change(tmp_path / 'b', 'train', lambda coco: coco['images'][1].update(license=[1]))
+    merged = merge_data_sets(tmp_path / 'all', [tmp_path / 'a', tmp_path / 'b'])['train']
+    assert [image['license'] for image in merged['images']] == [1, 1, None, None]
+    assert merged['info']['sources']['b'] == {}
+
+
+def test_merge_of_stacks_and_counts(tmp_path):
+    """Three pages of one file, a picture with its counts; fields that only look like files stay."""
+    for name in ('a', 'b'):
+        write_data_set(tmp_path / name, [{'id': 1, 'name': 'car'}], [(0, 1)])
+
+    def stack(coco):
+        for page, image in enumerate(coco['images']):
+            image.update(file_name='train/0.png', page=page)
+
+    def counts(coco):
+        coco['images'][0].update(counts_file='counts/0.tiff', coco_url='http://x/0.png', original='gone.png')
+
+    (tmp_path / 'b/images/counts').mkdir()
+    (tmp_path / 'b/images/counts/0.tiff').write_text('counts')
+    change(tmp_path / 'a', 'train', stack)
+    change(tmp_path / 'b', 'val', counts)
+    merged = merge_data_sets(tmp_path / 'all', [tmp_path / 'a', tmp_path / 'b'])
+    pages = [(image['file_name'], image['page']) for image in merged['train']['images'] if image['source'] == 'a']
+    assert pages == [('a/train/0.png', 0), ('a/train/0.png', 1)]
+    assert (tmp_path / 'all/images/a/train/0.png').read_text() == 'a train 0'
+    image = next(image for image in merged['val']['images'] if 'counts_file' in image)
+    assert image['counts_file'] == 'b/counts/0.tiff'
+    assert (tmp_path / 'all/images/b/counts/0.tiff').read_text() == 'counts'
+    assert (image['coco_url'], image['original']) == ('http://x/0.png', 'gone.png')
+
+
+def test_merge_refuses_frames_of_two_splits(tmp_path):
+    write_data_set(tmp_path / 'a', [{'id': 1, 'name': 'car'}], [(0, 1)])
+    change(tmp_path / 'a', 'val', lambda coco: coco['images'][1].update(file_name='train/1.png'))
+    with pytest.raises(ValueError, match='val.json: 1 images are in train.json as well, .*: train/1.png'):
+        merge_data_sets(tmp_path / 'all', [tmp_path / 'a'])
+    # other pages of a stack are other images
+    change(tmp_path / 'a', 'val', lambda coco: coco['images'][1].update(page=1))
+    assert len(merge_data_sets(tmp_path / 'all', [tmp_path / 'a'])['val']['images']) == 2
+    change(tmp_path / 'a', 'train', lambda coco: coco['images'][1].update(page=1))
+    with pytest.raises(ValueError, match='train/1.png, page 1'):
+        merge_data_sets(tmp_path / 'other', [tmp_path / 'a'])
+
+
+def test_merge_of_other_classes(tmp_path):
+    """Classes of one's own in another order, if all sources have them."""
+    write_data_set(tmp_path / 'a', [{'id': 7, 'name': 'ship'}, {'id': 'x', 'name': 'buoy'}], [(0, 7), (1, 'x')])
+    write_data_set(tmp_path / 'b', [{'id': 1, 'name': 'buoy'}, {'id': 2, 'name': 'ship'}], [(0, 1), (1, 1)])
+    merged = merge_data_sets(tmp_path / 'all', [tmp_path / 'a', tmp_path / 'b'])['train']
+    assert [category['name'] for category in merged['categories']] == ['ship', 'buoy']
+    assert [a['category_id'] for a in merged['annotations']] == [1, 2, 2, 2]
+    write_data_set(tmp_path / 'c', [{'id': 1, 'name': 'buoy'}], [(0, 1)])
+    with pytest.raises(ValueError, match=r'c/.*: 2 categories that are none of .* not the same in all.*: buoy, ship'):
+        merge_data_sets(tmp_path / 'other', [tmp_path / 'a', tmp_path / 'c'])
 
 
 def make_large(images=250, groups=25, seed=3) -> dict:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Merge data sets (annotations/{train,val}.json, dev.json if there, images/) into one with the four classes."""
+"""Merge data sets (annotations/{train,val}.json, dev.json if there, images/) into one."""
 
 import argparse
 
@@ -10,6 +10,7 @@ from mmdet_ir.datasets.coco_merge import merge_data_sets
 EPILOG = """\
 example:
   python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
+The classes are human, car, bicycle and uav if the sources have no others, else all sources must have the same classes.
 Images are hard-linked where the file system allows it, so the merged set takes next to no space.
 """
 
