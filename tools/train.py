@@ -37,6 +37,13 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from this checkpoint; without a name from the latest one in the work dir, if there is one',
     )
+    parser.add_argument(
+        '--resume-schedule',
+        choices=('checkpoint', 'config'),
+        default='checkpoint',
+        help='where epochs, schedule or learning rate of the config were changed: go on as the training began '
+        '(default), or as if it had begun with the config; differences are told in either case',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help="scale the learning rate by the config's auto_scale_lr"

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from mmcv.transforms import Compose
 from mmdet.registry import DATASETS
 from mmdet.utils import get_test_pipeline_cfg
-from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..config.options import read_config
 from ..engine.weights import load_detector
 from ..fileio import write_text
 from ..visualization.figure_file import save_figure
@@ -89,8 +89,7 @@ def draw_feature_maps(
             of another file than ``image``, a box or crop beyond the image, or a model without a neck.
     """
     _check_arguments(image, image_id, boxes, channels, mean, scale)
-    loaded = Config.fromfile(config)
-    loaded.merge_from_dict(cfg_options or {})
+    loaded = read_config(str(config), cfg_options)
     init_default_scope(loaded.get('default_scope', 'mmdet'))
     if image_id is None:
         # The pipeline's checks of the image file come before the model is built.

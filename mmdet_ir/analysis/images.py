@@ -16,6 +16,7 @@ from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
 from ..binary_masks import binary_masks
+from ..config.options import read_config
 from ..engine.weights import load_detector
 from ..visualization import as_picture
 
@@ -119,9 +120,7 @@ def open_models(
         titles = [Path(name).stem for name, _ in models] if len(models) > 1 else ['prediction']
     if len(titles) != len(models):
         raise ValueError(f'titles: expected {len(models)}, one for each model, got {len(titles)}')
-    configs = [Config.fromfile(name) for name, _ in models]
-    for loaded in configs:
-        loaded.merge_from_dict(cfg_options or {})
+    configs = [read_config(str(name), cfg_options) for name, _ in models]
     init_default_scope(configs[0].get('default_scope', 'mmdet'))
     datasets = [DATASETS.build(loaded.test_dataloader.dataset) for loaded in configs]
     first, *others = [[data.get_data_info(i)['img_path'] for i in range(len(data))] for data in datasets]

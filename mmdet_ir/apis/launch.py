@@ -17,6 +17,8 @@ from mmengine.runner import Runner
 
 from ..binary_masks import check_mask_thresholds
 from ..compat.checkpoint import read_header
+from ..config.options import read_config
+from ..config.types import type_name
 from ..engine import (
     StopRequest,
     add_fitting_checks,
@@ -25,6 +27,7 @@ from ..engine import (
     make_resumable,
     require_checkpoint,
 )
+from ..engine.schedules import ResumedScheduleHook
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import config_file
@@ -46,12 +49,12 @@ def load_config(
 
     Raises:
         FileNotFoundError: When there is no such file.
+        ValueError: For an option that would change nothing.
     """
     name, config = config, config_file(config)
     if not Path(config).is_file():
         raise FileNotFoundError(f'config not found: expected a file, got {config!r}')
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(cfg_options or {})
+    cfg = read_config(config, cfg_options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(name).stem))
     return cfg
@@ -65,14 +68,15 @@ def use_mixed_precision(cfg: Config) -> None:
     """
     wrapper = cfg.optim_wrapper
     known = ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper')
-    if wrapper.get('type', 'OptimWrapper') not in known:
-        raise ValueError(f'--amp: expected optim_wrapper.type to be one of {known}, got {wrapper.type!r}')
+    kind = type_name(wrapper) or 'OptimWrapper'
+    if kind not in known:
+        raise ValueError(f'--amp: expected optim_wrapper.type to be one of {known}, got {kind!r}')
     if get_device() == 'cpu':
         wrapper.type = 'Bf16OptimWrapper'
         for key in ('loss_scale', 'dtype', 'use_fsdp'):
             wrapper.pop(key, None)
         print_log('Mixed precision on the CPU: bfloat16, without loss scaling', logger='current')
-    elif wrapper.get('type') != 'Bf16OptimWrapper':
+    elif kind != 'Bf16OptimWrapper':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
 
@@ -133,6 +137,7 @@ def train(
     *,
     work_dir: str | None = None,
     resume: str | None = None,
+    resume_schedule: str = 'checkpoint',
     amp: bool = False,
     auto_scale_lr: bool = False,
     seed: int | None = None,
@@ -146,6 +151,8 @@ def train(
         config: File name.
         work_dir: Folder of the outputs.
         resume: Checkpoint to go on from; ``'auto'`` takes the latest in ``work_dir``, and starts anew without one.
+        resume_schedule: Whose learning rate and schedule a resumed training follows, ``'checkpoint'`` or ``'config'``,
+            where they differ; see :class:`mmdet_ir.engine.schedules.ResumedScheduleHook`.
         amp: Mixed precision, see :func:`use_mixed_precision`.
         auto_scale_lr: Scales the learning rate by batch size over the config's ``auto_scale_lr.base_batch_size``.
         seed: Of all random numbers.
@@ -158,11 +165,11 @@ def train(
 
     Raises:
         ValueError: When the model does not fit the data sets or its weights, see :class:`mmdet_ir.engine.FittingHook`.
-        TrainingStopped: When SIGTERM or SIGUSR1 came; a checkpoint of the last iteration is on the disk.
+        TrainingStopped: When SIGTERM, SIGUSR1 or Ctrl-C came; a checkpoint of the last iteration is on the disk.
         OutputError: When the disk is full or the folder cannot be written.
     """
     cfg = load_config(config, cfg_options, work_dir, launcher)
-    if amp or cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    if amp or type_name(cfg.optim_wrapper) == 'AmpOptimWrapper':
         use_mixed_precision(cfg)
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
@@ -181,6 +188,8 @@ def train(
         add_fitting_checks(runner, training=True)
         add_invalid_loss_hook(runner)
         make_resumable(runner, stop)
+        if isinstance(runner, Runner):
+            runner.register_hook(ResumedScheduleHook(runner, resume_schedule))
         if deterministic:
             # torchvision's RoIAlign has no deterministic backward pass on CUDA, and would stop the training.
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -193,7 +202,7 @@ def _set_drawing(cfg: Config, show: bool, show_dir: str | None, wait_time: float
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization = dict(type="IRVisualizationHook")')
-    if hook.type == 'DetVisualizationHook':  # it would read the files again, as 8-bit colour
+    if type_name(hook) == 'DetVisualizationHook':  # it would read the files again, as 8-bit colour
         hook.type = 'IRVisualizationHook'
     hook.update(draw=True, show=show, wait_time=wait_time)
     if show_dir is not None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from ..config.options import read_config
 from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
@@ -54,8 +54,7 @@ def publish_model(
     if not card.is_file():
         raise FileNotFoundError(f'expected the card {card}, whose text is written by hand')
     text = card.read_text(encoding='utf-8')
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(str(config), options)
     for key in ('work_dir', 'launcher', 'load_from', 'resume'):
         cfg.pop(key, None)
     metrics = {title: read_json(path) for title, path in scores.items()}

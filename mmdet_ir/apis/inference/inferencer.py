@@ -19,6 +19,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from ...binary_masks import binary_masks
+from ...config.options import refuse_variables, with_options
 from ...config.types import type_name
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
@@ -75,7 +76,8 @@ class IRInferencer(DetInferencer):
             weights = model
         if isinstance(model, Config):
             cfg = deepcopy(model)
-            cfg.merge_from_dict(cfg_options or {})
+            refuse_variables(cfg, cfg_options)
+            with_options(cfg, cfg_options)
         else:
             cfg = load_config(str(model), cfg_options)
         self._saved: dict[tuple[str, str], str] = {}  # names of pictures, by folder and input

@@ -1,0 +1,108 @@
+"""A training that goes on under a changed config tells what differs, and follows the one that is asked for."""
+
+import logging
+from pathlib import Path
+
+from mmdet_ir.engine import StopRequest, find_whole_checkpoint, make_resumable
+from mmdet_ir.engine.schedules import ResumedScheduleHook
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from toy_training import build
+
+SGD = {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}
+STEPS = [{'type': 'MultiStepLR', 'by_epoch': True, 'milestones': [1], 'gamma': 0.1}]
+COSINE = [
+    {'type': 'LinearLR', 'start_factor': 0.5, 'by_epoch': False, 'end': 3},
+    {'type': 'CosineAnnealingLR', 'eta_min': 0.0, 'by_epoch': True, 'T_max': 4, 'convert_to_iter_based': True},
+]
+UNSEEN = {'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None}
+
+
+class Rates(Hook):
+    """Notes the learning rate of each iteration."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        self.seen.append(runner.optim_wrapper.get_lr()['lr'][0])
+
+
+def rates(
+    folder: Path, epochs: int, schedule: list, *, lr: float = 0.1, follow: str | None = None, kind: str = 'SGD'
+) -> list[float]:
+    """Trains to an epoch; with ``follow`` from the checkpoint that is there."""
+    noted = Rates()
+    optimizer = {**SGD, 'lr': lr} if kind == 'SGD' else {'type': kind, 'lr': lr}
+    settings = {
+        **UNSEEN,
+        'optim_wrapper': {'optimizer': optimizer},
+        'param_scheduler': schedule,
+        'train_cfg': {'by_epoch': True, 'max_epochs': epochs},
+        'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}},
+        'custom_hooks': [noted],
+        'log_level': 'WARNING',
+    }
+    if follow is not None:
+        settings |= {'resume': True, 'load_from': find_whole_checkpoint(folder)[0]}
+    with StopRequest() as stop:
+        runner = build(folder, **settings)
+        make_resumable(runner, stop)
+        runner.register_hook(ResumedScheduleHook(runner, follow or 'checkpoint'))
+        runner.train()
+    return noted.seen
+
+
+def test_the_checkpoint_goes_on_and_what_differs_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rates(tmp_path, 2, STEPS)
+    changed = [{**STEPS[0], 'milestones': [3]}]
+    with caplog.at_level(logging.WARNING):
+        after = rates(tmp_path, 3, changed, lr=0.2, follow='checkpoint')
+    assert after == pytest.approx([0.01] * 5)
+    (text,) = [record.getMessage() for record in caplog.records if 'Schedule and learning rate' in record.getMessage()]
+    assert 'optimizer.lr is 0.1 in the checkpoint, 0.2 in the config' in text
+    assert 'param_scheduler[0].milestones is Counter({1: 1}) in the checkpoint, Counter({3: 1}) in the config' in text
+    assert '--resume-schedule config' in text
+
+
+@pytest.mark.parametrize('schedule', [[{**STEPS[0], 'milestones': [3]}], COSINE])
+def test_the_config_s_rates_are_those_of_a_training_that_began_with_it(tmp_path: Path, schedule: list) -> None:
+    alone = rates(tmp_path / 'alone', 4, schedule, lr=0.2)
+    rates(tmp_path / 'run', 2, STEPS)
+    if len(schedule) > 1:  # another number of schedulers
+        assert rates(tmp_path / 'run', 4, schedule, lr=0.2, follow='config') == pytest.approx(alone[10:], abs=1e-12)
+    else:
+        assert rates(tmp_path / 'run', 4, schedule, lr=0.2, follow='config') == pytest.approx(alone[10:])
+    assert len(set(alone)) > 1
+
+
+def test_nothing_is_told_where_nothing_differs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    alone = rates(tmp_path / 'alone', 3, COSINE)
+    rates(tmp_path / 'run', 3, COSINE)
+    (tmp_path / 'run' / 'epoch_3.pth').unlink()
+    (tmp_path / 'run' / 'last_checkpoint').unlink()
+    with caplog.at_level(logging.WARNING):
+        assert rates(tmp_path / 'run', 3, COSINE, follow='checkpoint') == pytest.approx(alone[10:])
+    assert 'Schedule and learning rate' not in caplog.text
+
+
+def test_a_finished_run_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rates(tmp_path, 2, STEPS)
+    with caplog.at_level(logging.WARNING):
+        assert rates(tmp_path, 2, STEPS, follow='checkpoint') == []
+    assert 'Nothing is left to train' in caplog.text and 'iteration 10 of 10' in caplog.text
+
+
+def test_another_optimiser_is_refused(tmp_path: Path) -> None:
+    rates(tmp_path, 1, STEPS)
+    with pytest.raises(ValueError, match=r"settings are \['dampening'\], got one with \['betas'\]"):
+        rates(tmp_path, 2, STEPS, kind='AdamW', follow='checkpoint')
+
+
+def test_an_unknown_choice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='--resume-schedule: expected one of'):
+        rates(tmp_path, 1, STEPS, follow='both') if (tmp_path / 'x').exists() else ResumedScheduleHook(None, 'both')
