@@ -6,6 +6,7 @@ silence.
 
 import copy
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.hooks import Hook
@@ -150,7 +151,11 @@ def _differences(place: str, config: Sequence[Settings], checkpoint: Sequence[Se
         at = place if place.endswith('optimizer') else f'{place}[{number}]'
         for key in sorted(here.keys() | there.keys()):
             if not _same(here.get(key), there.get(key)):
-                yield f'{at}.{key} is {there.get(key)} in the checkpoint, {here.get(key)} in the config'
+                yield f'{at}.{key} is {_shown(there.get(key))} in the checkpoint, {_shown(here.get(key))} in the config'
+
+
+def _shown(value: object) -> object:
+    return sorted(value.elements()) if isinstance(value, Counter) else value
 
 
 def _same(one: object, other: object) -> bool:
