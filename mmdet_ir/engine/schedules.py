@@ -151,7 +151,8 @@ def _differences(place: str, config: Sequence[Settings], checkpoint: Sequence[Se
         at = place if place.endswith('optimizer') else f'{place}[{number}]'
         for key in sorted(here.keys() | there.keys()):
             if not _same(here.get(key), there.get(key)):
-                yield f'{at}.{key} is {_shown(there.get(key))} in the checkpoint, {_shown(here.get(key))} in the config'
+                before, now = _shown(there.get(key)), _shown(here.get(key))
+                yield f'{at}.{key} is {before} in the checkpoint, {now} in the config'
 
 
 def _shown(value: object) -> object:
