@@ -1,0 +1,57 @@
+"""The stand-alone example: it finds what ExportedModel finds, and needs nothing of ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.deploy.backends import ExportedModel
+from mmdet_ir.deploy.export import export_model
+
+import cv2
+import numpy as np
+import pytest
+from tiny_problem import counts, write_problem, write_weights
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'deploy' / 'run_onnx.py'
+# Everything but NumPy, OpenCV and ONNX Runtime is refused; what was found goes to a file.
+ALONE = """
+import json, runpy, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('torch', 'torchvision', 'mmdet_ir', 'mmengine', 'mmcv', 'mmdet', 'pycocotools'):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+tool = runpy.run_path(sys.argv[1])
+session, meta = tool['load'](sys.argv[2])
+found = tool['detect'](session, meta, tool['read'](sys.argv[3], meta))
+rows = [[name, score, box.tolist(), *(axis.tolist() for axis in mask.nonzero())] for name, score, box, mask in found]
+json.dump(rows, open(sys.argv[4], 'w'))
+"""
+
+
+@pytest.mark.parametrize('masks', ['raw', 'pasted'])
+def test_it_finds_the_same_without_this_package(tmp_path: Path, masks: str) -> None:
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    write_problem(tmp_path)
+    write_weights(tmp_path / 'config.py', tmp_path / 'weights.pth')
+    inferencer = IRInferencer(tmp_path / 'config.py', tmp_path / 'weights.pth', 'cpu', show_progress=False)
+    export_model(inferencer, tmp_path / 'model.onnx', 'onnx', masks=masks)
+    cv2.imwrite(str(tmp_path / 'image.png'), counts(1))
+    files = [str(tmp_path / name) for name in ('model.onnx', 'image.png', 'found.json')]
+    subprocess.run([sys.executable, '-I', '-c', ALONE, str(TOOL), *files], check=True)
+    found = json.loads((tmp_path / 'found.json').read_text())
+
+    expected = ExportedModel(tmp_path / 'model.onnx').predict([counts(1)])[0]
+    order = np.argsort(-np.asarray(expected['scores']), kind='stable')
+    assert len(found) == len(order) > 0
+    for (name, score, box, rows, columns), i in zip(found, order, strict=True):
+        assert name == inferencer.classes[int(expected['labels'][i])] and score == pytest.approx(
+            float(expected['scores'][i])
+        )
+        np.testing.assert_allclose(box, np.asarray(expected['boxes'][i]), atol=1e-4)
+        mask = np.zeros(counts(1).shape, dtype=bool)
+        mask[rows, columns] = True
+        assert np.count_nonzero(mask != np.asarray(expected['masks'][i])) <= 1  # (a pixel at the threshold)
