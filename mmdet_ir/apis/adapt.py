@@ -1,0 +1,159 @@
+"""Adaptation to recordings without labels: the statistics of BatchNorm are estimated anew on their images.
+
+Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation", NeurIPS 2020;
+Nado et al., "Evaluating prediction-time batch normalization for robustness under covariate shift", 2020.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+from ..fileio import whole_file
+from .inference.inferencer import IRInferencer
+from .inference.inputs import Skipped, Source, count_frames, find_sources, read_frames
+from .launch import require_checkpoint
+
+
+def adapt(
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    inputs: Sequence[str],
+    out: str | os.PathLike,
+    *,
+    number: int = 256,
+    batch_size: int = 8,
+    keep: float = 0.0,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> dict:
+    """Writes a checkpoint whose BatchNorm statistics are those of the given images; weights stay as they are.
+
+    Args:
+        config: Config file, or the name of a model that comes with the package.
+        checkpoint: Trained weights.
+        inputs: Images, folders or videos, see ``find_sources``.
+        out: Checkpoint to write.
+        number: Images to use, at most, taken evenly.
+        batch_size: Images of one size that go through the network together.
+        keep: Share of the trained statistics that stays, from 0 to 1; for few images.
+        device: Defaults to the GPU if there is one.
+        cfg_options: Settings that replace the config's.
+
+    Returns:
+        ``images``, ``skipped`` and ``layers``: how many were used, left out, and estimated anew.
+
+    Raises:
+        FileNotFoundError: If config, checkpoint or an input is missing.
+        ValueError: If an argument is out of range, the checkpoint does not fit, the network has no BatchNorm between
+            image and features, or no image can be read.
+    """
+    if number < 1 or batch_size < 1 or not 0 <= keep < 1:
+        raise ValueError(
+            f'expected number and batch size from 1 on and keep from 0 to below 1, got {number}, {batch_size}, {keep}'
+        )
+    sources = find_sources(inputs, out)
+    inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
+    counts = Counter(images=0, skipped=0)
+    frames = _read(inferencer, sources, number, counts)
+    layers = estimate_statistics(inferencer.model, _batches(inferencer, frames, batch_size), keep)
+    content = CheckpointLoader.load_checkpoint(require_checkpoint(str(checkpoint)), map_location='cpu')
+    state = {name: value.cpu() for name, value in inferencer.model.state_dict().items()}
+    with whole_file(out) as file:
+        torch.save({'meta': content.get('meta', {}), 'state_dict': state}, file)
+    return {**counts, 'layers': layers}
+
+
+def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float = 0.0) -> int:
+    """Estimates mean and variance of every BatchNorm of backbone and neck anew, also of frozen ones.
+
+    Args:
+        model: Detector of MMDetection; its statistics are changed in place.
+        batches: Images ``[N, C, H, W]`` as the backbone takes them.
+        keep: Share of the old statistics that stays.
+
+    Returns:
+        The number of layers.
+
+    Raises:
+        ValueError: If there is no such layer, or no batch.
+    """
+    features = _Features(model)
+    layers = features.layers()
+    if not layers:
+        raise ValueError('expected a model with BatchNorm in its backbone or neck, got one without')
+    old = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+    modes = [(module, module.training) for module in model.modules()]
+    update_bn(batches, features)
+    for module, mode in modes:
+        module.training = mode
+    if any(layer.num_batches_tracked == 0 for layer in layers):
+        raise ValueError('expected at least one image to estimate the statistics of, got none')
+    for layer, (mean, variance) in zip(layers, old, strict=True):
+        layer.running_mean.lerp_(mean, keep)
+        layer.running_var.lerp_(variance, keep)
+    return len(layers)
+
+
+class _Features(nn.Module):
+    """Backbone and neck; in training mode all of their BatchNorm layers estimate, whatever is frozen."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.backbone = model.backbone
+        self.neck = model.neck if getattr(model, 'with_neck', False) else nn.Identity()
+
+    def layers(self) -> list[_BatchNorm]:
+        return [m for m in self.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+    def train(self, mode: bool = True) -> '_Features':
+        """Sets flags only: the backbones' own ``train`` keeps frozen stages as they are."""
+        for module in self.modules():
+            module.training = False  # dropout and stochastic depth stay off
+        for layer in self.layers():
+            layer.training = mode
+        return self
+
+    def forward(self, images: Tensor) -> object:
+        return self.neck(self.backbone(images))
+
+
+def _read(inferencer: IRInferencer, sources: Sequence[Source], number: int, counts: Counter) -> Iterator[dict]:
+    """Up to ``number`` prepared images, evenly from all; counts those that were used and those that were skipped."""
+    total = sum(count_frames(source) for source in sources)
+    step = max(total // number, 1)
+    found = (item for source in sources for item in read_frames(source, inferencer.read))
+    for item in islice(found, 0, step * number, step):
+        if isinstance(item, Skipped):
+            counts['skipped'] += 1
+            continue
+        try:
+            data = inferencer.prepare(item.image, item.path)
+        except ValueError:
+            counts['skipped'] += 1
+            continue
+        counts['images'] += 1
+        yield data
+
+
+def _batches(inferencer: IRInferencer, frames: Iterable[dict], size: int) -> Iterator[Tensor]:
+    """Batches of images of one size each, normalised; the last of each size may be smaller."""
+    waiting: dict[tuple, list[dict]] = {}
+    for data in frames:
+        group = waiting.setdefault(tuple(data['inputs'].shape), [])
+        group.append(data)
+        if len(group) == size:
+            yield _preprocess(inferencer, waiting.pop(tuple(data['inputs'].shape)))
+    for group in waiting.values():
+        yield _preprocess(inferencer, group)
+
+
+def _preprocess(inferencer: IRInferencer, group: list[dict]) -> Tensor:
+    batch = inferencer.collate_fn(group)
+    return inferencer.model.data_preprocessor(batch, False)['inputs']
