@@ -8,6 +8,7 @@ from .augmentation import (
 )
 from .copy_paste import TargetCopyPaste
 from .loading import LoadIRImageFromFile
+from .seeded import SeededByImage
 from .tone_mapping import ToneMapping
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'OpticsBlur',
     'RandomGainOffset',
     'RandomPolarity',
+    'SeededByImage',
     'SensorNoise',
     'TargetCopyPaste',
     'ToneMapping',
