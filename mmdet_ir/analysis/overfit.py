@@ -164,7 +164,7 @@ def adapt_config(
 
 
 @dataclass
-class Curve:
+class LearningCurve:
     """What happened.
 
     Attributes:
@@ -190,7 +190,7 @@ class _CurveHook(Hook):
 
     priority = 'LOWEST'
 
-    def __init__(self, curve: Curve, report: Callable[[dict], None]) -> None:
+    def __init__(self, curve: LearningCurve, report: Callable[[dict], None]) -> None:
         self.curve = curve
         self.report = report
         self.start = time.perf_counter()
@@ -213,7 +213,7 @@ class _CurveHook(Hook):
             runner.train_loop.stop_training = True
 
 
-def draw_curve(curve: Curve, title: str, path: Path) -> None:
+def draw_curve(curve: LearningCurve, title: str, path: Path) -> None:
     """Loss and mAP50 over the steps, as a picture."""
     figure = Figure(figsize=(7, 4), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
@@ -251,7 +251,7 @@ def overfit(
     work_dir: str | None = None,
     cfg_options: dict | None = None,
     report: Callable[[dict], None] = lambda evaluation: None,
-) -> Curve:
+) -> LearningCurve:
     """Trains a config's model on a few images of its own training set and tests it on the same ones.
 
     Writes ``data/``, ``curve.json``, ``curve.png`` and ``last.pth`` to ``work_dir``. Ends early when the targets were
@@ -310,7 +310,7 @@ def overfit(
         'amp': amp,
         'from_scratch': from_scratch,
     }
-    curve = Curve(targets)
+    curve = LearningCurve(targets)
 
     def save_and_report(evaluation: dict) -> None:
         content = {'settings': settings, 'passed': curve.passed(), **asdict(curve)}

@@ -74,7 +74,7 @@ def change_contrast(image: Tensor, gain: float) -> Tensor:
     return ((image - image.mean()) * gain + image.mean()).round().clamp(0, 255).to(torch.uint8)
 
 
-def measure(preprocessor: dict, data_root: Path, count: int, gain: float) -> EdgeCounts:
+def count_edges(preprocessor: dict, data_root: Path, count: int, gain: float) -> EdgeCounts:
     """Edges that a data preprocessor of BoxInst selects in the first images of a data set with exact masks.
 
     Args:

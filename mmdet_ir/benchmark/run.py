@@ -26,7 +26,7 @@ from ..deploy.verify import match
 from .forms import EAGER, EXPORTED_FORMS
 from .subject import make_batch
 from .torchvision_subject import NAME
-from .worker import IMAGES, Job, load_found
+from .worker import IMAGES, Trial, load_found
 
 _MESSAGE = 300  # characters of an error in the table
 
@@ -53,7 +53,7 @@ class Settings:
     count: int = 4
     steps: bool = True
     repeats: int = 7
-    job: Job = field(default_factory=lambda: Job('', '', '', ''))
+    job: Trial = field(default_factory=lambda: Trial('', '', '', ''))
 
     def __post_init__(self) -> None:
         """Refuses what would fail after minutes.
@@ -96,7 +96,7 @@ class Worker:
         seconds: What it measured.
     """
 
-    def __init__(self, job: Job, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, job: Trial, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         # (an empty text unsets a variable)
         env = {
             name: value for name, value in {**os.environ, **environment}.items() if value or name not in environment
@@ -301,17 +301,17 @@ class _Bench:
             rows.append(row)
         return rows
 
-    def _job(self, task: str, model: str, form: str) -> Job:
+    def _job(self, task: str, model: str, form: str) -> Trial:
         folder, checkpoint = self.folders.get(model, self.folder), self.settings.models.get(model, '')
         return replace(self.settings.job, task=task, model=model, form=form, folder=str(folder), checkpoint=checkpoint)
 
-    def _worker(self, job: Job) -> Worker:
+    def _worker(self, job: Trial) -> Worker:
         self.progress.set_description(f'{job.task} {Path(job.model).stem} {job.form}')
         self.started += 1
         return Worker(job, self.folder / f'{self.started}.log')
 
     @contextmanager
-    def _workers(self, jobs: dict[str, Job]) -> Iterator[dict[str, Worker]]:
+    def _workers(self, jobs: dict[str, Trial]) -> Iterator[dict[str, Worker]]:
         with ExitStack() as stack:
             workers = {}
             for name, job in jobs.items():
@@ -327,7 +327,7 @@ class _Bench:
                     worker.measure()
                 self.progress.update()
 
-    def _compare(self, job: Job, model: str) -> dict:
+    def _compare(self, job: Trial, model: str) -> dict:
         folder, width = self.folders[model], self.settings.job.size[0]
         expected = load_found(folder / f'{EAGER}.npz', width)
         return compare(expected, load_found(Path(job.folder) / f'{job.form}.npz', width))

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from .run import Worker
-from .worker import Job
+from .worker import Trial
 
 # Name -> environment of the process, threads (0: all). libgomp, which PyTorch's wheels bring, reads the first two.
 SETTINGS = {
@@ -25,7 +25,7 @@ _BUSY = 'while True: pass'
 
 
 def compare_waiting(
-    job: Job,
+    job: Trial,
     settings: Sequence[str] = tuple(SETTINGS),
     neighbours: Sequence[int] = (0, 1, 2, 3),
     repeats: int = 5,

@@ -46,7 +46,7 @@ _SIDE = 2048  # of the matrices: 17 G operations, far beyond the caches
 
 
 @dataclass(frozen=True)
-class Job:
+class Trial:
     """What a process does.
 
     Attributes:
@@ -82,12 +82,12 @@ class Job:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> 'Job':
+    def from_json(cls, text: str) -> 'Trial':
         content = json.loads(text)
         return cls(**{**content, 'size': tuple(content['size'])})
 
 
-def run(job: Job) -> tuple[dict, Callable[[], None] | None]:
+def run(job: Trial) -> tuple[dict, Callable[[], None] | None]:
     """Gets ready.
 
     Returns:
@@ -121,7 +121,7 @@ def run(job: Job) -> tuple[dict, Callable[[], None] | None]:
     return {'precision': form.precision, 'note': form.note}, detect
 
 
-def prepare(job: Job) -> dict:
+def prepare(job: Trial) -> dict:
     """Weights and score threshold of a model, and the operations of inference: two for a multiplication and addition.
 
     Returns:
@@ -203,7 +203,7 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _form(job: Job) -> Form:
+def _form(job: Trial) -> Form:
     if job.file:
         precision = 'bfloat16' if job.form == OPENVINO_BF16 else 'float32'
         return exported_form(job.file, job.threads, precision=precision)
@@ -212,19 +212,19 @@ def _form(job: Job) -> Form:
     return pytorch_form(_source(job), job.form, job.device)
 
 
-def _source(job: Job) -> IRInferencer | TorchvisionSubject:
+def _source(job: Trial) -> IRInferencer | TorchvisionSubject:
     if job.model == NAME:
         return _subject(job)
     return _inferencer(job, job.device, None if job.checkpoint else _proposals(job))
 
 
-def _inferencer(job: Job, device: str, proposals: list[InstanceData] | None) -> IRInferencer:
+def _inferencer(job: Trial, device: str, proposals: list[InstanceData] | None) -> IRInferencer:
     settings = json.loads((Path(job.folder) / MODEL).read_text())
     weights = job.checkpoint or str(Path(job.folder) / WEIGHTS)
     return make_inferencer(job.model, weights, job.size, device, proposals, settings['score_threshold'])
 
 
-def _subject(job: Job) -> Subject:
+def _subject(job: Trial) -> Subject:
     proposals = None if job.checkpoint else _proposals(job)
     path = Path(job.folder) / MODEL
     threshold = json.loads(path.read_text())['score_threshold'] if path.is_file() else None
@@ -233,7 +233,7 @@ def _subject(job: Job) -> Subject:
     return Subject(job.model, job.device, proposals, threshold, job.checkpoint or None)
 
 
-def _proposals(job: Job) -> list[InstanceData]:
+def _proposals(job: Trial) -> list[InstanceData]:
     return make_proposals(make_batch(job.size, job.batch, job.seed), PROPOSALS, job.seed)
 
 
@@ -244,7 +244,7 @@ def _operations(action: Callable[[], object]) -> int:
 
 
 def main() -> None:
-    job = Job.from_json(sys.argv[1])
+    job = Trial.from_json(sys.argv[1])
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # what libraries print must not get among the answers
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..datasets.transforms.loading import LoadIRImageFromFile
 from ..datasets.transforms.tone_mapping import ToneMapping
+from .graph_tone_mapping import GraphToneMapping
 from .sizes import Size, greatest, least
-from .tone_mapping import GraphToneMapping
 
 DTYPES = {'uint8': torch.uint8, 'int32': torch.int32, 'float32': torch.float32}
 _ONE = 2048  # OpenCV weights the pixels of 8-bit images with 11 bits

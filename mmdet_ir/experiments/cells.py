@@ -14,7 +14,7 @@ CELLS = Path(__file__).with_name('cells.yaml')
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A cell: one config.
 
     Attributes:
@@ -42,7 +42,7 @@ class Table:
     name: str
     title: str
     paper: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def load_tables() -> dict[str, Table]:
     """All tables by name."""
     content = load(CELLS)['tables']
     return {
-        name: Table(name, table['title'], table.get('paper'), tuple(Row(r, **row) for r, row in table['rows'].items()))
+        name: Table(
+            name, table['title'], table.get('paper'), tuple(TableRow(r, **row) for r, row in table['rows'].items())
+        )
         for name, table in content.items()
     }
 
@@ -96,7 +98,7 @@ def load_sizes() -> dict[str, dict[str, SizeData]]:
     }
 
 
-def load_figures() -> dict[str, list[Row]]:
+def load_figures() -> dict[str, list[TableRow]]:
     """The cells that each figure is drawn from: ``table`` or ``table/row`` in the file."""
     tables, figures = load_tables(), {}
     for figure, entry in load(CELLS)['figures'].items():

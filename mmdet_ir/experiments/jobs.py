@@ -19,7 +19,7 @@ from mmengine.config import Config
 from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash
 from ..fileio import write_text
-from .cells import Row, SizeData, rebased_config
+from .cells import SizeData, TableRow, rebased_config
 from .records import make_record, save_record
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
@@ -81,7 +81,7 @@ class Job:
         results: Folder of all records.
     """
 
-    row: Row
+    row: TableRow
     data: SizeData
     seed: int
     root: Path

@@ -85,7 +85,7 @@ class Moment:
 
 
 @dataclass
-class Row:
+class Interruption:
     """One interruption, and what came of it."""
 
     run: str
@@ -99,7 +99,7 @@ class Row:
 class Campaign:
     """A campaign's outcome: interruptions, and how many values of each run's end differ (name, count, of all)."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Interruption] = field(default_factory=list)
     ends: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property
@@ -296,7 +296,7 @@ def kill_and_resume(
             runs += 1
             name, work_dir = f'{trainings.name}, run {runs}', trainings.folder / f'run{runs}'
             while mine and trainings.interrupt(work_dir, mine[0]):
-                row = Row(name, mine.pop(0), _last_iteration(work_dir), *_resumption(work_dir, alone))
+                row = Interruption(name, mine.pop(0), _last_iteration(work_dir), *_resumption(work_dir, alone))
                 campaign.rows.append(row)
                 say(
                     f'{len(campaign.rows)}: {name}: {row.moment.kind} after iteration {row.iteration}; '

@@ -28,7 +28,7 @@ from .large_set import CLASSES, detections, read_extent
 OURS, PLAIN = 'mmdet_ir', 'MMDetection'
 WORKERS = 4
 MIB = 2**20
-Row = dict[str, float]
+Cost = dict[str, float]
 
 
 def memory(field: str, pid: int | str = 'self') -> float:
@@ -46,7 +46,7 @@ class Watch:
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
-    def read(self, name: str) -> Row:
+    def read(self, name: str) -> Cost:
         return {
             f'{name}_seconds': time.perf_counter() - self.wall,
             f'{name}_cpu_seconds': time.process_time() - self.cpu,
@@ -85,7 +85,7 @@ def build_metric(folder: Path, who: str) -> CocoMetric:
     return metric
 
 
-def measure_start(folder: Path, who: str) -> Row:
+def measure_start(folder: Path, who: str) -> Cost:
     """Build the data set, then load a first batch with two workers."""
     row = {'imports_mib': memory('VmRSS')}
     watch = Watch()
@@ -105,7 +105,7 @@ def measure_start(folder: Path, who: str) -> Row:
     return row | {'images': len(data_set), 'batch': len(batch['inputs'])}
 
 
-def measure_workers(folder: Path, who: str, with_metric: bool) -> Row:
+def measure_workers(folder: Path, who: str, with_metric: bool) -> Cost:
     """Memory of the process and four loader workers, before and after each worker has read every entry.
 
     Args:
@@ -141,7 +141,7 @@ def _read_all(data_set: CocoDataset, ready: multiprocessing.Barrier, end: multip
     end.wait()
 
 
-def measure_evaluation(folder: Path, who: str) -> Row:
+def measure_evaluation(folder: Path, who: str) -> Cost:
     """As many detections as targets, from the model's output to the scores."""
     row = {'imports_mib': memory('VmRSS')}
     watch = Watch()
@@ -157,7 +157,7 @@ def measure_evaluation(folder: Path, who: str) -> Row:
     return row | {key: float(value) for key, value in scores.items() if key.endswith(('_mAP', '_mAP_50'))}
 
 
-def measure_validation(folder: Path, images: bool) -> Row:
+def measure_validation(folder: Path, images: bool) -> Cost:
     """What ``tools/data/validate.py`` does with one file."""
     watch = Watch()
     checked = check_data_set(from_file(str(folder / 'annotations' / 'train.json'), CLASSES, None, 'file_name'), images)
@@ -166,7 +166,7 @@ def measure_validation(folder: Path, images: bool) -> Row:
     return row | {'errors': sum(problem.severity == 'error' for problem in checked.problems)}
 
 
-def measure_split(folder: Path) -> Row:
+def measure_split(folder: Path) -> Cost:
     """What ``tools/data/split.py`` does."""
     watch = Watch()
     parts = split_coco(read_coco(folder / 'annotations' / 'train.json'), 0.8, 0)
@@ -176,14 +176,14 @@ def measure_split(folder: Path) -> Row:
     return watch.read('split') | {'peak_mib': memory('VmHWM')}
 
 
-def measure_merge(folder: Path) -> Row:
+def measure_merge(folder: Path) -> Cost:
     """What ``tools/data/merge.py`` does, with one source."""
     watch = Watch()
     merged = merge_data_sets(folder.with_name(f'{folder.name}_merged'), [folder], overwrite=True)
     return watch.read('merge') | {'peak_mib': memory('VmHWM'), 'images': len(merged['train']['images'])}
 
 
-CASES: dict[str, Callable[[Path], Row]] = {
+CASES: dict[str, Callable[[Path], Cost]] = {
     **{
         f'{name}, {who}': partial(case, who=who)
         for (name, case), who in itertools.product(

@@ -22,7 +22,7 @@ _MARGIN = 3  # pixels between target, box and label
 
 
 @dataclass(frozen=True)
-class Instance:
+class FoundInstance:
     """A detection, its mask as run-length code and as the part of the image that it covers.
 
     Attributes:
@@ -46,7 +46,7 @@ class Instance:
     track: int | None = None
 
 
-def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Instance]:
+def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[FoundInstance]:
     """Detections of an image that score enough, best first.
 
     The full-size masks are looked at one by one, so that only the model's own ones are in memory.
@@ -71,7 +71,7 @@ def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Ins
         rle = mask_utils.encode(mask)
         x, y, width, height = (int(value) for value in mask_utils.toBbox(rle))
         instances.append(
-            Instance(
+            FoundInstance(
                 label=int(labels[i]),
                 score=float(scores[i]),
                 box=tuple(box.tolist()),
@@ -91,7 +91,7 @@ def default_scale(size: tuple[int, int]) -> int:
 
 def draw_instances(
     picture: np.ndarray,
-    instances: Sequence[Instance],
+    instances: Sequence[FoundInstance],
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     scale: int | None = None,
@@ -145,7 +145,7 @@ def write_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
         file.write(content)
 
 
-def _frame(instance: Instance, scale: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _frame(instance: FoundInstance, scale: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Corners of the drawn box, outside of the target and within the canvas."""
     x1, y1, x2, y2 = (scale * value for value in instance.box)
     return (
@@ -156,7 +156,7 @@ def _frame(instance: Instance, scale: int, size: tuple[int, int]) -> tuple[int, 
     )
 
 
-def _draw_mask(canvas: np.ndarray, instance: Instance, color: tuple[int, int, int], scale: int) -> None:
+def _draw_mask(canvas: np.ndarray, instance: FoundInstance, color: tuple[int, int, int], scale: int) -> None:
     if not instance.area:
         return
     enlarged = np.kron(instance.crop, np.ones((scale, scale), np.uint8)).astype(np.uint8)

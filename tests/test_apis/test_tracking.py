@@ -4,7 +4,7 @@ import csv
 
 import mmdet_ir  # noqa: F401
 from mmdet_ir.apis.inference.tracking import IdentityTracker, TrackFiles
-from mmdet_ir.visualization.overlay import Instance
+from mmdet_ir.visualization.overlay import FoundInstance
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip('lap')
 
 
-def detection(x: float, y: float, side: float = 20, label: int = 0, score: float = 0.9) -> Instance:
+def detection(x: float, y: float, side: float = 20, label: int = 0, score: float = 0.9) -> FoundInstance:
     box = (x, y, x + side, y + side)
-    return Instance(label, score, box, {}, 4, (int(x), int(y)), np.ones((2, 2), bool))
+    return FoundInstance(label, score, box, {}, 4, (int(x), int(y)), np.ones((2, 2), bool))
 
 
-def follow(frames: list[list[Instance]], name: str, **settings: float) -> list[list[int | None]]:
+def follow(frames: list[list[FoundInstance]], name: str, **settings: float) -> list[list[int | None]]:
     tracker = IdentityTracker(name, **settings)
     return [[instance.track for instance in tracker.update(frame)] for frame in frames]
 

@@ -9,7 +9,7 @@ from mmdet_ir.benchmark.run import Settings, Worker, compare, read_images
 from mmdet_ir.benchmark.subject import make_batch
 from mmdet_ir.benchmark.tables import render
 from mmdet_ir.benchmark.torchvision_subject import NAME, TorchvisionSubject
-from mmdet_ir.benchmark.worker import IMAGES, WEIGHTS, Job, load_found, matrix_products, prepare, run, save_found
+from mmdet_ir.benchmark.worker import IMAGES, WEIGHTS, Trial, load_found, matrix_products, prepare, run, save_found
 
 import cv2
 import numpy as np
@@ -31,13 +31,13 @@ def box_found(box: list[int], score: float, label: int = 0) -> dict[str, np.ndar
 
 
 @pytest.fixture(scope='module')
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """A small Mask R-CNN with random weights, prepared for all forms."""
     init_default_scope('mmdet')
     folder = tmp_path_factory.mktemp('bench')
     np.save(folder / IMAGES, make_batch(SIZE, 1, 0)['inputs'][0][:1].numpy())
     (folder / 'model').mkdir()
-    job = Job('prepare', CONFIG, 'eager', str(folder / 'model'), size=SIZE, batch=1)
+    job = Trial('prepare', CONFIG, 'eager', str(folder / 'model'), size=SIZE, batch=1)
     known = prepare(job)
     assert known['operations'] > 1e9 and 0 < known['score_threshold'] < 1
     return job
@@ -60,7 +60,7 @@ def test_detections_survive_the_file(tmp_path: Path) -> None:
         assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_channels_last_detects_the_same(job: Job) -> None:
+def test_channels_last_detects_the_same(job: Trial) -> None:
     found = {}
     for form in ('eager', 'channels-last'):
         run(replace(job, task='inference', form=form))
@@ -70,14 +70,14 @@ def test_channels_last_detects_the_same(job: Job) -> None:
     assert row['box'] < 1e-2 and row['score'] < 1e-4 and row['mask'] > 0.999
 
 
-def test_bf16_detects_with_proposals_of_its_own(job: Job) -> None:
+def test_bf16_detects_with_proposals_of_its_own(job: Trial) -> None:
     """Which are in bfloat16."""
     form = pytorch_form(make_inferencer(CONFIG, f'{job.folder}/{WEIGHTS}', SIZE, 'cpu', score_thr=0.01), 'bf16', 'cpu')
     found = form.detect(np.load(Path(job.folder).parent / IMAGES)[0])
     assert form.precision == 'bfloat16' and len(found['boxes']) and found['boxes'].dtype == np.float32
 
 
-def test_an_exported_graph_gets_the_given_proposals_too(job: Job) -> None:
+def test_an_exported_graph_gets_the_given_proposals_too(job: Trial) -> None:
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
     run(replace(job, task='inference', form='eager'))
@@ -109,7 +109,7 @@ def test_rate_of_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_are_brought_to_the_size(tmp_path: Path) -> None:
     for number in range(5):
         cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((50, 70), 10 * number, np.uint8))
-    settings = Settings({CONFIG: ''}, images=[str(tmp_path)], count=3, job=Job('', '', '', '', size=SIZE))
+    settings = Settings({CONFIG: ''}, images=[str(tmp_path)], count=3, job=Trial('', '', '', '', size=SIZE))
     images = read_images(settings)
     assert images.shape == (3, SIZE[1], SIZE[0]) and images[:, 0, 0].tolist() == [0, 20, 40]
 
@@ -124,7 +124,7 @@ def test_mistakes_are_refused_at_once(models: dict, message: str) -> None:
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
-    with Worker(Job('inference', CONFIG, 'eager', str(tmp_path / 'nowhere')), tmp_path / 'log') as worker:
+    with Worker(Trial('inference', CONFIG, 'eager', str(tmp_path / 'nowhere')), tmp_path / 'log') as worker:
         assert not worker.alive and worker.known['error'].startswith('FileNotFoundError')
 
 

@@ -2,29 +2,33 @@
 
 import copy
 
-from mmdet_ir.experiments.cells import Row, Table
+from mmdet_ir.experiments.cells import Table, TableRow
 
 COLUMNS = ('mAP', 'Recall', 'mAP50', 'mAP75', 'mAPs', 'mAPm', 'mAPl')
 TABLE1 = Table(
     'table1',
     'BNSA by stage (Table 1)',
     'table1_bnsa_stage',
-    (Row('none', 'none', 'base.py'), Row('c3', 'C3', 'c3.py'), Row('c3_c4', 'C3 + C4', 'bnsa.py')),
+    (TableRow('none', 'none', 'base.py'), TableRow('c3', 'C3', 'c3.py'), TableRow('c3_c4', 'C3 + C4', 'bnsa.py')),
 )
 TABLE4 = Table(
     'table4',
     'Models (Table 4)',
     'table4_models',
-    (Row('mask_rcnn', 'Mask R-CNN', 'base.py'), Row('solov2', 'SOLOv2', 'solov2.py'), Row('ours', 'all', 'all.py')),
+    (
+        TableRow('mask_rcnn', 'Mask R-CNN', 'base.py'),
+        TableRow('solov2', 'SOLOv2', 'solov2.py'),
+        TableRow('ours', 'all', 'all.py'),
+    ),
 )
 PARTS = Table(
     'parts',
     'Parts',
     None,
     (
-        Row('none', 'baseline', 'base.py'),
-        Row('bnsa', '+ BNSA', 'bnsa.py'),
-        Row('ours', 'full_method & more', 'all.py'),
+        TableRow('none', 'baseline', 'base.py'),
+        TableRow('bnsa', '+ BNSA', 'bnsa.py'),
+        TableRow('ours', 'full_method & more', 'all.py'),
     ),
 )
 RECORD = {

@@ -1,6 +1,6 @@
 import math
 
-from mmdet_ir.experiments.cells import Row, SizeData, Table, load_sizes, load_tables
+from mmdet_ir.experiments.cells import SizeData, Table, TableRow, load_sizes, load_tables
 from mmdet_ir.experiments.paper_tables import (
     describe_runs,
     fill_table,
@@ -154,7 +154,7 @@ def test_a_record_that_lacks_something_is_named(change, message):
 
 def test_a_table_that_the_paper_lacks_is_named():
     with pytest.raises(ValueError, match="table wrong: 'paper': expected an entry of paper_results.yaml, got table9"):
-        fill_table(Table('wrong', '', 'table9', (Row('a', 'a', 'a.py'),)), {}, 'cpu', 'real')
+        fill_table(Table('wrong', '', 'table9', (TableRow('a', 'a', 'a.py'),)), {}, 'cpu', 'real')
 
 
 def test_what_was_run_is_told_below_the_table(parts):

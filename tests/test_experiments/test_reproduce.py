@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmdet_ir.experiments import jobs, reproduce
-from mmdet_ir.experiments.cells import Row, SizeData
+from mmdet_ir.experiments.cells import SizeData, TableRow
 from mmdet_ir.experiments.jobs import Job, JobError, Launcher, first_of, locked
 from mmdet_ir.experiments.reproduce import Plan, Reproduction
 
@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
 
 def make_job(name='a', seed=0, **changes) -> Job:
     data = SizeData('cpu', 'real', 'title', {'base.py': 'small.py'}, (), None, True)
-    job = Job(Row(name, name.upper(), f'{name}.py'), data, seed, Path('runs'), Path('results'))
+    job = Job(TableRow(name, name.upper(), f'{name}.py'), data, seed, Path('runs'), Path('results'))
     return replace(job, **changes)
 
 

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 
-from mmdet_ir.experiments.cells import Row, Table
+from mmdet_ir.experiments.cells import Table, TableRow
 from mmdet_ir.experiments.paper_tables import fill_table, fill_tables, paper_gain_by_config, study_runs
 from mmdet_ir.experiments.table_formats import (
     escape_latex,
@@ -72,7 +72,9 @@ def test_without_a_run_of_the_first_row_there_is_no_gain():
 
 
 def test_best_row_of_a_sweep_is_told():
-    sweep = Table('fig9', 'Exponent', 'fig9_focal_gamma', (Row('0', '0', 'base.py'), Row('0.5', '0.5', 'all.py')))
+    sweep = Table(
+        'fig9', 'Exponent', 'fig9_focal_gamma', (TableRow('0', '0', 'base.py'), TableRow('0.5', '0.5', 'all.py'))
+    )
     assert 'Of the paper only the best row is known: 0.5.' in render_markdown(filled(sweep))
 
 
@@ -115,7 +117,7 @@ def test_compact_table_of_what_each_part_gains_on_all_data():
 
 
 def test_a_bar_in_a_title_does_not_end_the_cell():
-    table = Table('t', 'T', None, (Row('a', 'a | b', 'base.py'),))
+    table = Table('t', 'T', None, (TableRow('a', 'a | b', 'base.py'),))
     assert rows(render_markdown(filled(table)))[1][0] == r'a \| b'
 
 

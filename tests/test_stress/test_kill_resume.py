@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from mmdet_ir.stress.kill_resume import Campaign, Moment, Row, compare, draw_moments, table
+from mmdet_ir.stress.kill_resume import Campaign, Interruption, Moment, compare, draw_moments, table
 
 import torch
 
@@ -49,7 +49,7 @@ def test_every_kind_of_moment_is_drawn_alike() -> None:
 
 
 def test_a_difference_anywhere_fails_the_campaign() -> None:
-    row = Row('run 1', Moment('step', 0, 0.0), 7, 'epoch_1.pth, iteration 4', 'yes')
+    row = Interruption('run 1', Moment('step', 0, 0.0), 7, 'epoch_1.pth, iteration 4', 'yes')
     assert Campaign([row], [('run 1', 0, 8)]).passed
     assert not Campaign([row], [('run 1', 1, 8)]).passed
     row.equal = 'no'

@@ -12,7 +12,7 @@ from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.apis.inference.inputs import count_frames, find_sources
 from mmdet_ir.apis.inference.run import infer, score_thresholds
 from mmdet_ir.datasets.coco_files import read_coco
-from mmdet_ir.visualization.overlay import Instance, draw_instances
+from mmdet_ir.visualization.overlay import FoundInstance, draw_instances
 
 import cv2
 import numpy as np
@@ -320,7 +320,7 @@ def test_inputs(tmp_path: Path) -> None:
 
 def test_nothing_is_painted_over_a_small_target() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (80, 120, 3)).astype(np.uint8)
-    instance = Instance(3, 0.875, (50, 30, 53, 33), {}, 9, (50, 30), np.ones((3, 3), bool))
+    instance = FoundInstance(3, 0.875, (50, 30, 53, 33), {}, 9, (50, 30), np.ones((3, 3), bool))
     drawn = draw_instances(picture, [instance], CLASSES, [(255, 0, 0)] * 4, scale=1)
     np.testing.assert_array_equal(drawn[30:33, 50:53], picture[30:33, 50:53])
     assert (drawn[29:34, [49, 53]] == (255, 0, 0)).all(axis=-1).all()  # contour

@@ -4,7 +4,7 @@ import json
 import runpy
 from pathlib import Path
 
-from mmdet_ir.analysis.overfit import Curve, adapt_config, overfit
+from mmdet_ir.analysis.overfit import LearningCurve, adapt_config, overfit
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_it_ends_when_the_targets_were_met_twice(toy_config: Path, tmp_path: Pat
 
 
 def test_the_curve_tells_whether_the_targets_were_met() -> None:
-    curve = Curve({'segm_mAP50': 0.3, 'bbox_mAP50': 0.8})
+    curve = LearningCurve({'segm_mAP50': 0.3, 'bbox_mAP50': 0.8})
     assert not curve.passed()
     for masks, boxes, passed, twice in (
         (0.3, 0.9, True, False),

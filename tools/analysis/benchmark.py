@@ -24,7 +24,7 @@ from mmdet_ir.benchmark.profile import profile_model
 from mmdet_ir.benchmark.run import Settings, run_benchmark
 from mmdet_ir.benchmark.tables import render
 from mmdet_ir.benchmark.torchvision_subject import NAME
-from mmdet_ir.benchmark.worker import Job
+from mmdet_ir.benchmark.worker import Trial
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
 from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
@@ -137,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
-    job = Job(
+    job = Trial(
         '', '', '', '', size=args.size, batch=args.batch, threads=args.threads, device=args.device, seed=args.seed
     )
     settings = Settings(

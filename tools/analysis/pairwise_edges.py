@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from mmdet_ir.analysis.pairwise_edges import measure
+from mmdet_ir.analysis.pairwise_edges import count_edges
 from mmdet_ir.cli import run_tool, tool_parser
 
 
@@ -25,7 +25,7 @@ def main() -> None:
         for gain in args.gains:
             for kind, config in kinds.items():
                 settings = {'mean': [0.0] * 3, 'std': [1.0] * 3, 'pad_size_divisor': 32, 'mask_stride': stride}
-                c = measure({**config, **settings}, args.data_root, args.images, gain)
+                c = count_edges({**config, **settings}, args.data_root, args.images, gain)
                 print(
                     f'{stride:6}  {gain:4}  {kind:12}  {c.same / c.pairs:10.3f}  {c.selected / c.pairs:8.3f}'
                     f'  {c.precision:9.3f}  {c.recall:6.3f}',

@@ -28,7 +28,7 @@ from ...datasets.images.infrared_io import count_pages
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import METHODS, ToneMapping
 from ...datasets.wrappers import build_leaves
-from ...visualization.overlay import Instance, draw_instances, find_instances
+from ...visualization.overlay import FoundInstance, draw_instances, find_instances
 from ...visualization.picture import as_picture
 from ..inference.inferencer import IRInferencer
 from ..inference.inputs import Frame, Source
@@ -63,7 +63,7 @@ class Detections:
 
     frame: Frame
     picture: np.ndarray
-    instances: list[Instance]
+    instances: list[FoundInstance]
     seconds: float
     folder: tempfile.TemporaryDirectory
 

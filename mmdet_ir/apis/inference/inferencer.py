@@ -31,7 +31,7 @@ from ...engine.weights import fit_detector, require_checkpoint
 from ...fileio import unique_name
 from ...model_zoo import model_names
 from ...palette import palette_for
-from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
+from ...visualization.overlay import FoundInstance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config
 from .tiles import Tile, join, place, plan_tiles
@@ -157,7 +157,7 @@ class IRInferencer(DetInferencer):
         thresholds: np.ndarray | None = None,
         batch_size: int = 1,
         on_tile: Callable[[], object] = lambda: None,
-    ) -> tuple[list[Instance], np.ndarray]:
+    ) -> tuple[list[FoundInstance], np.ndarray]:
         """Detections of a large image, tile by tile: small targets keep their size, and the memory is that of a tile.
 
         The tone mapping of the config sees the whole image, as it does elsewhere; what the test pipeline does after it
@@ -183,7 +183,7 @@ class IRInferencer(DetInferencer):
         thresholds = np.full(len(self.classes), 0.3) if thresholds is None else thresholds
         mapped, rest = self.pipeline.map_tones({'img': image, 'img_path': str(name)})
         size = mapped['img'].shape[:2]
-        found: list[tuple[Instance, Tile]] = []
+        found: list[tuple[FoundInstance, Tile]] = []
         tiles = iter(plan_tiles(size, tile, overlap))
         while chunk := list(islice(tiles, batch_size)):
             batch = [rest(_part(mapped, part)) for part in chunk]
@@ -252,7 +252,7 @@ class IRInferencer(DetInferencer):
             return None
         drawn = []
         for (name, picture), sample in zip(inputs, preds, strict=True):
-            instances: list[Instance] = []
+            instances: list[FoundInstance] = []
             if draw_pred:
                 thresholds = np.full(len(self.classes), pred_score_thr)
                 instances = find_instances(sample.pred_instances, thresholds)

@@ -11,7 +11,7 @@ from typing import TextIO
 import cv2
 import numpy as np
 
-from ...visualization.overlay import Instance
+from ...visualization.overlay import FoundInstance
 from .inputs import Frame
 
 CODEC = 'mp4v'  # MPEG-4 part 2: OpenCV's own builds write and read it; they have no encoder for H.264
@@ -42,7 +42,7 @@ class ResultFiles:
             self._parts[part] = _temporary(folder / part).open('w', encoding='utf-8', newline='')
         csv.writer(self._parts['csv']).writerow(COLUMNS)
 
-    def add(self, frame: Frame, instances: Sequence[Instance]) -> None:
+    def add(self, frame: Frame, instances: Sequence[FoundInstance]) -> None:
         """Adds a frame with its detections.
 
         Args:
@@ -103,7 +103,7 @@ class ResultFiles:
         if text:
             file.write(f',\n{text}' if file.tell() else text)
 
-    def measured(self, frame: Frame, instance: Instance) -> tuple[str, str, str]:
+    def measured(self, frame: Frame, instance: FoundInstance) -> tuple[str, str, str]:
         """Mean and maximum inside the mask, and the unit; blanks for an empty mask."""
         if not instance.area:
             return '', '', ''

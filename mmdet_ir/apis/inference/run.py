@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ...datasets.images.opencv_log import opencv_silenced
 from ...fileio import unique_name, write_text
-from ...visualization.overlay import Instance, draw_instances, find_instances, write_picture
+from ...visualization.overlay import FoundInstance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from .inferencer import IRInferencer
 from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
@@ -295,7 +295,7 @@ class _Run:
     def _write(
         self,
         frame: Frame,
-        instances: list[Instance],
+        instances: list[FoundInstance],
         picture: np.ndarray | None,
         results: ResultFiles,
         video: VideoFile | None,
@@ -315,7 +315,7 @@ class _Run:
         self.counts.update(instance.label for instance in instances)
         self.done += 1
 
-    def _follow(self, frame: Frame, instances: list[Instance], results: ResultFiles) -> list[Instance]:
+    def _follow(self, frame: Frame, instances: list[FoundInstance], results: ResultFiles) -> list[FoundInstance]:
         """Notes the tracks, and leaves out weak detections that continue no track."""
         kept = [one for one in instances if one.track is not None or one.score >= self.thresholds[one.label]]
         for instance in kept:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ...visualization.overlay import Instance
+from ...visualization.overlay import FoundInstance
 
 JOIN_SHARE = 0.5  # in which two masks have to agree, within the part that both tiles see
 _EDGE = 2  # pixels: a mask that comes so near to the end of its tile is cut there
@@ -83,7 +83,7 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
     return [round(i * (length - tile) / max(number - 1, 1)) for i in range(number)]
 
 
-def place(instance: Instance, tile: Tile, size: tuple[int, int]) -> Instance:
+def place(instance: FoundInstance, tile: Tile, size: tuple[int, int]) -> FoundInstance:
     """A detection of a tile in the coordinates of the whole image.
 
     Args:
@@ -133,7 +133,7 @@ def encode_crop(crop: np.ndarray, corner: tuple[int, int], size: tuple[int, int]
     return {'size': [height, width], 'counts': rle['counts'].decode('ascii')}
 
 
-def join(found: Sequence[tuple[Instance, Tile]], size: tuple[int, int]) -> list[Instance]:
+def join(found: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int]) -> list[FoundInstance]:
     """Detections of all tiles, each target once.
 
     Two detections of one class from two tiles are one target where their masks agree in the part that both tiles see:
@@ -166,7 +166,7 @@ def join(found: Sequence[tuple[Instance, Tile]], size: tuple[int, int]) -> list[
     return sorted(joined, key=lambda instance: -instance.score)
 
 
-def _neighbours(found: Sequence[tuple[Instance, Tile]]) -> Iterator[tuple[int, int]]:
+def _neighbours(found: Sequence[tuple[FoundInstance, Tile]]) -> Iterator[tuple[int, int]]:
     """Pairs of one class from different tiles whose masks' frames meet; sorted by column, so that few are compared."""
     frames = np.array([_frame(instance) for instance, _ in found]).reshape(-1, 4)
     order = np.argsort(frames[:, 0], kind='stable')
@@ -179,12 +179,12 @@ def _neighbours(found: Sequence[tuple[Instance, Tile]]) -> Iterator[tuple[int, i
                 yield int(i), int(j)
 
 
-def _frame(instance: Instance) -> tuple[int, int, int, int]:
+def _frame(instance: FoundInstance) -> tuple[int, int, int, int]:
     (x, y), (height, width) = instance.corner, instance.crop.shape
     return x, y, x + width, y + height
 
 
-def _window(instance: Instance, part: Tile) -> np.ndarray:
+def _window(instance: FoundInstance, part: Tile) -> np.ndarray:
     """The mask within a part of the image."""
     x1, y1, x2, y2 = _frame(instance)
     window = np.zeros(part.shape, dtype=bool)
@@ -195,7 +195,7 @@ def _window(instance: Instance, part: Tile) -> np.ndarray:
     return window
 
 
-def _agree(a: Instance, tile_a: Tile, b: Instance, tile_b: Tile, size: tuple[int, int]) -> bool:
+def _agree(a: FoundInstance, tile_a: Tile, b: FoundInstance, tile_b: Tile, size: tuple[int, int]) -> bool:
     both = tile_a.overlap(tile_b)
     xs, ys = zip(*((frame[::2], frame[1::2]) for frame in (_frame(a), _frame(b))), strict=True)
     around = Tile(min(x[0] for x in xs), min(y[0] for y in ys), max(x[1] for x in xs), max(y[1] for y in ys))
@@ -210,7 +210,7 @@ def _agree(a: Instance, tile_a: Tile, b: Instance, tile_b: Tile, size: tuple[int
     return bool(whole) and np.count_nonzero(first & second) >= JOIN_SHARE * whole
 
 
-def _is_cut(instance: Instance, tile: Tile, size: tuple[int, int]) -> bool:
+def _is_cut(instance: FoundInstance, tile: Tile, size: tuple[int, int]) -> bool:
     """Whether the mask reaches an end of its tile that is no end of the image."""
     x1, y1, x2, y2 = _frame(instance)
     return (
@@ -221,7 +221,7 @@ def _is_cut(instance: Instance, tile: Tile, size: tuple[int, int]) -> bool:
     )
 
 
-def _merge(same: Sequence[tuple[Instance, Tile]], size: tuple[int, int]) -> Instance:
+def _merge(same: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int]) -> FoundInstance:
     whole = [instance for instance, tile in same if not _is_cut(instance, tile, size)]
     score = max(instance.score for instance, _ in same)
     parts = [instance for instance, _ in same]
@@ -232,7 +232,7 @@ def _merge(same: Sequence[tuple[Instance, Tile]], size: tuple[int, int]) -> Inst
     crop = np.any([_window(instance, around) for instance in parts], axis=0)
     boxes = np.array([instance.box for instance in parts])
     corner = (around.x1, around.y1)
-    return Instance(
+    return FoundInstance(
         label=parts[0].label,
         score=score,
         box=(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()),

@@ -19,7 +19,7 @@ from mmengine.structures import InstanceData
 from ...fileio import write_text
 from ...visualization.colors import line_color
 from ...visualization.figure_file import save_figure
-from ...visualization.overlay import Instance
+from ...visualization.overlay import FoundInstance
 
 TRACKERS = ('byte', 'ocsort')
 LOWEST_SCORE = 0.1  # of detections that may continue a track, though they are too weak to begin one
@@ -69,7 +69,7 @@ class IdentityTracker:
         self.grow = grow
         self.frame = 0
 
-    def update(self, instances: Sequence[Instance]) -> list[Instance]:
+    def update(self, instances: Sequence[FoundInstance]) -> list[FoundInstance]:
         """Detections of the next frame with their tracks; a detection without a track keeps ``None``.
 
         Args:
@@ -144,7 +144,7 @@ class TrackFiles:
         self.classes = classes
         self.tracks: dict[int, Track] = {}
 
-    def add(self, frame: int, instance: Instance, mean: float, maximum: float, unit: str) -> None:
+    def add(self, frame: int, instance: FoundInstance, mean: float, maximum: float, unit: str) -> None:
         """Adds a detection that has a track."""
         track = self.tracks.setdefault(instance.track, Track(instance.track, instance.label))
         track.frames.append(frame)

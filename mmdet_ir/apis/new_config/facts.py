@@ -49,7 +49,7 @@ class DataFacts:
     masks: bool
 
 
-def measure(annotations: str | os.PathLike, images: str | os.PathLike, seed: int = 0) -> DataFacts:
+def collect_facts(annotations: str | os.PathLike, images: str | os.PathLike, seed: int = 0) -> DataFacts:
     """Measures a data set.
 
     Args:
@@ -63,7 +63,7 @@ def measure(annotations: str | os.PathLike, images: str | os.PathLike, seed: int
             contrast. The message names the file.
 
     Example:
-        >>> facts = measure('data/synthetic/annotations/train.json', 'data/synthetic/images')  # doctest: +SKIP
+        >>> facts = collect_facts('data/synthetic/annotations/train.json', 'data/synthetic/images')  # doctest: +SKIP
         >>> facts.classes, facts.depth  # doctest: +SKIP
         (('human', 'car', 'bicycle', 'uav'), '8-bit')
     """

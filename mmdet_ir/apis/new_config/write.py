@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from ...fileio import write_text
 from .changes import Plan, adapt, innermost
-from .facts import DataFacts, measure
+from .facts import DataFacts, collect_facts
 from .text import Code, difference, render
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -72,8 +72,8 @@ def new_config(
             raise FileNotFoundError(
                 f'annotation file not found: {data / split}; a data set in two parts comes from tools/data/split.py'
             )
-    facts = measure(data / splits[0], data / images)
-    other = measure(data / splits[1], data / images)
+    facts = collect_facts(data / splits[0], data / images)
+    other = collect_facts(data / splits[1], data / images)
     if other.classes != facts.classes:
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
     base = Config.fromfile(like)._cfg_dict

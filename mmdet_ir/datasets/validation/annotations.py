@@ -19,7 +19,7 @@ from .masks import Masks, as_masks, check_masks, check_shapes
 from .parts import check_holes, measure_parts
 from .problem import Problem
 from .structure import Sound, check_structure
-from .table import Table, as_table
+from .table import AnnotationTable, as_table
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Needs:
     folder: str | PathLike | None = None
 
 
-def structure_and_boxes(coco: dict, image_key: str = 'file_name') -> tuple[Sound, Table, list[Problem]]:
+def structure_and_boxes(coco: dict, image_key: str = 'file_name') -> tuple[Sound, AnnotationTable, list[Problem]]:
     """What every reader of COCO files relies on."""
     sound = check_structure(coco, image_key)
     table = as_table(sound)
@@ -66,7 +66,7 @@ def _check_folder(sound: Sound, needs: Needs) -> list[Problem]:
     return [] if needs.folder is None else missing_images(sound.images, needs.folder, needs.image_key)
 
 
-def check_everything(coco: dict, needs: Needs) -> tuple[list[Problem], Sound, Table, Masks | None]:
+def check_everything(coco: dict, needs: Needs) -> tuple[list[Problem], Sound, AnnotationTable, Masks | None]:
     """``check_for_training`` and everything else that annotations tell without their images."""
     sound, table, problems = structure_and_boxes(coco, needs.image_key)
     if sound.fatal:

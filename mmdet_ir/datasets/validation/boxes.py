@@ -5,13 +5,13 @@ import numpy as np
 from .masks import FARTHEST, Masks
 from .parts import Parts, part_areas
 from .problem import Problem, listed
-from .table import Table
+from .table import AnnotationTable
 
 OUTSIDE = 1.0  # pixels that a box may stick out of its image: labelling tools round
 ENOUGH_FRACTIONS, ENOUGH_CORNERS = 3, 10  # boxes from which a pattern of the whole file is told without masks
 
 
-def check_boxes(table: Table) -> list[Problem]:
+def check_boxes(table: AnnotationTable) -> list[Problem]:
     """Boxes that are no boxes: errors that everything else relies on the absence of."""
     finite = np.isfinite(table.boxes).all(axis=1)
     empty = finite & ~(table.boxes[:, 2:] > 0).all(axis=1)
@@ -56,7 +56,7 @@ def check_boxes(table: Table) -> list[Problem]:
     ]
 
 
-def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
+def check_box_convention(table: AnnotationTable, masks: Masks) -> list[Problem]:
     """Boxes written as corners (xyxy), or as fractions of the image.
 
     Corners are told in two ways. With masks: read as corners a box overlaps the mask's box with an IoU over 0.9, read
@@ -96,7 +96,7 @@ def check_box_convention(table: Table, masks: Masks) -> list[Problem]:
     return problems
 
 
-def written_as_corners(table: Table, masks: Masks) -> np.ndarray:
+def written_as_corners(table: AnnotationTable, masks: Masks) -> np.ndarray:
     """``[N]``, which boxes fit their masks as corners and not as x, y, width, height."""
     boxes = table.boxes
     as_size = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
@@ -115,7 +115,7 @@ def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return both / union
 
 
-def check_left_out(table: Table) -> list[Problem]:
+def check_left_out(table: AnnotationTable) -> list[Problem]:
     """What MMDetection's reader leaves out without a word."""
     boxes, size = table.boxes, table.size
     with np.errstate(invalid='ignore', over='ignore'):
@@ -141,7 +141,7 @@ def check_left_out(table: Table) -> list[Problem]:
     )
 
 
-def check_bounds(table: Table) -> list[Problem]:
+def check_bounds(table: AnnotationTable) -> list[Problem]:
     """Boxes that stick out of their image by more than a pixel."""
     boxes, size = table.boxes, table.size
     with np.errstate(invalid='ignore', over='ignore'):
@@ -157,7 +157,7 @@ def check_bounds(table: Table) -> list[Problem]:
     )
 
 
-def check_fields(table: Table) -> list[Problem]:
+def check_fields(table: AnnotationTable) -> list[Problem]:
     """``area`` and ``iscrowd``, which evaluation needs."""
     has_area = np.array(['area' in a for a in table.annotations], bool)
     lacking = ~has_area | (table.crowd == -1)
@@ -201,7 +201,7 @@ def check_fields(table: Table) -> list[Problem]:
     return problems
 
 
-def wrong_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> np.ndarray:
+def wrong_area(table: AnnotationTable, masks: Masks, parts: dict[int, Parts]) -> np.ndarray:
     """``[N]``, which areas are not those of the mask, or above that of the box where there is no mask.
 
     The area of several polygons is that of their union, or of what is left of it where the area shows that polygons
@@ -217,7 +217,7 @@ def wrong_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> np.ndarra
         return wrong & (table.area > 0)
 
 
-def check_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> list[Problem]:
+def check_area(table: AnnotationTable, masks: Masks, parts: dict[int, Parts]) -> list[Problem]:
     """``area`` against the mask, else against the box."""
     return listed(
         'area-mismatch',
@@ -231,7 +231,7 @@ def check_area(table: Table, masks: Masks, parts: dict[int, Parts]) -> list[Prob
     )
 
 
-def copies(table: Table) -> np.ndarray:
+def copies(table: AnnotationTable) -> np.ndarray:
     """``[N]``, annotations that repeat an earlier one: the same image, category, box and mask."""
     again = np.zeros(len(table), bool)
     rows = np.column_stack([table.image, table.category, table.boxes])
@@ -246,7 +246,7 @@ def copies(table: Table) -> np.ndarray:
     return again
 
 
-def check_copies(table: Table) -> list[Problem]:
+def check_copies(table: AnnotationTable) -> list[Problem]:
     """The same target twice."""
     return listed(
         'duplicate-annotation',

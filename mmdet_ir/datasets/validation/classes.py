@@ -7,7 +7,7 @@ import numpy as np
 
 from .problem import Problem, listed
 from .structure import Sound
-from .table import Table
+from .table import AnnotationTable
 
 IMBALANCE = 20  # times as many instances of the most frequent class as of the rarest
 MANY_IGNORED = 0.5  # share of annotations that are ignored regions
@@ -20,7 +20,7 @@ SYNONYMS = {
 }
 
 
-def check_classes(sound: Sound, table: Table, classes: Sequence[str]) -> list[Problem]:
+def check_classes(sound: Sound, table: AnnotationTable, classes: Sequence[str]) -> list[Problem]:
     """Category names against the classes, in the order of the labels."""
     names = [str(category['name']) for category in sound.categories]  # (others than text are told elsewhere)
     missing = [name for name in classes if name not in names]
@@ -59,7 +59,7 @@ def _suggest(missing: list[str], found: list[str]) -> str:
     return f' ({", ".join(near)})' if near else ''
 
 
-def check_balance(sound: Sound, table: Table, classes: Sequence[str]) -> list[Problem]:
+def check_balance(sound: Sound, table: AnnotationTable, classes: Sequence[str]) -> list[Problem]:
     """Classes without instances or with few, images without targets, too many ignored regions."""
     names = [str(category['name']) for category in sound.categories]  # (others than text are told elsewhere)
     targets = (table.category >= 0) & (table.crowd != 1)

@@ -8,7 +8,7 @@ import shapely
 
 from . import rle
 from .problem import Problem, listed
-from .table import Table, numbers
+from .table import AnnotationTable, numbers
 
 NONE, POLYGONS, RLE, OTHER = range(4)
 OUTSIDE = 1.0  # pixels that a polygon may leave its image
@@ -53,7 +53,7 @@ class Masks:
         return self.kind == RLE
 
 
-def as_masks(table: Table) -> Masks:
+def as_masks(table: AnnotationTable) -> Masks:
     """Parse the masks of all annotations."""
     return parse_masks([a.get('segmentation') for a in table.annotations], table.size)
 
@@ -163,7 +163,7 @@ def _parse_rles(masks: Masks, segmentations: list, of_image: np.ndarray) -> None
     masks.faults['rle-incomplete'] = incomplete
     of, sizes = np.array(of, np.int64), np.array(sizes, np.int64).reshape(-1, 2)
     runs, owner, sound = rle.run_lengths(counts)
-    pixels, area, box = rle.measure(runs, owner, sizes[:, 0])
+    pixels, area, box = rle.measure_runs(runs, owner, sizes[:, 0])
     sound &= pixels == sizes.prod(axis=1)
     masks.faults.setdefault('rle-malformed', []).extend(of[~sound].tolist())
     known = np.isfinite(of_image[of]).all(axis=1)
@@ -209,7 +209,7 @@ _FORM = {
 }
 
 
-def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bool = True) -> list[Problem]:
+def check_masks(table: AnnotationTable, masks: Masks, needed: bool | None, rle_allowed: bool = True) -> list[Problem]:
     """Masks that are missing, of the wrong kind, or no masks.
 
     Args:
@@ -269,7 +269,7 @@ def check_masks(table: Table, masks: Masks, needed: bool | None, rle_allowed: bo
     )
 
 
-def check_form(table: Table, masks: Masks) -> list[Problem]:
+def check_form(table: AnnotationTable, masks: Masks) -> list[Problem]:
     """Masks that must not reach pycocotools, which writes beyond its memory or asks for all there is."""
     forms = set(_FORM) - {'mask-empty'}
     return [problem for problem in check_masks(table, masks, None) if problem.code in forms]
@@ -281,13 +281,13 @@ def unusable(masks: Masks) -> np.ndarray:
     return np.unique(np.concatenate([np.flatnonzero(masks.is_none), *map(np.array, faults)]).astype(np.int64))
 
 
-def off_image(table: Table, masks: Masks) -> np.ndarray:
+def off_image(table: AnnotationTable, masks: Masks) -> np.ndarray:
     """``[N]``, which masks show no pixel of their image."""
     with np.errstate(invalid='ignore'):
         return masks.good & ((masks.box[:, 2:] <= 0) | (masks.box[:, :2] >= table.size)).any(axis=1)
 
 
-def check_shapes(table: Table, masks: Masks) -> list[Problem]:
+def check_shapes(table: AnnotationTable, masks: Masks) -> list[Problem]:
     """Well-formed masks of implausible shape or place."""
     problems = []
     if len(masks.owner):

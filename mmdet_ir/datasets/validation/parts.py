@@ -12,7 +12,7 @@ from pycocotools import mask as mask_utils
 
 from .masks import Masks
 from .problem import Problem, listed
-from .table import Table
+from .table import AnnotationTable
 
 _MOST = 50_000_000  # pixels of all parts of one mask that are drawn at once
 
@@ -133,7 +133,7 @@ def part_areas(masks: Masks, parts: dict[int, Parts], area: np.ndarray) -> np.nd
     return areas
 
 
-def check_holes(table: Table, parts: dict[int, Parts]) -> list[Problem]:
+def check_holes(table: AnnotationTable, parts: dict[int, Parts]) -> list[Problem]:
     """Polygons within another polygon of their target."""
     nested = [i for i, measured in parts.items() if measured.nested]
     return listed(

@@ -12,7 +12,7 @@ from .boxes import check_box_convention, copies, written_as_corners, wrong_area
 from .masks import as_masks
 from .parts import hole_mask, measure_parts, shows_hole
 from .structure import check_structure, is_id
-from .table import Table, as_table
+from .table import AnnotationTable, as_table
 
 
 class NestedTooDeeplyError(ValueError):
@@ -207,7 +207,7 @@ def _polygons(coco: dict, done: list[str]) -> None:
     _say(done, 'annotations: parts of less than 3 points dropped; ids', dropped)
 
 
-def _table(coco: dict) -> Table:
+def _table(coco: dict) -> AnnotationTable:
     return as_table(check_structure(coco))
 
 
@@ -226,7 +226,7 @@ def _corners(coco: dict, done: list[str]) -> bool:
     return not check_box_convention(table, masks)
 
 
-def _write_boxes(table: Table, chosen: np.ndarray) -> None:
+def _write_boxes(table: AnnotationTable, chosen: np.ndarray) -> None:
     for i in np.flatnonzero(chosen).tolist():
         box = table.boxes[i].tolist()
         table.annotations[i]['bbox'] = [int(v) if v.is_integer() else round(v, 6) for v in box]

@@ -94,7 +94,9 @@ def _place(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.flatnonzero(first)[np.cumsum(first) - 1]
 
 
-def measure(runs: np.ndarray, owner: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def measure_runs(
+    runs: np.ndarray, owner: np.ndarray, heights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Length, area and box of R masks from their runs, which go down the columns, background first.
 
     Args:

@@ -9,7 +9,7 @@ from .structure import Sound, index_of, is_id, known_size
 
 
 @dataclass
-class Table:
+class AnnotationTable:
     """Numbers of N annotations; NaN where a field holds no number.
 
     Attributes:
@@ -63,7 +63,7 @@ def _to_float(value: float) -> float:
     return float(value) if isinstance(value, float) or abs(value) < 10**308 else float('inf')
 
 
-def as_table(sound: Sound) -> Table:
+def as_table(sound: Sound) -> AnnotationTable:
     """Collect the fields of the annotations of ``check_structure``'s result."""
     annotations = sound.annotations
     ids = np.empty(len(annotations), object)
@@ -80,7 +80,7 @@ def as_table(sound: Sound) -> Table:
     boxes[~well_formed] = np.nan
     sizes = np.array([known_size(entry) for entry in sound.images] + [(np.nan, np.nan)], float)
     size = sizes[image]
-    return Table(
+    return AnnotationTable(
         annotations,
         ids,
         image,

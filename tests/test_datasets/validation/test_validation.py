@@ -243,7 +243,7 @@ def test_runs_of_rle_against_pycocotools():
         runs = np.diff([0, *changes, len(column_major)]).tolist()
         counts[i] = [0, *runs] if column_major[0] else runs
     runs, owner, sound = rle.run_lengths(counts)
-    pixels, area, box = rle.measure(runs, owner, np.array([len(mask) for mask in masks]))
+    pixels, area, box = rle.measure_runs(runs, owner, np.array([len(mask) for mask in masks]))
     assert sound.all()
     for i, mask in enumerate(masks):
         assert (pixels[i], area[i]) == (mask.size, mask.sum())
