@@ -35,3 +35,10 @@ def test_every_file_that_the_docs_name_exists() -> None:
     # examples of files that the reader is to write
     own = {'configs/quickstart/clahe.py'}
     assert {(file, path) for file, path in found if path not in own and not (REPO / path).is_file()} == set()
+
+
+def test_the_design_page_names_every_room() -> None:
+    page = (REPO / 'docs' / 'maintainers' / 'design.md').read_text(encoding='utf-8')
+    rooms = {path.relative_to(REPO).parts[1] for path in tracked('mmdet_ir/*/__init__.py')}
+    assert {'apis', 'datasets', 'models'} <= rooms
+    assert {room for room in rooms if f'`mmdet_ir/{room}/`' not in page} == set()
