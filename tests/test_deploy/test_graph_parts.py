@@ -1,5 +1,7 @@
 """Parts of the exported graph against NumPy, OpenCV and MMDetection."""
 
+from pathlib import Path
+
 from mmdet_ir.datasets.transforms.tone_mapping import ToneMapping, tone_map
 from mmdet_ir.deploy.exportable import ExportableMaskRCNN, _decode, _pool
 from mmdet_ir.deploy.graph_input import GraphInput, Resampling, resize_8bit
@@ -46,6 +48,47 @@ def test_tone_mapping_gives_the_transforms_grey_values(method: str, settings: di
     np.testing.assert_array_equal(mapped, expected)
     if method != 'window':
         assert expected[0].max() == 255
+
+
+def random_counts(number: int) -> list[np.ndarray]:
+    """14-bit images of all kinds and sizes: full range, noise, a hot target, few levels anywhere in the range."""
+    rng, made = np.random.default_rng(7), []
+    for kind in range(number):
+        size = rng.integers(20, 90, 2)
+        values = rng.normal(7000, rng.integers(3, 400), size)
+        if kind % 4 == 1:
+            values = rng.integers(0, 2**14, size)
+        elif kind % 4 == 2:
+            values[:5, :6] += rng.integers(100, 5000)
+        elif kind % 4 == 3:
+            values = rng.integers(0, rng.integers(2, 600), size) + rng.integers(0, 15000)
+        made.append(np.clip(values, 0, 2**14 - 1).round().astype(np.uint16))
+    return made
+
+
+@pytest.mark.parametrize(
+    ('method', 'settings'), [('percentile', {}), ('linear', {}), ('window', {'low': 1, 'high': 9e3})]
+)
+def test_every_runtime_gives_the_transforms_grey_values(method: str, settings: dict, tmp_path: Path) -> None:
+    """OpenVINO computes in float32 whatever the graph says, and ONNX Runtime does not."""
+    openvino, runtime = pytest.importorskip('openvino'), pytest.importorskip('onnxruntime')
+    graph = GraphToneMapping(ToneMapping(method, **settings)).eval()
+    example, out = (torch.randint(0, 2**14, (2, 1, 30, 40), dtype=torch.int32),), tmp_path / 'graph.onnx'
+    names = {'input_names': ['x'], 'output_names': ['y'], 'dynamic_axes': {'x': {0: 'n', 2: 'h', 3: 'w'}}}
+    torch.onnx.export(graph, example, str(out), opset_version=18, dynamo=False, **names)
+    session = runtime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
+    hint = {'INFERENCE_PRECISION_HINT': 'f32'}
+    compiled = openvino.Core().compile_model(openvino.convert_model(str(out)), 'CPU', hint)
+    for image in random_counts(60):
+        given, expected = image.astype(np.int32)[None, None], tone_map(image, method, **settings)
+        np.testing.assert_array_equal(session.run(None, {'x': given})[0][0, 0], expected)
+        np.testing.assert_array_equal(compiled(given)[0][0, 0], expected)
+
+
+def test_percentiles_that_no_graph_can_count_with_are_refused() -> None:
+    GraphToneMapping(ToneMapping('percentile', low=0.05, high=99.95))
+    with pytest.raises(ValueError, match='two decimals at most.*got low=0.001 and high=99.7'):
+        GraphToneMapping(ToneMapping('percentile', low=0.001))
 
 
 @pytest.mark.parametrize('method', ['plateau', 'clahe', 'detail'])

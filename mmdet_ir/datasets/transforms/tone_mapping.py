@@ -5,7 +5,9 @@ order of brightness (``clahe`` and ``detail`` locally only). Percentiles of inte
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -16,12 +18,13 @@ from ..images.values import repeat_channels, to_single_channel
 
 ZERO_CELSIUS = 273.15  # Kelvin
 _FLOAT_LEVELS = 4096  # for histograms of floating-point images
+_LARGEST_DENOMINATOR = 10_000  # of percentiles; times 2^16 counts and doubled it is within 31 bits
 _BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
 
 
 def linear(image: np.ndarray) -> np.ndarray:
     """Minimum to 0, maximum to 255. One dead pixel can take the contrast away; see ``percentile``."""
-    return _stretch(image, float(image.min()), float(image.max()))
+    return _stretch(image, *_extremes(image))
 
 
 def window(image: np.ndarray, low: float, high: float, kelvin_per_count: float | None = None) -> np.ndarray:
@@ -151,7 +154,7 @@ def detail(
     for name, value in (('gain', gain), ('flat_gain', flat_gain)):
         if not value >= 0:
             raise ValueError(f'{name}: expected 0 or more, got {value}')
-    bottom, top = _limits(image, low, high, limits)
+    bottom, top = map(float, _limits(image, low, high, limits))
     if top <= bottom:
         return np.zeros(image.shape, np.uint8)
     x = (image.astype(np.float32) - np.float32(bottom)) * np.float32(1 / (top - bottom))
@@ -260,7 +263,20 @@ class ToneMapping(BaseTransform):
         return f'{type(self).__name__}(method={self.method!r}, channels={self.channels}{settings})'
 
 
-def _limits(image: np.ndarray, low: float, high: float, limits: Sequence[float] | None = None) -> tuple[float, float]:
+def exact_shares(low: float, high: float) -> tuple[Fraction, Fraction, int] | None:
+    """Percentiles as shares of 1, and the denominator that both have in common.
+
+    ``None`` where it is too large for whole numbers of 32 bits, so that no graph can count with it: percentiles of
+    more than two decimals.
+    """
+    shares = [Fraction(str(end)) / 100 for end in (low, high)]
+    common = math.lcm(*(share.denominator for share in shares))
+    return (*shares, common) if common <= _LARGEST_DENOMINATOR else None
+
+
+def _limits(
+    image: np.ndarray, low: float, high: float, limits: Sequence[float] | None = None
+) -> tuple[float | Fraction, float | Fraction]:
     """Percentiles ``low`` and ``high`` of the image, or the fixed ``limits``; minimum and maximum in a pinch."""
     if limits is not None:
         bottom, top = limits
@@ -272,12 +288,23 @@ def _limits(image: np.ndarray, low: float, high: float, limits: Sequence[float] 
     if image.dtype == np.float32:
         bottom, top = (float(value) for value in np.percentile(image, (low, high)))
     else:
-        ranks = (image.size - 1) * (np.array((low, high)) / 100)
-        below = np.floor(ranks)
+        exact = exact_shares(low, high)
+        shares = (low / 100, high / 100) if exact is None else exact[:2]
         cumulative = np.cumsum(_histogram(image), dtype=np.int64)
-        neighbours = np.searchsorted(cumulative, np.stack([below, np.minimum(below + 1, image.size - 1)]), 'right')
-        bottom, top = (neighbours[0] + (ranks - below) * (neighbours[1] - neighbours[0])).tolist()
-    return (bottom, top) if top > bottom else (float(image.min()), float(image.max()))
+        bottom, top = (_order_statistic(cumulative, (image.size - 1) * share) for share in shares)
+    return (bottom, top) if top > bottom else _extremes(image)
+
+
+def _order_statistic(cumulative: np.ndarray, rank: float | Fraction) -> float | Fraction:
+    """Value at a rank of sorted integers, linear between neighbours; exact for an exact rank."""
+    below = math.floor(rank)
+    here, following = np.searchsorted(cumulative, [below, min(below + 1, int(cumulative[-1]) - 1)], 'right').tolist()
+    return here + (rank - below) * (following - here)
+
+
+def _extremes(image: np.ndarray) -> tuple[float | Fraction, float | Fraction]:
+    kind = float if image.dtype == np.float32 else Fraction
+    return kind(image.min().item()), kind(image.max().item())
 
 
 def _histogram(image: np.ndarray) -> np.ndarray:
@@ -286,19 +313,34 @@ def _histogram(image: np.ndarray) -> np.ndarray:
     return cv2.calcHist([image], [0], None, [bins], [0, bins]).ravel()
 
 
-def _stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """``low`` to 0, ``high`` to 255, linear between them, rounded; all 0 where ``high`` is not above ``low``."""
+def _stretch(image: np.ndarray, low: float | Fraction, high: float | Fraction) -> np.ndarray:
+    """``low`` to 0, ``high`` to 255, linear between them, rounded; all 0 where ``high`` is not above ``low``.
+
+    Halves are rounded to even; of integers between exact ends without any error of floating point, so that every
+    runtime can give the same grey levels.
+    """
     if high <= low:
         return np.zeros(image.shape, np.uint8)
-    factor = 255 / (high - low)
     if image.dtype == np.float32:
+        factor = 255 / (high - low)
         return np.clip(((image - low) * factor).round(), 0, 255).astype(np.uint8)
     end = int(np.iinfo(image.dtype).max)
-    first, last = (min(max(int(value), 0), end) for value in (np.floor(low), np.ceil(high)))
-    table = np.zeros(end + 1, np.uint8)
-    table[first : last + 1] = np.clip(((np.arange(first, last + 1) - low) * factor).round(), 0, 255)
+    first, last = (min(max(int(value), 0), end) for value in (math.floor(low), math.ceil(high)))
+    table, between = np.zeros(end + 1, np.uint8), np.arange(first, last + 1)
+    if isinstance(low, Fraction) and isinstance(high, Fraction):
+        table[first : last + 1] = _exact_levels(between, low, high)
+    else:
+        table[first : last + 1] = np.clip(((between - float(low)) * (255 / (high - low))).round(), 0, 255)
     table[last + 1 :] = 255
     return _look_up(table, image)
+
+
+def _exact_levels(values: np.ndarray, low: Fraction, high: Fraction) -> np.ndarray:
+    """``255 * (values - low) / (high - low)`` rounded half to even, within 0..255, in whole numbers."""
+    common = math.lcm(low.denominator, high.denominator)
+    span = int((high - low) * common)
+    quotient, rest = np.divmod(510 * (values * common - int(low * common)) + span, 2 * span)
+    return np.clip(quotient - ((rest == 0) & (quotient % 2 == 1)), 0, 255)
 
 
 def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:

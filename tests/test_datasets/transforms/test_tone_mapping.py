@@ -1,5 +1,7 @@
 """Tone mappings against hand-made numbers, slow loops, NumPy and OpenCV."""
 
+from fractions import Fraction
+
 from mmdet_ir.datasets.synthetic import generate_scene, stretch
 from mmdet_ir.datasets.transforms import ToneMapping
 from mmdet_ir.datasets.transforms.tone_mapping import METHODS, tone_map
@@ -269,3 +271,24 @@ def test_images_that_cannot_be_mapped_are_named(image: np.ndarray, message: str)
     for method in METHODS:
         with pytest.raises(ValueError, match=message):
             ToneMapping(method, **ALL[method]).transform({'img': image, 'img_path': 'a.npy'})
+
+
+def test_halves_are_rounded_to_even_without_an_error_of_floating_point() -> None:
+    """``255 / (high - low)`` has no exact form in binary: a product with it can miss a half by its last bit."""
+    for high in range(2, 2000, 2):
+        image = np.array([[0, high // 2, high]], np.uint16)
+        assert tone_map(image, 'linear').tolist() == [[0, 128, 255]]  # 127.5
+    for low, high in ((0, 102), (7, 109), (1000, 1510)):
+        image = np.arange(low, high + 1, dtype=np.uint16)[None]
+        expected = [[round(Fraction(255 * (value - low), high - low)) for value in range(low, high + 1)]]
+        assert tone_map(image, 'linear').tolist() == expected
+    image = np.random.default_rng(2).integers(0, 2**14, (37, 53)).astype(np.uint16)
+    values, last = sorted(image.ravel().tolist()), image.size - 1
+    ends = []
+    for share in (Fraction(5, 1000), Fraction(997, 1000)):
+        below, rest = divmod(last * share, 1)
+        ends.append(values[below] + rest * (values[below + 1] - values[below]))
+    expected = [
+        min(max(round((value - ends[0]) * 255 / (ends[1] - ends[0])), 0), 255) for value in image.ravel().tolist()
+    ]
+    assert tone_map(image, 'percentile').ravel().tolist() == expected
