@@ -10,7 +10,11 @@ if sys.version_info < (3, 10):  # noqa: UP036  (before anything that an older Py
     found = sys.version.split()[0]
     sys.exit(f'error: expected Python 3.10 or newer, got {found}; make an environment with a newer one')
 
-from . import compat  # isort: skip  (first: mmdet cannot be imported without it)
+from .threads import wait_without_spinning  # isort: skip
+
+wait_without_spinning()  # before PyTorch is imported
+
+from . import compat  # noqa: E402  isort: skip  (first: mmdet cannot be imported without it)
 
 compat.apply()
 

@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from ..markdown import markdown_table
 from .run import Worker
 from .worker import Trial
 
 # Name -> environment of the process, threads (0: all). libgomp, which PyTorch's wheels bring, reads the first two.
 SETTINGS = {
     'spinning': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '300000'}, 0),  # as libgomp does it by itself
-    'spin 10000': ({'GOMP_SPINCOUNT': '10000'}, 0),
-    'spin 1000': ({'GOMP_SPINCOUNT': '1000'}, 0),
+    'spin 10000': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '10000'}, 0),
+    'spin 1000': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '1000'}, 0),
     'passive': ({'OMP_WAIT_POLICY': 'PASSIVE'}, 0),
     'one thread': ({}, 1),
 }
@@ -43,7 +44,10 @@ def compare_waiting(
     Returns:
         Rows with ``neighbours``, ``setting``, ``seconds`` (median), ``all`` seconds, ``ratio`` to the first setting in
         the same rounds (median of the rounds' ratios), and ``load``: processes that wanted to run, on average over
-        the minute before, without those of this measurement where that is known.
+        the minute before these rounds.
+
+    Raises:
+        ValueError: If a process cannot start; the message has its reason.
     """
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -78,6 +82,15 @@ def compare_waiting(
                 )
             keep(rows)
     return rows
+
+
+def waiting_table(rows: list[dict]) -> str:
+    """Markdown table of what :func:`compare_waiting` returns."""
+    cells = [
+        [str(row['neighbours']), row['setting'], f'{row["seconds"]:.2f}', f'{row["ratio"]:.2f}', f'{row["load"]:.1f}']
+        for row in rows
+    ]
+    return markdown_table(['neighbours', 'threads wait', 's a step', 'ratio', 'load average before'], cells)
 
 
 @contextmanager

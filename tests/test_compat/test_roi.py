@@ -91,6 +91,26 @@ def test_no_rois(features: Tensor, layer: type) -> None:
     assert features.grad.abs().sum() == 0
 
 
+def test_a_gradient_that_has_to_be_the_same_each_time_is_summed_on_the_cpu(
+    features: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU under --deterministic, where torchvision's kernel adds in any order: on the CPU nothing else does."""
+    rois, low = torch.tensor(ROIS, dtype=torch.float64), features.clone().requires_grad_()
+    roi_align(features.requires_grad_(), rois, BINS, SCALE, 2, 'avg', True).square().sum().backward()
+    asked = []
+    monkeypatch.setattr(roi, '_order_matters', lambda grad: asked.append(grad) or len(asked) == 1)
+    roi_align(low, rois, BINS, SCALE, 2, 'avg', True).square().sum().backward()
+    assert len(asked) == 2  # the call that came in, and that for the CPU
+    torch.testing.assert_close(low.grad, features.grad, rtol=0, atol=0)
+
+
+def test_gradients_are_summed_in_order_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu, on_cpu = (SimpleNamespace(device=torch.device(name)) for name in ('cuda', 'cpu'))
+    assert not roi._order_matters(on_gpu)
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: True)
+    assert roi._order_matters(on_gpu) and not roi._order_matters(on_cpu)
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_roi_align_in_half_precision(features: Tensor, dtype: torch.dtype) -> None:
     rois = torch.tensor([[0, 3, 2, 15, 10], [1, 4, 6, 9.5, 14]])

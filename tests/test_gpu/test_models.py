@@ -2,12 +2,10 @@
 
 import copy
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from gpu_cases import DEVICE, ON_CPU
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper

@@ -14,6 +14,14 @@ def _require_average(pool_mode: int) -> None:
         )
 
 
+def _order_matters(grad: Tensor) -> bool:
+    """Whether deterministic results are asked for where torchvision's kernel adds in any order, as on GPUs.
+
+    The CPU then does the sum, which takes longer and is the same each time.
+    """
+    return grad.device.type == 'cuda' and torch.are_deterministic_algorithms_enabled()
+
+
 def _on_the_map(rois: Tensor) -> tuple[Tensor, Tensor | None]:
     """RoIs that the kernel can take, and which ones were not finite, (R,), or None.
 
@@ -90,6 +98,12 @@ def roi_align_backward(
 ) -> None:
     """Adds the gradient to ``grad_input`` (N, C, H, W); arguments as in :func:`roi_align_forward`."""
     _require_average(pool_mode)
+    if _order_matters(grad_output):
+        on_cpu = grad_input.new_zeros(grad_input.shape, device='cpu')
+        arguments = (aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned)
+        roi_align_backward(grad_output.cpu(), rois.cpu(), argmax_y, argmax_x, on_cpu, *arguments)
+        grad_input.add_(on_cpu.to(grad_input.device))
+        return
     grad, boxes = upcast(grad_output, rois)
     boxes, _ = _on_the_map(boxes)
     sampling = roi_align_cpu.Sampling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
