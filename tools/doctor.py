@@ -136,6 +136,10 @@ def check_devices(torch: ModuleType) -> tuple[dict[str, object], list[Problem]]:
                 'remedy': 'install a torch for your driver (https://pytorch.org/get-started), or update the driver',
             }
         ]
+    if not torch.cuda.is_available():
+        built = f'is built for CUDA {torch.version.cuda}' if torch.version.cuda else 'is built without CUDA'
+        reason = 'no NVIDIA driver was found' if torch.version.cuda else 'a GPU would not be used'
+        devices['cpu']['note'] = f'torch {built}, {reason}: everything runs on the CPU'
     return devices, []
 
 

@@ -31,6 +31,7 @@ from ..engine.schedules import ResumedScheduleHook
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import config_file
+from .memory import gpu_memory_errors
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -191,9 +192,11 @@ def train(
         if isinstance(runner, Runner):
             runner.register_hook(ResumedScheduleHook(runner, resume_schedule))
         if deterministic:
-            # torchvision's RoIAlign has no deterministic backward pass on CUDA, and would stop the training.
+            # An operator without a deterministic form would stop the training.
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it for sums in one order
             torch.use_deterministic_algorithms(True, warn_only=True)
-        runner.train()
+        with gpu_memory_errors(cfg, 'train', amp or 'Amp' in cfg.optim_wrapper.get('type', '')):
+            runner.train()
     _leave_group()
     return runner
 
@@ -258,7 +261,8 @@ def test(
     unfinished = f'{out}.unfinished.pkl'
     if out is not None:
         runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=unfinished))
-    metrics = runner.test()
+    with gpu_memory_errors(cfg, 'test'):
+        metrics = runner.test()
     if out is not None and is_main_process():
         os.replace(unfinished, out)
     _leave_group()

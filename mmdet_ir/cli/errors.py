@@ -60,6 +60,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, KeyError):
         match = UNREGISTERED.search(str(error))
         return _explain_unregistered(match['type'].strip('\'"'), match['registry']) if match else None
+    if type(error).__name__ == 'OutOfMemoryError':  # PyTorch's, which is not imported for it
+        return (
+            f'out of GPU memory: {_innermost(error).split(" If reserved but")[0]} Lower the batch size or the size of '
+            'the images, end other programs on the GPU, or take --device cpu where the tool has it.'
+        )
     return _innermost(error) if isinstance(error, USER_MISTAKES) else None
 
 
@@ -74,7 +79,7 @@ def run_tool(main: Callable[[], object]) -> None:
         return
     try:
         main()
-    except (KeyError, *USER_MISTAKES) as error:
+    except (KeyError, RuntimeError, *USER_MISTAKES) as error:
         message = explain(error)
         if message is None:
             raise

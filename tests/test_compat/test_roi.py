@@ -1,8 +1,10 @@
 """RoIAlign and RoIPool of the stand-in, called through mmcv, against loops that are written out here."""
 
 import math
+from types import SimpleNamespace
 
 from mmdet_ir.compat import operator_backend
+from mmdet_ir.compat.ops import roi
 
 import pytest
 import torch
@@ -94,7 +96,7 @@ def test_no_rois(features: Tensor, layer: type) -> None:
 def test_a_gradient_that_has_to_be_the_same_each_time_is_summed_on_the_cpu(
     features: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU under --deterministic, where torchvision's kernel adds in any order: on the CPU nothing else does."""
+    """As on a GPU under --deterministic, where the kernel adds in any order; the CPU adds in one order."""
     rois, low = torch.tensor(ROIS, dtype=torch.float64), features.clone().requires_grad_()
     roi_align(features.requires_grad_(), rois, BINS, SCALE, 2, 'avg', True).square().sum().backward()
     asked = []

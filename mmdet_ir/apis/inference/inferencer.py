@@ -349,6 +349,17 @@ def _part(results: dict, tile: Tile) -> dict:
     return {**results, 'img': image, 'img_shape': tile.shape, 'ori_shape': tile.shape}
 
 
+def _devices_in_words() -> str:
+    """What may stand for a device here, and why there is no GPU where there is none."""
+    if torch.cuda.device_count():
+        return f'one of {torch.cuda.device_count()} GPUs, from cuda:0 on, or cpu'
+    if torch.version.cuda is None:
+        return f'cpu, since torch {torch.__version__} was built without CUDA'
+    return (
+        f'cpu, since torch {torch.__version__}, built for CUDA {torch.version.cuda}, finds no NVIDIA driver or no GPU'
+    )
+
+
 def _device(name: str | None) -> str:
     """The name of a device that is there."""
     if name is None:
@@ -358,5 +369,5 @@ def _device(name: str | None) -> str:
     except RuntimeError as error:
         raise ValueError(f'device: expected a name such as cpu or cuda:1, got {name!r}') from error
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f'device: expected one of {torch.cuda.device_count()} GPUs or cpu, got {name!r}')
+        raise ValueError(f'device: expected {_devices_in_words()}, got {name!r}')
     return name
