@@ -8,7 +8,7 @@ import os
 os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', '9000000')
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.demo.page import serve
+from mmdet_ir.apis.demo.server import serve
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):

@@ -36,7 +36,8 @@ from ..datasets.validation.repair import NestedTooDeeplyError, repair
 from ..datasets.validation.report import as_json, as_text, check_between, check_data_set
 from ..evaluation.mask_agreement import to_rle
 from ..fileio import read_json
-from .mutations import ANNOTATIONS, Case, make_case, sound_set
+from .mutations import Case, make_case
+from .sound_set import ANNOTATIONS, sound_set
 
 PIPELINE = (
     {'type': 'LoadIRImageFromFile', 'channels': 1, 'raw': True, 'disguised': 'allow'},

@@ -8,7 +8,8 @@ from pathlib import Path
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.stress import fuzz as module
 from mmdet_ir.stress.fuzz import UndocumentedError, fuzz, run_case
-from mmdet_ir.stress.mutations import ANNOTATIONS, Case, make_case, sound_set
+from mmdet_ir.stress.mutations import Case, make_case
+from mmdet_ir.stress.sound_set import ANNOTATIONS, sound_set
 
 import pytest
 
