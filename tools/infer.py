@@ -20,7 +20,8 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL images/ --out found --score 0.3 human=0.5 car=0.4 --batch-size 8 --device cuda:1
 
 found/ then holds overlays/*.png, videos/*.mp4, detections.json (COCO), detections.csv (one row for each instance, with
-the mean and maximum of the values in its mask) and report.json, which lists what could not be read. See
+the mean and maximum of the values in its mask) and report.json, which lists what could not be read. The tool ends with
+1 if there was an input of which nothing could be used. See
 docs/guide/infer.md.
 """
 
@@ -109,6 +110,9 @@ def main() -> None:
     if not report['complete']:
         print('interrupted: the files hold what was done until then')
         sys.exit(130)
+    if report['lost']:
+        print(f'inputs of which nothing could be used: {", ".join(report["lost"])}')
+        sys.exit(1)
 
 
 if __name__ == '__main__':

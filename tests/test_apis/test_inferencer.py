@@ -260,3 +260,11 @@ def test_masks_of_probabilities_go_nowhere(inferencer: IRInferencer, root: Path,
                 inferencer.predict([inferencer.prepare(inferencer.read(path), path)])
     finally:
         settings.mask_thr_binary = 0.5
+
+
+def test_an_image_too_thin_for_the_pipeline_is_named(inferencer: IRInferencer) -> None:
+    """At 96x64 at most, 2 of 2000 pixels become none."""
+    with pytest.raises(
+        ValueError, match=r'image thin\.png: height and width \(2, 2000\) do not pass the test pipeline'
+    ):
+        inferencer.prepare(counts(0)[:2].repeat(23, axis=1)[:, :2000], 'thin.png')

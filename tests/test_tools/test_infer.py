@@ -388,3 +388,26 @@ def test_wrong_tiles_are_told_before_the_model_is_built(model: tuple, tmp_path: 
     cv2.imwrite(str(tmp_path / 'a.png'), counts(0))
     with pytest.raises(ValueError, match='--overlap'):
         infer('no config', 'no checkpoint', [tmp_path / 'a.png'], tmp_path / 'out', tile=(64, 64), overlap=1.0)
+
+
+def test_a_lost_input_ends_with_1_and_a_bad_file_in_a_folder_does_not(
+    model: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    cv2.imwrite(str(folder / 'a.png'), counts(0))
+    (folder / 'bad.png').write_bytes(b'no picture')
+    (tmp_path / 'text.mp4').write_text('not a video')
+    for inputs, code in (([folder], 0), ([folder / 'a.png', tmp_path / 'text.mp4'], 1)):
+        command = ['infer.py', *model, *inputs, '--out', tmp_path / 'out', '--overwrite', '--device', 'cpu']
+        monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
+        if code:
+            with pytest.raises(SystemExit) as caught:
+                runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
+            assert caught.value.code == 1
+            assert f'nothing could be used: {tmp_path / "text.mp4"}' in capsys.readouterr().out
+        else:
+            runpy.run_path(str(REPO / 'tools' / 'infer.py'), run_name='__main__')
+        _, _, report = results(tmp_path / 'out')
+        assert report['frames'] == 1 and len(report['skipped']) == 1
+        assert report['lost'] == ([str(tmp_path / 'text.mp4')] if code else [])

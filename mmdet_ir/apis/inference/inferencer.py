@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
@@ -297,9 +299,19 @@ class _Pipeline:
         self.transforms = transforms
 
     def __call__(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
-        return Compose(self.transforms)(self._load(given))
+        return self._apply(self.transforms, self._load(given))
 
-    def map_tones(self, given: dict) -> tuple[dict, Compose]:
+    def _apply(self, transforms: Sequence, results: dict) -> dict:
+        name, size = results.get('img_path') or 'array', results['img'].shape[:2]
+        try:
+            return Compose(transforms)(results)
+        except cv2.error as error:
+            raise ValueError(
+                f'image {name}: height and width {size} do not pass the test pipeline of the config ({error.err}); '
+                f'after resizing, each side needs at least one pixel'
+            ) from error
+
+    def map_tones(self, given: dict) -> tuple[dict, Callable[[dict], dict]]:
         """An image after the tone mapping of the pipeline, and what comes after it.
 
         Raises:
@@ -309,13 +321,13 @@ class _Pipeline:
         number = steps[-1] + 1 if steps else 0
         results = self._load(given)
         size = results['img'].shape[:2]
-        results = Compose(self.transforms[:number])(results)
+        results = self._apply(self.transforms[:number], results)
         if results['img'].shape[:2] != size:
             raise ValueError(
                 f'tiles: expected ToneMapping before the image changes its size, got {size} before and '
                 f'{results["img"].shape[:2]} after it'
             )
-        return results, Compose(self.transforms[number:])
+        return results, partial(self._apply, self.transforms[number:])
 
     def _load(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
         if isinstance(given, np.ndarray):

@@ -14,6 +14,7 @@ import numpy as np
 from ...datasets.images.files import IMAGE_SUFFIXES, find_files, is_foreign, tell_left_out
 from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
+from ...datasets.images.videos import as_grey, video_bits
 from ...fileio import unique_name
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
@@ -21,9 +22,7 @@ _KNOWN = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 DEFAULT_FPS = 25.0  # for videos that do not tell
 _PATTERN = re.compile(r'%(?:0(\d+))?d')
 _MAGIC = re.compile(r'[*?[]')
-# OpenCV's code of FFmpeg's pixel format gray16le, the only one of more than 8 bits that it hands on unchanged
-_GREY16 = int.from_bytes(b'Y1\x00\x10', 'little')
-_GREY_DEEP = {int.from_bytes(b'Y1\x00' + bytes([bits]), 'little'): bits for bits in (9, 10, 12, 14)}
+_FAILURES = 100  # damaged frames in a row, after which a video is taken to have ended
 Read = Callable[[Path, int | None], np.ndarray]
 
 
@@ -36,12 +35,14 @@ class Source:
         files: The video file, or image files in order.
         video: Whether an annotated video is wanted.
         fps: Of that video; ``None`` takes the input's.
+        given: The input that it was found in, as the user named it.
     """
 
     name: str
     files: tuple[Path, ...]
     video: bool = False
     fps: float | None = None
+    given: str = ''
 
     @property
     def is_video_file(self) -> bool:
@@ -98,9 +99,8 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
             seen.update(file.resolve() for file in new)
             if new:
                 is_video = sequence or new[0].suffix.lower() in VIDEO_SUFFIXES
-                sources.append(
-                    Source(unique_name(name, names), new, is_video or (fps is not None and _may_be_stack(new[0])), fps)
-                )
+                is_video = is_video or (fps is not None and _may_be_stack(new[0]))
+                sources.append(Source(unique_name(name, names), new, is_video, fps, str(given)))
     return sources
 
 
@@ -182,19 +182,29 @@ def _read_video(source: Source) -> Iterator[Frame | Skipped]:
         except ImageTooLargeError as error:
             yield Skipped(path, None, str(error))
             return
-        pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
-        if pixels in _GREY_DEEP:
-            reason = f'expected a video of 8 or 16 bits, got {_GREY_DEEP[pixels]}, which OpenCV would reduce to 8'
+        bits, deep = video_bits(capture)
+        if bits > 8 and not deep:
+            reason = f'expected a video of 8 bits, or of 16 bits in grey, got {bits}, which OpenCV would reduce to 8'
             yield Skipped(path, None, f'{reason}; convert it: ffmpeg -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv')
             return
-        if pixels == _GREY16:
+        if deep:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        expected, index = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
-        while True:
+        expected, index, failed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, 0
+        while failed <= _FAILURES:
             found, image = capture.read()
             if not found:
-                break
-            yield Frame(source, path, image, index)
+                if index + failed >= expected:
+                    break
+                failed += 1
+                continue
+            for _ in range(failed):
+                yield Skipped(path, index, f'frame {index} of the video {path} is damaged')
+                index += 1
+            failed = 0
+            if deep and image.dtype != np.uint16:
+                yield Skipped(path, index, f'expected frames of 16 bits, got {image.dtype} from OpenCV')
+                return
+            yield Frame(source, path, as_grey(image), index)
             index += 1
         if index == 0 or index < expected:
             yield Skipped(path, index, f'the video ends after {index} of {expected} frames: damaged or cut off')
@@ -274,7 +284,7 @@ def _numbered(path: Path) -> list[Path]:
 
 
 def _may_be_stack(path: Path) -> bool:
-    return path.suffix.lower() in ('.tif', '.tiff', '.npy') and _pages_or_one(path) > 1
+    return _pages_or_one(path) > 1
 
 
 def _pages_or_one(path: Path) -> int:

@@ -168,6 +168,7 @@ class _Run:
         self.skipped: list[dict] = []
         self.done = 0
         self.names: set[str] = set()
+        self.used: set[str] = set()  # inputs of which at least one frame was used
         device = str(next(inferencer.model.parameters()).device)
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
@@ -198,6 +199,7 @@ class _Run:
                 'seconds': round(time.monotonic() - start, 2),
                 'instances': {name: self.counts[i] for i, name in enumerate(self.inferencer.classes)},
                 'skipped': self.skipped,
+                'lost': [given for given in dict.fromkeys(s.given for s in sources) if given not in self.used],
             }
             write_text(self.out / REPORT, json.dumps(self.report, indent=2) + '\n')
         if finished and not self.done:
@@ -314,6 +316,7 @@ class _Run:
         results.add(frame, instances)
         self.counts.update(instance.label for instance in instances)
         self.done += 1
+        self.used.add(frame.source.given)
 
     def _follow(self, frame: Frame, instances: list[FoundInstance], results: ResultFiles) -> list[FoundInstance]:
         """Notes the tracks, and leaves out weak detections that continue no track."""
