@@ -19,7 +19,8 @@ EPILOG = """what happens
   and leaves one record in results/SIZE/DATA/. A cell with a record is skipped, an interrupted one goes on from its
   last checkpoint, a failed one is reported at the end and does not stop the others. Stop it at any moment; start it
   again with the same command. Then render the tables:
-  python tools/analysis/render_results.py results --readme README.md --docs docs/method/results.md
+  python tools/analysis/render_results.py results --readme README.md --paper mask_rcnn ours \\
+      --docs docs/method/results.md
 
 sizes
   paper    the cells as they are: R50, 640x512, 100 epochs, from COCO weights; your data in data/ir

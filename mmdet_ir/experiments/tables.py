@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,16 +68,52 @@ def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
     return records
 
 
+def single_groups(records: Iterable[dict]) -> list[list[dict]]:
+    """Records without a ``size``, the seeds of one experiment (title, data and config) together.
+
+    Raises:
+        ValueError: If two records of an experiment are of the same seed.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for record in records:
+        if 'size' not in record:
+            key = (record['data_title'], record['title'], record.get('config'))
+            groups.setdefault(key, []).append(record)
+    for (data, title, _), runs in groups.items():
+        seen: dict[object, dict] = {}
+        for run in runs:
+            known = seen.setdefault(run['seed'], run) if run.get('seed') is not None else run
+            if known is not run:
+                files = ' and '.join(str(r.get('file', '?')) for r in (known, run))
+                raise ValueError(
+                    f'{title}, {data}: expected a record for each seed, got the seed {run["seed"]} in {files}; keep '
+                    f'one of them, or give them different titles'
+                )
+    return list(groups.values())
+
+
 def render_table(records: Iterable[dict]) -> str:
-    """Markdown table of the masks' scores in the paper's columns; each row says where its numbers come from."""
+    """Markdown table of the masks' scores in the paper's columns; each row says where its numbers come from.
+
+    Records of one title, data and config are seeds of one experiment: a row has their means and deviations.
+    """
     header = ['Model', 'Data', *COLUMNS, 'Params (M)', 'Source']
     lines = []
-    for record in records:
-        row = record['metrics']['segm']['all']
-        cells = [record['title'], record['data_title'], *(format_value(column, row[column]) for column in COLUMNS)]
+    for runs in single_groups(records):
+        record, rows = runs[0], [run['metrics']['segm']['all'] for run in runs]
+        cells = [record['title'], record['data_title'], *(_over_seeds(c, [row[c] for row in rows]) for c in COLUMNS)]
         cells += [f'{record["parameters"] / 1e6:.3f}', _source(record)]
+        cells[-1] += f', mean of {len(runs)} seeds' if len(runs) > 1 else ''
         lines.append(cells)
     return markdown_table(header, lines, 'll' + 'r' * (len(COLUMNS) + 1) + 'l')
+
+
+def _over_seeds(column: str, values: Sequence[float | None]) -> str:
+    """Mean and sample deviation; nothing where one of the runs has no such targets."""
+    if len(values) == 1 or None in values:
+        return format_value(column, None if None in values else values[0])
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return f'{format_value(column, mean)} ± {format_value(column, deviation)}'
 
 
 def _source(record: dict) -> str:
@@ -93,6 +130,7 @@ def update_tables(
     files: Sequence[str | os.PathLike],
     check: bool = False,
     tables: Sequence[Table] | None = None,
+    paper: Sequence[str] = (),
 ) -> list[Path]:
     """Replaces the text between the marks in Markdown files such as the README by tables of the records.
 
@@ -105,12 +143,13 @@ def update_tables(
         files: Markdown files with one pair of the first marks and at most one of the second.
         check: Only compare; write nothing.
         tables: Which config fills which cell (default: the project's).
+        paper: Models of the paper whose rows stand below, see :func:`paper_records`.
 
     Returns:
         The files that were out of date.
     """
     records = load_records(folder)
-    single = render_table([*(record for record in records if 'size' not in record), *paper_records()])
+    single = render_table([*records, *(paper_records(paper) if paper else ())])
     stale = []
     for path in map(Path, files):
         text = path.read_text(encoding='utf-8')
@@ -120,24 +159,29 @@ def update_tables(
             filled = fill_tables(tables, study_runs(records), load_sizes())
             study = render_study(filled, paper_gain_by_config(tables))
             updated = replace_between(path, updated, STUDY_BEGIN, STUDY_END, study)
-        stale += _update(path, updated, check)
+        stale += update_file(path, updated, check)
     return stale
 
 
-def update_docs(tables: Sequence[FilledTable], path: str | os.PathLike, check: bool = False) -> list[Path]:
+def update_docs(
+    tables: Sequence[FilledTable], path: str | os.PathLike, check: bool = False, instead: str = ''
+) -> list[Path]:
     """Replaces the text between ``<!-- tables:begin -->`` and ``<!-- tables:end -->`` by all filled tables.
 
     Args:
         tables: As :func:`load_filled` returns them.
         path: Markdown file with one pair of these marks.
         check: Only compare; write nothing.
+        instead: Text in place of the tables.
 
     Returns:
         The file if it was out of date.
     """
     text = Path(path).read_text(encoding='utf-8')
-    return _update(
-        Path(path), replace_between(path, text, TABLES_BEGIN, TABLES_END, render_all_markdown(tables)), check
+    return update_file(
+        Path(path),
+        replace_between(path, text, TABLES_BEGIN, TABLES_END, instead or render_all_markdown(tables)),
+        check,
     )
 
 
@@ -156,7 +200,7 @@ def update_table_files(tables: Sequence[FilledTable], folder: str | os.PathLike,
         path
         for table in tables
         for suffix, render in _RENDERERS.items()
-        for path in _update(_table_file(table, folder, suffix), render(table), check)
+        for path in update_file(_table_file(table, folder, suffix), render(table), check)
     ]
 
 
@@ -200,7 +244,8 @@ def replace_between(path: str | os.PathLike, text: str, begin: str, end: str, co
     return f'{before}{begin}\n{content}\n{end}{rest.split(end)[1]}'
 
 
-def _update(path: Path, text: str, check: bool) -> list[Path]:
+def update_file(path: Path, text: str, check: bool) -> list[Path]:
+    """Write a file unless it has this text already, or only compare; returns the file if its text was another."""
     if path.is_file() and path.read_text(encoding='utf-8') == text:
         return []
     if not check:

@@ -1,3 +1,4 @@
+import csv
 import json
 import runpy
 from pathlib import Path
@@ -9,7 +10,16 @@ import pytest
 from table_records import PARTS, TABLE1, make_record
 
 ROOT = Path(__file__).parents[2]
-ROW = {'mAP': 0.51234, 'Recall': 0.6126, 'mAP50': 0.9, 'mAP75': 0.5, 'mAPs': None, 'mAPm': 0.25, 'mAPl': 1.0}
+ROW = {
+    'targets': 9,
+    'mAP': 0.51234,
+    'Recall': 0.6126,
+    'mAP50': 0.9,
+    'mAP75': 0.5,
+    'mAPs': None,
+    'mAPm': 0.25,
+    'mAPl': 1.0,
+}
 RECORD = {
     'kind': 'run',
     'provenance': 'measured',
@@ -82,8 +92,10 @@ def test_only_the_text_between_the_marks_is_replaced(results, tmp_path):
     assert update_tables(results, [readme]) == [readme]
     lines = readme.read_text().splitlines()
     assert lines[:2] == ['Before', '<!-- results:begin -->'] and lines[-2:] == ['<!-- results:end -->', 'After']
-    assert 'old' not in lines and len([line for line in lines if line.startswith('|')]) == 2 + 2 + 2
+    assert 'old' not in lines and len([line for line in lines if line.startswith('|')]) == 2 + 2
     assert update_tables(results, [readme], check=True) == []
+    assert update_tables(results, [readme], paper=['mask_rcnn', 'ours']) == [readme]
+    assert 'quoted from the paper' in readme.read_text().splitlines()[-3]
 
 
 @pytest.mark.parametrize('text', ['no marks', TEXT + TEXT, '<!-- results:end -->\n<!-- results:begin -->'])
@@ -119,7 +131,7 @@ def test_runs_of_the_study_are_not_in_the_table_of_single_runs(study_results, tm
     readme = tmp_path / 'README.md'
     readme.write_text(TEXT)
     update_tables(study_results, [readme])
-    assert len([line for line in readme.read_text().splitlines() if line.startswith('|')]) == 2 + 2 + 2
+    assert len([line for line in readme.read_text().splitlines() if line.startswith('|')]) == 2 + 2
 
 
 def test_the_table_of_the_study_fills_its_own_marks(study_results, tmp_path):
@@ -173,10 +185,11 @@ def test_the_tool_names_what_is_stale_and_what_is_left_over(study_results, tmp_p
     (folder / 'old_cpu_real.tex').write_text('')
     with pytest.raises(SystemExit) as error:
         run_tool(monkeypatch, study_results, '--docs', docs, '--tables', folder, '--check')
-    # base.py is no cell of the project: there is no table to write, but the document has to say so
+    # base.py is no cell of the project: there are the tables of the single runs, one for each data set
     assert error.value.code == 1
+    own = [f'{folder}/runs_{data}{suffix}' for data in ('real', 'synthetic') for suffix in ('.tex', '.csv')]
     assert capsys.readouterr().out.splitlines() == [
-        f'{docs}: out of date; run this tool without --check',
+        *(f'{path}: out of date; run this tool without --check' for path in (docs, *own)),
         f'{folder}/old_cpu_real.tex: belongs to no table; delete it',
     ]
     run_tool(monkeypatch, study_results, '--docs', docs, '--tables', folder)
@@ -206,3 +219,55 @@ def test_the_tool_fails_on_a_stale_table_only(results, tmp_path, monkeypatch, ca
     assert error.value.code == 1 and 'README.md: out of date' in capsys.readouterr().out
     run_tool(monkeypatch, results, '--readme', readme)
     run_tool(monkeypatch, results, '--readme', readme, '--check')
+
+
+def own_records(folder, scores, **more):
+    """Two seeds of an experiment, mAP as given, on data of one's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, score in enumerate(scores):
+        rows = {'all': ROW | {'mAP': score}, 'car': ROW | {'mAP': score}}
+        record = RECORD | {'seed': seed, 'metrics': {'segm': rows}} | more
+        (folder / f'{more.get("title", "own")}{seed}.json').write_text(json.dumps(record))
+
+
+def test_seeds_of_ones_own_runs_are_averaged(tmp_path, monkeypatch, capsys):
+    """25 and 27: 26 and sqrt(2); 31 and 35: 33 and 2 sqrt(2). Nothing of the paper stands in one's table."""
+    folder, readme = tmp_path / 'records', tmp_path / 'README.md'
+    own_records(folder, (0.25, 0.27), title='base')
+    own_records(folder, (0.31, 0.35), title='ours')
+    readme.write_text(TEXT)
+    run_tool(monkeypatch, folder, '--readme', readme)
+    lines = [cells(line) for line in readme.read_text().splitlines() if line.startswith('|')]
+    assert [line[:3] for line in lines[2:]] == [
+        ['base', 'synthetic', '26.000 ± 1.414'],
+        ['ours', 'synthetic', '33.000 ± 2.828'],
+    ]
+    assert lines[2][-1] == 'measured here, `quickstart/mask_rcnn`, mean of 2 seeds'
+    assert 'updated' in capsys.readouterr().out
+
+
+def test_tables_of_ones_own_runs_are_written(tmp_path, monkeypatch, capsys):
+    folder, tables, docs = tmp_path / 'records', tmp_path / 'tables', tmp_path / 'docs.md'
+    own_records(folder, (0.25, 0.27), title='base', data_title='My ships (IR)')
+    own_records(folder, (0.31, 0.35), title='ours', data_title='My ships (IR)')
+    docs.write_text(DOCS)
+    run_tool(monkeypatch, folder, '--tables', tables, '--docs', docs)
+    assert sorted(path.name for path in tables.iterdir()) == ['runs_my_ships_ir.csv', 'runs_my_ships_ir.tex']
+    rows = list(csv.DictReader((tables / 'runs_my_ships_ir.csv').open()))
+    row = next(row for row in rows if (row['experiment'], row['column']) == ('ours', 'mAP'))
+    assert (float(row['mean']), float(row['std']), row['n']) == (pytest.approx(33), pytest.approx(8**0.5), '2')
+    assert '| base | 2 |' in docs.read_text() and 'Not run' not in docs.read_text()
+    assert f'{tables / "runs_my_ships_ir.tex"}: updated' in capsys.readouterr().out
+    run_tool(monkeypatch, folder, '--tables', tables, '--docs', docs, '--check')
+    assert capsys.readouterr().out == ''
+
+
+def test_what_cannot_stand_in_a_table_of_ones_own_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / 'records'
+    own_records(folder, (0.25, 0.27), title='base')
+    (folder / 'again.json').write_text((folder / 'base1.json').read_text())
+    with pytest.raises(ValueError, match=r'base, synthetic: .* the seed 1 in .*again.json and .*base1.json'):
+        render_table(load_records(folder))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, tmp_path / 'empty', '--tables', tmp_path / 'tables')
