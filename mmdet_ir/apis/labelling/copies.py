@@ -1,0 +1,143 @@
+"""Tone-mapped 8-bit copies of deep recordings, and the manifest that leads back from the copies to the recordings."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...datasets.images.files import find_images
+from ...datasets.images.infrared_io import count_pages, read_infrared
+from ...datasets.images.values import to_single_channel
+from ...datasets.transforms.tone_mapping import tone_map
+from ...fileio import read_json, write_text
+from ...visualization.overlay import write_picture
+
+MANIFEST = 'manifest.json'
+_PERCENTILES = (0.5, 99.7)
+_PIXELS, _SAMPLED = 4096, 200  # pixels of an image, and images, that the common window is measured on
+
+
+def make_copies(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    method: str = 'window',
+    settings: dict | None = None,
+    overwrite: bool = False,
+) -> dict:
+    """Writes an 8-bit PNG for each image, and each page of a stack, of a folder.
+
+    Args:
+        source: Folder of recordings, read with its sub-folders.
+        out: Folder of the copies, which get the names of their recordings; a page adds its number.
+        method: Of ``ToneMapping``. ``'window'`` without settings takes one window for all images, measured on them, so
+            that equal counts have equal grey levels in all copies.
+        settings: Of the method.
+        overwrite: Whether copies and a manifest that are there may be replaced.
+
+    Returns:
+        The manifest, which is also written to ``OUT/manifest.json``: the tone mapping, and for each copy its
+        recording, page, size, and the SHA-256 of the recording and of the copy.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        FileExistsError: If ``out`` is not empty and ``overwrite`` is not set.
+        ValueError: If there are no images, two recordings would get one copy, or an image cannot be read.
+    """
+    source, out = Path(source), Path(out)
+    if not source.is_dir():
+        raise FileNotFoundError(f'{source}: expected a folder of recordings, found none')
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite')
+    files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
+    if not files:
+        raise ValueError(f'{source}: expected images, found none')
+    images = [(path, page) for path in files for page in _pages(path)]
+    names = {}
+    for path, page in images:
+        name = copy_name(path.relative_to(source), page)
+        if name in names:
+            raise ValueError(f'{path}: its copy {name} would replace that of {names[name]}; rename one of them')
+        names[name] = path
+    if method == 'window' and not settings:
+        low, high = _measure(images)
+        settings = {'low': low, 'high': high}
+    settings = settings or {}
+    copies = {}
+    for (path, page), name in tqdm(list(zip(images, names, strict=True)), desc='copies', unit='image'):
+        pixels = to_single_channel(read_infrared(path, page=page), path)
+        levels = tone_map(pixels, method, **settings)
+        write_picture(out / name, np.repeat(levels[..., None], 3, axis=-1))
+        copies[name] = {
+            'file_name': path.relative_to(source).as_posix(),
+            **({} if page is None else {'page': page}),
+            'width': levels.shape[1],
+            'height': levels.shape[0],
+            'sha256': file_hash(path),
+            'copy_sha256': file_hash(out / name),
+        }
+    manifest = {
+        'source': str(source),
+        'tone_mapping': {'method': method, **settings},
+        'copies': copies,
+    }
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1) + '\n')
+    return manifest
+
+
+def read_manifest(path: str | os.PathLike) -> dict:
+    """A manifest of :func:`make_copies`, from its file or folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is another one.
+    """
+    path = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
+    manifest = read_json(path)
+    if not isinstance(manifest.get('copies'), dict) or 'source' not in manifest:
+        raise ValueError(f'{path}: expected a manifest of tools/data/label.py copies, got another file')
+    return manifest
+
+
+def copy_name(name: Path, page: int | None) -> str:
+    """Name of the copy of an image.
+
+    Example:
+        >>> copy_name(Path('day1/rec.tiff'), 3)
+        'day1/rec_00003.png'
+    """
+    stem = name.stem if page is None else f'{name.stem}_{page:05d}'
+    return name.with_name(f'{stem}.png').as_posix()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _hash(file)
+
+
+def _hash(file: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()  # (Python 3.10)
+    for part in file:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _pages(path: Path) -> list[int | None]:
+    number = count_pages(path)
+    return [None] if number == 1 else list(range(number))
+
+
+def _measure(images: list[tuple[Path, int | None]]) -> tuple[float, float]:
+    rng, drawn = np.random.default_rng(0), []
+    chosen = sorted(rng.permutation(len(images))[:_SAMPLED].tolist())
+    for path, page in tqdm([images[i] for i in chosen], desc='window', unit='image'):
+        values = to_single_channel(read_infrared(path, page=page), path).ravel()
+        drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
+    low, high = (float(value) for value in np.percentile(np.concatenate(drawn), _PERCENTILES))
+    if not low < high:
+        raise ValueError(f'expected images with contrast, got the value {low:g} nearly everywhere')
+    return low, high

@@ -1,0 +1,162 @@
+"""To a labelling tool and back: what is drawn on a copy is what was there, and lies where it was in the counts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import mmdet_ir  # noqa: F401
+from mmdet_ir.apis.labelling import labels_back, make_copies, write_prelabels
+from mmdet_ir.apis.labelling.prelabels import FORMATS, polygons
+from mmdet_ir.datasets.converters import convert_cvat_coco, convert_labelme, convert_yolo_seg
+from mmdet_ir.datasets.converters.records import Options
+from mmdet_ir.datasets.images.infrared_io import read_infrared
+from mmdet_ir.visualization.overlay import Instance
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as mask_utils
+
+WIDTH, HEIGHT = 120, 90
+CLASSES = ('fox', 'hot engine')
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Two images of counts in folders, and a stack of two pages; values run from 7000 to 8000."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / 'recordings'
+    (root / 'day').mkdir(parents=True)
+    for name in ('day/a.png', 'day/b.tiff'):
+        cv2.imwrite(str(root / name), rng.integers(7000, 8001, (HEIGHT, WIDTH)).astype(np.uint16))
+    np.save(root / 'stack.npy', rng.integers(7000, 8001, (2, HEIGHT, WIDTH)).astype(np.uint16))
+    return root
+
+
+def instance(mask: np.ndarray, label: int = 0) -> Instance:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    y1, y2, x1, x2 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return Instance(label, 0.9, (x1, y1, x2, y2), {}, int(mask.sum()), (int(x1), int(y1)), mask[y1:y2, x1:x2])
+
+
+def blobs(seed: int) -> list[np.ndarray]:
+    """A rectangle without a corner, an ellipse, and a target of two parts."""
+    masks = np.zeros((3, HEIGHT, WIDTH), dtype=np.uint8)
+    masks[0, 10 + seed : 30, 5:25] = 1
+    masks[0, 10:20, 5:12] = 0  # (a rectangle that fills its box is a box to CVAT)
+    cv2.ellipse(masks[1], (70, 30), (22, 11), 20.0 + seed, 0, 360, 1, -1)
+    masks[2, 60:80, 20:40] = 1
+    masks[2, 62:78, 50:60] = 1
+    return [mask.astype(bool) for mask in masks]
+
+
+def test_outlines_cover_the_masks_exactly() -> None:
+    for seed in range(5):
+        for mask in blobs(seed):
+            parts = [part.ravel().tolist() for part in polygons(instance(mask))]
+            drawn = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(parts, HEIGHT, WIDTH))).astype(bool)
+            union = np.count_nonzero(drawn | mask)
+            assert np.count_nonzero(drawn & mask) >= 0.95 * union
+    square = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    square[10:20, 30:50] = True
+    (corners,) = polygons(instance(square))
+    assert sorted(map(tuple, corners)) == [(30, 10), (30, 20), (50, 10), (50, 20)]
+
+
+def test_copies_have_one_window_and_a_manifest(recordings: Path, tmp_path: Path) -> None:
+    manifest = make_copies(recordings, tmp_path / 'out')
+    assert set(manifest['copies']) == {'day/a.png', 'day/b.png', 'stack_00000.png', 'stack_00001.png'}
+    low, high = (manifest['tone_mapping'][key] for key in ('low', 'high'))
+    assert low == pytest.approx(7005, abs=5) and high == pytest.approx(7997, abs=5)
+    pixels = cv2.imread(str(tmp_path / 'out' / 'day' / 'b.png'), cv2.IMREAD_GRAYSCALE).astype(float)
+    counts = read_infrared(recordings / 'day' / 'b.tiff').astype(float)
+    np.testing.assert_allclose(pixels, np.clip((counts - low) / (high - low) * 255, 0, 255), atol=0.51)
+    with pytest.raises(FileExistsError, match='--overwrite'):
+        make_copies(recordings, tmp_path / 'out')
+
+
+@pytest.mark.parametrize('file_format', FORMATS)
+def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_format: str) -> None:
+    manifest = make_copies(recordings, tmp_path / 'copies')
+    copies = tmp_path / 'copies'
+    found = {
+        name: ((WIDTH, HEIGHT), [instance(mask, label % 2) for label, mask in enumerate(blobs(number))])
+        for number, name in enumerate(manifest['copies'])
+    }
+    labels = tmp_path / 'copies' if file_format == 'labelme' else tmp_path / 'labels'
+    write_prelabels(labels, found, CLASSES, file_format, 'images')
+    if file_format == 'labelme':
+        (copies / 'manifest.json').rename(tmp_path / 'manifest.json')  # (LabelMe's folder holds its files only)
+        convert_labelme(labels, tmp_path / 'converted', Options())
+        (tmp_path / 'manifest.json').rename(copies / 'manifest.json')
+    else:
+        images = labels / 'images'
+        for name in manifest['copies']:
+            (images / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(copies / name, images / name)
+        if file_format == 'coco':
+            (labels / 'annotations').mkdir()
+            (labels / 'instances_default.json').rename(labels / 'annotations' / 'instances_default.json')
+        convert = convert_yolo_seg if file_format == 'yolo' else convert_cvat_coco
+        convert(labels, tmp_path / 'converted', Options())
+    done = labels_back(tmp_path / 'converted', copies, tmp_path / 'mine')
+
+    (file,) = (tmp_path / 'mine' / 'annotations').iterdir()
+    coco = json.loads(file.read_text())
+    assert coco['images'] == done[file.stem]['images'] and len(coco['images']) == 4
+    places = {(image['file_name'], image.get('page')) for image in coco['images']}
+    assert places == {('day/a.png', None), ('day/b.tiff', None), ('stack.npy', 0), ('stack.npy', 1)}
+    names = {category['id']: category['name'] for category in coco['categories']}
+    for image in coco['images']:
+        raw = read_infrared(tmp_path / 'mine' / 'images' / image['file_name'], page=image.get('page'))
+        assert raw.dtype == np.uint16 and raw.shape == (HEIGHT, WIDTH)
+        page = f'_{image["page"]:05d}' if 'page' in image else ''
+        name = str(Path(image['file_name']).with_suffix('')) + page + '.png'
+        seed = list(manifest['copies']).index(name)
+        expected = blobs(seed)
+        here = [a for a in coco['annotations'] if a['image_id'] == image['id']]
+        masks = [_decode(a['segmentation']) for a in here]
+        if file_format == 'yolo':  # (its lines know no groups: the third target has become two)
+            assert len(here) == 4
+        else:
+            assert sorted(names[a['category_id']] for a in here) == ['fox', 'fox', 'hot engine']
+            for mask in expected:
+                assert max(np.count_nonzero(m & mask) / np.count_nonzero(m | mask) for m in masks) >= 0.95
+
+
+def _decode(segmentation: list | dict) -> np.ndarray:
+    if isinstance(segmentation, list):
+        segmentation = mask_utils.merge(mask_utils.frPyObjects(segmentation, HEIGHT, WIDTH))
+    elif isinstance(segmentation['counts'], list):
+        segmentation = mask_utils.frPyObjects(segmentation, HEIGHT, WIDTH)
+    return mask_utils.decode(segmentation).astype(bool)
+
+
+def test_what_moved_is_told(recordings: Path, tmp_path: Path) -> None:
+    make_copies(recordings, tmp_path / 'copies')
+    labels = tmp_path / 'labelled'
+    (labels / 'annotations').mkdir(parents=True)
+    shutil.copytree(tmp_path / 'copies', labels / 'images')
+    image = {'id': 1, 'file_name': 'day/a.png', 'width': WIDTH, 'height': HEIGHT}
+    content = {'images': [image], 'annotations': [], 'categories': [{'id': 1, 'name': 'fox'}]}
+
+    def attempt(**change: object) -> None:
+        text = json.dumps({**content, 'images': [{**image, **change}]})
+        (labels / 'annotations' / 'train.json').write_text(text)
+        labels_back(labels, tmp_path / 'copies', tmp_path / 'mine')
+
+    with pytest.raises(ValueError, match='scaled or cut'):
+        attempt(width=60)
+    with pytest.raises(ValueError, match='one of the copies'):
+        attempt(file_name='other.png')
+    cv2.imwrite(str(labels / 'images' / 'day' / 'a.png'), np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(ValueError, match='not those of the copy'):
+        attempt()
+    shutil.copy(tmp_path / 'copies' / 'day' / 'a.png', labels / 'images' / 'day' / 'a.png')
+    cv2.imwrite(str(recordings / 'day' / 'a.png'), np.full((HEIGHT, WIDTH), 7500, np.uint16))
+    with pytest.raises(ValueError, match='has changed since'):
+        attempt()
+    (recordings / 'day' / 'a.png').unlink()
+    with pytest.raises(FileNotFoundError, match='--source'):
+        attempt()
+    assert not (tmp_path / 'mine').exists()
