@@ -10,7 +10,7 @@ from mmdet_ir.apis.labelling.prelabels import FORMATS, polygons
 from mmdet_ir.datasets.converters import convert_cvat_coco, convert_labelme, convert_yolo_seg
 from mmdet_ir.datasets.converters.records import Options
 from mmdet_ir.datasets.images.infrared_io import read_infrared
-from mmdet_ir.visualization.overlay import Instance
+from mmdet_ir.visualization.overlay import FoundInstance
 
 import cv2
 import numpy as np
@@ -33,10 +33,10 @@ def recordings(tmp_path: Path) -> Path:
     return root
 
 
-def instance(mask: np.ndarray, label: int = 0) -> Instance:
+def instance(mask: np.ndarray, label: int = 0) -> FoundInstance:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     y1, y2, x1, x2 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    return Instance(label, 0.9, (x1, y1, x2, y2), {}, int(mask.sum()), (int(x1), int(y1)), mask[y1:y2, x1:x2])
+    return FoundInstance(label, 0.9, (x1, y1, x2, y2), {}, int(mask.sum()), (int(x1), int(y1)), mask[y1:y2, x1:x2])
 
 
 def blobs(seed: int) -> list[np.ndarray]:

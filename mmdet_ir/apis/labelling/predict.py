@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ...datasets.images.files import find_images
-from ...visualization.overlay import Instance, find_instances
+from ...visualization.overlay import FoundInstance, find_instances
 from ..inference.inferencer import IRInferencer
 from ..inference.run import score_thresholds
 
@@ -19,7 +19,7 @@ def predict_folder(
     scores: Sequence[str] = ('0.3',),
     device: str | None = None,
     cfg_options: dict | None = None,
-) -> tuple[dict[str, tuple[tuple[int, int], list[Instance]]], tuple[str, ...]]:
+) -> tuple[dict[str, tuple[tuple[int, int], list[FoundInstance]]], tuple[str, ...]]:
     """Runs a model on all images below a folder.
 
     Args:

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from ...fileio import write_text
-from ...visualization.overlay import Instance
+from ...visualization.overlay import FoundInstance
 
 FORMATS = ('labelme', 'yolo', 'coco', 'cvat')
 _TOLERANCE = 0.5  # pixels by which a polygon may leave the outline of the mask
 _SMALLEST = 3  # corners
 
-Found = Mapping[str, tuple[tuple[int, int], Sequence[Instance]]]  # image -> (width, height), instances
+Found = Mapping[str, tuple[tuple[int, int], Sequence[FoundInstance]]]  # image -> (width, height), instances
 
 
 def write_prelabels(
@@ -48,7 +48,7 @@ def write_prelabels(
     return [path]
 
 
-def polygons(instance: Instance) -> list[np.ndarray]:
+def polygons(instance: FoundInstance) -> list[np.ndarray]:
     """Outlines of a mask in pixels of the image, ``[K, 2]`` x and y each: a polygon for each part, holes filled.
 
     The corners lie on the outer edges of the pixels, so that a rasterised polygon covers the mask.
@@ -68,7 +68,7 @@ def polygons(instance: Instance) -> list[np.ndarray]:
 
 
 def _labelme(
-    out: Path, name: str, size: tuple[int, int], instances: Sequence[Instance], classes: Sequence[str]
+    out: Path, name: str, size: tuple[int, int], instances: Sequence[FoundInstance], classes: Sequence[str]
 ) -> Path:
     shapes = []
     for number, instance in enumerate(instances, start=1):
