@@ -28,6 +28,11 @@ run_distributed() {
         exit 2
         ;;
     esac
+    # A port that another run has: torchrun tells of it in a hundred lines, after a while.
+    if [ "${NODE_RANK:-0}" = 0 ] && (exec 3<>"/dev/tcp/127.0.0.1/${PORT:-29500}") 2>/dev/null; then
+        echo "error: expected a free port, got ${PORT:-29500}, which is taken; choose another by PORT=..." >&2
+        exit 2
+    fi
     # The cores of this machine, shared among its processes.
     local cores
     cores=$(getconf _NPROCESSORS_ONLN)

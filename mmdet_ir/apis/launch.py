@@ -32,6 +32,7 @@ from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import config_file
 from .memory import gpu_memory_errors
+from .preflight import check_before_testing, check_before_training
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -184,6 +185,7 @@ def train(
     elif cfg.get('load_from') is not None:
         cfg.load_from = require_checkpoint(cfg.load_from)
     _set_randomness(cfg, seed, deterministic, meta)
+    check_before_training(cfg)
     with _output_errors(cfg.work_dir), StopRequest() as stop:
         runner = _build_runner(cfg)
         add_fitting_checks(runner, training=True)
@@ -252,6 +254,7 @@ def test(
     cfg.load_from = require_checkpoint(checkpoint)
     if show or show_dir is not None:
         _set_drawing(cfg, show, show_dir, wait_time)
+    check_before_testing(cfg)
     if tta:
         set_tta(cfg)
     runner = _build_runner(cfg)

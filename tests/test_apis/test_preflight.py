@@ -1,0 +1,184 @@
+"""What would fail or mislead after minutes is said from the config alone, with the place and the remedy."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmdet_ir.apis import preflight
+from mmdet_ir.apis.preflight import check_before_testing, check_before_training
+
+import pytest
+from mmengine.config import Config
+
+REPO = Path(__file__).parents[2]
+SYNTHETIC = str(REPO / 'configs/quickstart/mask_rcnn_synthetic.py')
+ALL = sorted((REPO / 'configs').glob('[!_]*/**/*.py'))[::6]  # (reading all of them takes a while)
+LOAD = [{'type': 'LoadIRImageFromFile'}, {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True}]
+
+
+def coco(names: list[str], annotations: list | None = None) -> dict:
+    images = [{'id': number, 'file_name': name, 'width': 8, 'height': 8} for number, name in enumerate(names, 1)]
+    return {'images': images, 'annotations': [{'id': 1}] if annotations is None else annotations, 'categories': []}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Config]:
+    """The small Mask R-CNN on a set in the test's folder, with options."""
+
+    def made(**options: object) -> Config:
+        for name in ('train', 'val'):
+            (tmp_path / f'{name}.json').write_text(json.dumps(coco(['a.png', 'b.png'])))
+        cfg = Config.fromfile(SYNTHETIC)
+        for split in ('train', 'val', 'test'):
+            dataset = cfg[f'{split}_dataloader'].dataset
+            dataset.data_root, dataset.ann_file = f'{tmp_path}/', f'{"train" if split == "train" else "val"}.json'
+        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = f'{tmp_path}/val.json'
+        cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
+        return cfg
+
+    return made
+
+
+def test_no_config_of_ours_is_refused() -> None:
+    assert len(ALL) > 10
+    for path in ALL:
+        cfg = Config.fromfile(path)
+        check_before_training(cfg)
+        check_before_testing(cfg)
+
+
+def refused(check: Callable[[Config], None], cfg: Config) -> str:
+    with pytest.raises(ValueError, match=r'\w') as caught:
+        check(cfg)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['Mosaic', 'MixUp'])
+def test_a_transform_that_leaves_masks_behind(config: Callable[..., Config], name: str) -> None:
+    cfg = config()
+    inner = {**cfg.train_dataloader.dataset, 'pipeline': LOAD}
+    mixed = {'type': 'MultiImageMixDataset', 'dataset': inner, 'pipeline': [{'type': name}, {'type': 'PackDetInputs'}]}
+    cfg.train_dataloader.dataset = {'type': 'RepeatDataset', 'times': 2, 'dataset': mixed}
+    text = refused(check_before_training, cfg)
+    assert f'train_dataloader.dataset.dataset.pipeline: {name} moves' in text and f'take Cached{name}' in text
+    boxes = [LOAD[0], {'type': 'LoadAnnotations', 'with_bbox': True}]
+    cfg.train_dataloader.dataset.dataset.dataset.pipeline = boxes
+    check_before_training(cfg)
+
+
+def test_masks_left_behind_within_another_transform(config: Callable[..., Config]) -> None:
+    choice = {'type': 'RandomChoice', 'transforms': [[{'type': 'RandomShift'}], []]}
+    cfg = config(train_dataloader__dataset__pipeline=[*LOAD, choice, {'type': 'PackDetInputs'}])
+    assert 'RandomShift moves' in refused(check_before_training, cfg)
+
+
+ONE = [{'type': 'LoadIRImageFromFile', 'channels': 1}, LOAD[1], {'type': 'PackDetInputs'}]
+GREY = {
+    'model__data_preprocessor__mean': [114.5],
+    'model__data_preprocessor__std': [57.6],
+    'model__data_preprocessor__bgr_to_rgb': False,
+}
+LOADERS = {f'{split}_dataloader__dataset__pipeline': ONE for split in ('train', 'val', 'test')}
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'model__backbone__in_channels': 1},
+        {'train_dataloader__dataset__pipeline': ONE},
+        {'model__backbone__in_channels': 1, **LOADERS},
+        {**LOADERS, **GREY},
+        {'model__backbone__in_channels': 1, 'train_dataloader__dataset__pipeline': ONE, **GREY},
+    ],
+)
+def test_one_channel_has_to_be_one_everywhere(config: Callable[..., Config], options: dict) -> None:
+    text = refused(check_before_training, config(**options))
+    for place in ('train_dataloader', 'model.data_preprocessor', 'model.backbone.in_channels=1'):
+        assert place in text
+
+
+def test_one_channel_everywhere_is_right(config: Callable[..., Config]) -> None:
+    cfg = config(model__backbone__in_channels=1, **LOADERS, **GREY)
+    check_before_training(cfg)
+    check_before_testing(cfg)
+    cfg.model.data_preprocessor.bgr_to_rgb = True
+    assert 'bgr_to_rgb: expected False' in refused(check_before_training, cfg)
+
+
+@pytest.mark.parametrize('value', ['segm_mAP', 'coco/segm_map', ['coco/segm_mAP', 'bbox_mAP']])
+def test_the_best_checkpoint_follows_a_score_that_exists(config: Callable[..., Config], value: object) -> None:
+    text = refused(check_before_training, config(default_hooks__checkpoint__save_best=value))
+    assert 'default_hooks.checkpoint.save_best: expected a score' in text and 'coco/bbox_mAP_50' in text
+
+
+def test_scores_of_boxes_alone(config: Callable[..., Config]) -> None:
+    text = refused(check_before_training, config(val_evaluator__metric='bbox'))
+    assert "got 'coco/segm_mAP'; take 'coco/bbox_mAP'" in text
+    check_before_training(config(val_evaluator__metric='bbox', default_hooks__checkpoint__save_best='coco/bbox_mAP'))
+    check_before_training(config(default_hooks__checkpoint__save_best='coco/segm_mAP/uav'))
+    check_before_training(config(default_hooks__checkpoint__save_best='auto'))
+
+
+def test_stops_and_schedules_follow_a_score_that_exists(config: Callable[..., Config]) -> None:
+    cfg = config(custom_hooks=[{'type': 'EarlyStoppingHook', 'monitor': 'segm_mAP'}])
+    assert 'custom_hooks[0].monitor' in refused(check_before_training, cfg)
+    cfg = config(param_scheduler=[{'type': 'ReduceOnPlateauLR', 'monitor': 'loss'}])
+    assert 'param_scheduler[0].monitor' in refused(check_before_training, cfg)
+
+
+def test_without_validation_nothing_follows_a_score(config: Callable[..., Config]) -> None:
+    nothing = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator'))
+    check_before_training(config(default_hooks__checkpoint__save_best='x', **nothing))
+
+
+def test_an_evaluator_of_other_images(config: Callable[..., Config], tmp_path: Path) -> None:
+    cfg = config()
+    (tmp_path / 'other.json').write_text(json.dumps(coco(['a.png', 'c.png'])))
+    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = f'{tmp_path}/other.json'
+    for check, split in ((check_before_training, 'val'), (check_before_testing, 'test')):
+        text = refused(check, cfg)
+        assert f'{split}_evaluator.ann_file is {tmp_path}/other.json' in text and "such as 'b.png' (id '2')" in text
+    cfg.test_evaluator.update(format_only=True, outfile_prefix='x')
+    check_before_testing(cfg)
+
+
+def test_an_evaluator_of_a_copy_or_of_more_images_is_right(config: Callable[..., Config], tmp_path: Path) -> None:
+    cfg = config()
+    (tmp_path / 'more.json').write_text(json.dumps(coco(['a.png', 'b.png', 'c.png'])))
+    cfg.val_evaluator.ann_file = f'{tmp_path}/more.json'
+    check_before_training(cfg)
+    cfg.val_evaluator.ann_file = f'{tmp_path}/none.json'
+    assert 'does not exist' in refused(check_before_training, cfg)
+
+
+def test_a_set_without_targets_is_told(
+    config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(preflight, 'print_log', lambda text, *to: said.append(text))
+    cfg = config()
+    check_before_training(cfg)
+    assert said == []
+    (tmp_path / 'val.json').write_text(json.dumps(coco(['a.png', 'b.png'], [])))
+    check_before_training(cfg)
+    assert len(said) == 1
+    assert said[0].startswith(f'val_evaluator.ann_file: {tmp_path}/val.json has no targets')
+
+
+def test_a_port_that_is_taken_ends_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [str(REPO / 'tools/dist_train.sh'), 'config.py', '2']
+        done = subprocess.run(
+            command,
+            env={'PORT': port, 'PYTHON': sys.executable, 'PATH': '/usr/bin:/bin'},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == f'error: expected a free port, got {port}, which is taken; choose another by PORT=...\n'
