@@ -65,7 +65,7 @@ IMAGE = make_coco()['images'][0]
         ({'images': [{'id': 7, 'file_name': 'a.png'}]}, 'entry id 7 of "images" lacks width, height'),
         ({'images': [IMAGE | {'width': '64'}]}, 'not a positive whole number; image ids: 7'),
         ({'images': [IMAGE | {'height': 0}]}, 'not a positive whole number; image ids: 7'),
-        ({'annotations': [ANNOTATION | {'id': [3]}]}, r'"annotations" that are neither numbers nor text: \[3\]'),
+        ({'annotations': [ANNOTATION | {'id': [3]}]}, r'"annotations" that are neither whole numbers nor text: \[3\]'),
         ({'images': [['a.png']]}, 'entry number 0 of "images" lacks'),
         ({'images': [IMAGE | {'file_name': '../a.png'}]}, "image id 7: expected a file name .* got '../a.png'"),
         ({'annotations': [ANNOTATION | {'image_id': 8}]}, 'image id that is not in "images"; annotation ids: 3'),

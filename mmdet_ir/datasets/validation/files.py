@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..images.files import is_foreign
+from ..images.files import find_images, is_foreign
 from ..images.image_limits import ImageTooLargeError
 from ..images.infrared_io import read_with_header
+from ..images.names import match_names
 from ..images.opencv_log import opencv_silenced
 from ..images.values import SwappedBytesError, eight_bit_content
 from .near_duplicates import thumbnail
@@ -58,22 +59,17 @@ def missing_images(images: Sequence[dict], folder: str | os.PathLike, key: str =
         f'{len(missing)} of {len(paths)} images not found, the first of them {first}; images are looked for in '
         f'{folder} (data_root and data_prefix)'
     )
-    text += _other_case(missing[0], listings[paths[missing[0]].parent])
+    files = [path.relative_to(folder).as_posix() for path in find_images(Path(folder))]
+    others = match_names(names, files)
+    if others:
+        name = next(name for name in missing if name in others)
+        text += f'; {len(others)} of them are there under another spelling, such as {name!r} as {others[name]}'
     remedy = 'correct the folder or the file names, or fetch the files'
-    return [Problem('image-missing', 'error', text, remedy, tuple(missing), 'file')]
+    return [Problem('image-missing', 'error', text, remedy, tuple(missing), 'file', bool(others))]
 
 
 def _list_folder(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
-
-
-def _other_case(name: str, present: set[str]) -> str:
-    name = Path(name).name
-    match = next((other for other in sorted(present) if other.lower() == name.lower()), None)
-    if match is None:
-        stem = Path(name).stem
-        match = next((other for other in sorted(present) if Path(other).stem == stem), None)
-    return f' ({match} is there)' if match else ''
 
 
 def unlisted_images(names: Sequence[str], folder: str | os.PathLike) -> list[Problem]:

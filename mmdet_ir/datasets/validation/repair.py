@@ -4,6 +4,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Sequence
+from os import PathLike
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -11,6 +12,8 @@ from pycocotools import mask as mask_utils
 from .boxes import check_box_convention, copies, written_as_corners, wrong_area
 from .masks import as_masks
 from .parts import hole_mask, measure_parts, shows_hole
+from .repair_images import repair_from_images
+from .repair_values import repair_values
 from .structure import check_structure, is_id
 from .table import AnnotationTable, as_table
 
@@ -19,19 +22,27 @@ class NestedTooDeeplyError(ValueError):
     """A file whose lists and objects are nested by the hundreds."""
 
 
-def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list[str]]:
+def repair(
+    coco: dict,
+    classes: Sequence[str] | None = None,
+    folder: str | PathLike | None = None,
+    image_key: str = 'file_name',
+) -> tuple[dict, list[str]]:
     """Repair what is certain.
 
-    Numbers written as text; ids (annotations anew from 1 where they clash, are 0 or text; references written as text
-    or the other way round); a file that is listed twice, and entries that are; annotations without image; ``iscrowd``;
-    polygons that lack a pair of brackets, and parts of less than 3 points beside sound ones; boxes as corners where
-    masks prove it, boxes without extent where masks tell it, boxes that stick out; targets without any pixel of the
-    image; holes that the area shows; ``area``; copies of an annotation; the order of the categories. Order and all
-    other fields stay.
+    Numbers, lists and runs written as text; names of images that are spelled otherwise than their files, and sizes
+    that are missing; names of classes in another case; ids (annotations anew from 1 where they clash, are 0 or text;
+    references written as text or the other way round); a file that is listed twice, and entries that are; annotations
+    without image; ``iscrowd``; polygons that lack a pair of brackets, and parts of less than 3 points beside sound
+    ones; boxes as corners where masks prove it, boxes without extent where masks tell it, boxes that stick out;
+    targets without any pixel of the image; holes that the area shows; ``area``; copies of an annotation; the order of
+    the categories. Order and all other fields stay.
 
     Args:
         coco: Content of a COCO file; not changed.
         classes: Class names in the order of the labels.
+        folder: Where the image files are; None: they are not looked for.
+        image_key: Field of the images that names the file.
 
     Returns:
         The repaired dictionary, and what was done, a line for each kind.
@@ -46,7 +57,10 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
     except RecursionError as error:
         raise NestedTooDeeplyError('expected a COCO file, got one that is nested too deeply to be copied') from error
     done: list[str] = []
-    _numbers_from_text(coco, done)
+    for what, ids in repair_values(coco):
+        _say(done, what, ids)
+    if folder is not None:
+        done += repair_from_images(coco, folder, image_key)
     _merge_images(coco, done)
     _references(coco, done)
     _crowd(coco, done)
@@ -57,6 +71,7 @@ def repair(coco: dict, classes: Sequence[str] | None = None) -> tuple[dict, list
         _areas(coco, done)
     _drop_copies(coco, done)
     _number_annotations(coco, done)
+    _category_names(coco, classes, done)
     _category_order(coco, classes, done)
     return coco, done
 
@@ -68,53 +83,6 @@ def _say(done: list[str], what: str, ids: Sequence) -> None:
 
 def _dicts(coco: dict, section: str) -> list[dict]:
     return [entry for entry in coco[section] if isinstance(entry, dict)]
-
-
-def as_number(value: object) -> object:
-    """The number that a text holds, ``int`` where it is whole; other values as they are."""
-    if not isinstance(value, str):
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    if not math.isfinite(number):
-        return value
-    return int(number) if number.is_integer() else number
-
-
-def _as_whole_number(value: object) -> object:
-    """A whole number, written as text or with a point, as ``int``; other values as :func:`as_number`."""
-    number = as_number(value)
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-def _numbers_from_text(coco: dict, done: list[str]) -> None:
-    changed = {'images': [], 'annotations': []}
-    for image in _dicts(coco, 'images'):
-        before = {side: image.get(side) for side in ('width', 'height')}
-        after = {side: _as_whole_number(value) for side, value in before.items()}
-        new = {side: value for side, value in after.items() if type(value) is not type(before[side])}
-        if new:
-            image.update(new)
-            changed['images'].append(image.get('id'))
-    for annotation in _dicts(coco, 'annotations'):
-        before = (annotation.get('bbox'), annotation.get('area'), annotation.get('segmentation'))
-        after = tuple(numbers_within(value) for value in before)
-        if any(a is not b for a, b in zip(after, before, strict=True)):
-            new = zip(('bbox', 'area', 'segmentation'), after, strict=True)
-            annotation.update({k: v for k, v in new if k in annotation})
-            changed['annotations'].append(annotation.get('id'))
-    _say(done, 'images: sizes written as whole numbers; ids', changed['images'])
-    _say(done, 'annotations: text turned into numbers; ids', changed['annotations'])
-
-
-def numbers_within(value: object) -> object:
-    """Nested lists with the texts that are numbers turned into numbers; the same object if there are none."""
-    if isinstance(value, list):
-        new = [numbers_within(v) for v in value]
-        return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
-    return as_number(value)
 
 
 def _merge_images(coco: dict, done: list[str]) -> None:
@@ -310,6 +278,28 @@ def _number_annotations(coco: dict, done: list[str]) -> None:
         for number, annotation in enumerate(annotations, start=1):
             annotation['id'] = number
         done.append(f'{len(ids)} annotations numbered anew, from 1')
+
+
+def _category_names(coco: dict, classes: Sequence[str] | None, done: list[str]) -> None:
+    """Roots of Roboflow's kind that have another class's name; names that differ from a class in case or spaces."""
+    categories = _dicts(coco, 'categories')
+    names = [c.get('name') for c in categories]
+    if not all(isinstance(name, str) for name in names):
+        return
+    used = {a.get('category_id') for a in _dicts(coco, 'annotations') if is_id(a.get('category_id'))}
+    parents = {c['supercategory'] for c in categories if isinstance(c.get('supercategory'), str)}
+    roots = [c for c in categories if c['name'] in parents and names.count(c['name']) > 1 and is_id(c.get('id'))]
+    roots = [c for c in roots if c['id'] not in used and c.get('supercategory') != c['name']]
+    coco['categories'] = [c for c in coco['categories'] if not any(c is root for root in roots)]
+    _say(done, 'categories that are only the parents of others dropped', [c['name'] for c in roots])
+    renamed = []
+    plain = Counter(name.strip().casefold() for name in names)
+    for category in _dicts(coco, 'categories'):
+        same = [name for name in classes or () if name.casefold() == category['name'].strip().casefold()]
+        if len(same) == 1 and category['name'] != same[0] and plain[same[0].casefold()] == 1:
+            renamed.append(f'{category["name"]!r} is {same[0]!r}')
+            category['name'] = same[0]
+    _say(done, 'categories named as the classes', renamed)
 
 
 def _category_order(coco: dict, classes: Sequence[str] | None, done: list[str]) -> None:

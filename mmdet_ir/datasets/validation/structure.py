@@ -139,11 +139,11 @@ def _with_ids(entries: list[dict], section: str, problems: list[Problem]) -> lis
     problems += listed(
         'id-type',
         'error',
-        f'ids in "{section}" that are neither numbers nor text',
+        f'ids in "{section}" that are neither whole numbers nor text',
         bad,
         kind,
         'number them with whole numbers',
-        section == 'annotations',
+        True,
     )
     good = [entry for entry in entries if is_id(entry['id'])] if bad else entries
     ids = Counter(entry['id'] for entry in good)
@@ -197,10 +197,11 @@ def _check_images(sound: Sound, key: str) -> None:
                 'give file names relative to the image folder',
                 tuple(image['id'] for image in outside),
                 'image',
+                True,
             )
         )
     for side in ('width', 'height'):
-        bad = [image['id'] for image in images if not _is_size(image[side])]
+        bad = [image['id'] for image in images if not is_size(image[side])]
         problems += listed(
             'image-size',
             'error',
@@ -214,7 +215,7 @@ def _check_images(sound: Sound, key: str) -> None:
     large = [
         image['id']
         for image in images
-        if _is_size(image['width']) and _is_size(image['height']) and image['width'] * image['height'] > limit
+        if is_size(image['width']) and is_size(image['height']) and image['width'] * image['height'] > limit
     ]
     problems += listed(
         'image-size',
@@ -236,14 +237,15 @@ def _check_images(sound: Sound, key: str) -> None:
     )
 
 
-def _is_size(value: object) -> bool:
+def is_size(value: object) -> bool:
+    """Whether a value can be a width or height in pixels."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 31
 
 
 def known_size(image: dict) -> tuple[float, float]:
     """Width and height that an image's entry tells; NaN where they are no sizes, or larger than is decoded."""
     width, height = image['width'], image['height']
-    sound = _is_size(width) and _is_size(height) and width * height <= pixel_limit()
+    sound = is_size(width) and is_size(height) and width * height <= pixel_limit()
     return (width, height) if sound else (math.nan, math.nan)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...validation.parts import hole_mask
-from ...validation.repair import numbers_within
+from ...validation.repair_values import numbers_within
 from ..builder import Instance
 from ..images import ImageFinder, name_in_set
 from ..masks import decode_rle, is_numbers, polygons_fault

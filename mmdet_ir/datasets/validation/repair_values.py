@@ -1,0 +1,107 @@
+"""Values of COCO files that programs wrote as text, or with a point, and that mean whole numbers, lists or runs."""
+
+import ast
+import json
+import math
+from collections.abc import Iterator
+
+
+def as_number(value: object) -> object:
+    """The number that a text holds, ``int`` where it is whole; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return value
+    return int(number) if number.is_integer() else number
+
+
+def _as_whole_number(value: object) -> object:
+    """A whole number, written as text or with a point, as ``int``; other values as :func:`as_number`."""
+    number = as_number(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def numbers_within(value: object) -> object:
+    """Nested lists with the texts that are numbers turned into numbers; the same object if there are none."""
+    if isinstance(value, list):
+        new = [numbers_within(v) for v in value]
+        return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
+    return as_number(value)
+
+
+def as_list(value: object) -> object:
+    """The list that a text such as ``'[1, 2]'`` holds, as spreadsheets write it; other values as they are."""
+    if not isinstance(value, str) or not value.strip().startswith('['):
+        return value
+    try:
+        content = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return content if isinstance(content, list) else value
+
+
+def as_rle(value: object) -> object:
+    """An RLE whose runs have a point, or whose text is Python's way to show bytes; other values as they are."""
+    counts = value.get('counts') if isinstance(value, dict) else None
+    if isinstance(counts, list) and any(isinstance(run, float | str) for run in counts):
+        counts = [_as_whole_number(run) for run in counts]
+    elif isinstance(counts, str) and counts[:2] in ("b'", 'b"') and counts[-1:] == counts[1]:
+        try:
+            counts = ast.literal_eval(counts).decode('ascii')
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return value
+    else:
+        return value
+    size = value.get('size')
+    return value | {'counts': counts, 'size': [*map(_as_whole_number, size)] if isinstance(size, list) else size}
+
+
+def repair_values(coco: dict) -> Iterator[tuple[str, list]]:
+    """Write numbers, lists and runs as such; the dictionary is changed.
+
+    Yields:
+        What was done, and the ids of the entries.
+    """
+    yield 'entries: ids written as whole numbers', _whole_ids(coco)
+    changed = []
+    for image in _entries(coco, 'images'):
+        before = {side: image.get(side) for side in ('width', 'height')}
+        after = {side: _as_whole_number(value) for side, value in before.items()}
+        new = {side: value for side, value in after.items() if type(value) is not type(before[side])}
+        if new:
+            image.update(new)
+            changed.append(image.get('id'))
+    yield 'images: sizes written as whole numbers; ids', changed
+    changed = []
+    for annotation in _entries(coco, 'annotations'):
+        for key in ('bbox', 'area', 'segmentation'):
+            if key in annotation:
+                before = annotation[key]
+                annotation[key] = as_rle(numbers_within(as_list(before)))
+                if annotation[key] is not before and annotation.get('id') not in changed[-1:]:
+                    changed.append(annotation.get('id'))
+    yield 'annotations: text turned into numbers; ids', changed
+
+
+def _whole_ids(coco: dict) -> list:
+    """``1.0`` is ``1``, as pandas writes it."""
+    changed = []
+    for section, keys in (
+        ('images', ['id']),
+        ('categories', ['id']),
+        ('annotations', ['id', 'image_id', 'category_id']),
+    ):
+        for entry in _entries(coco, section):
+            for key in keys:
+                if isinstance(entry.get(key), float) and entry[key].is_integer():
+                    entry[key] = int(entry[key])
+                    changed.append(entry[key])
+    return changed
+
+
+def _entries(coco: dict, section: str) -> list[dict]:
+    return [entry for entry in coco[section] if isinstance(entry, dict)]
