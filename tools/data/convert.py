@@ -104,7 +104,9 @@ def parse_args() -> argparse.Namespace:
         )
     formats.add_parser('labelme', parents=[labels], help='LabelMe: SRC holds a JSON file for each image')
     cvat = formats.add_parser(
-        'cvat-coco', parents=[labels], help='CVAT "COCO 1.0": SRC holds annotations/instances_*.json and images/'
+        'cvat-coco',
+        parents=[labels],
+        help='CVAT "COCO 1.0": SRC holds annotations/instances_*.json and images/; also Roboflow, Label Studio',
     )
     cvat.add_argument(
         '--keep-iscrowd',

@@ -65,6 +65,7 @@ def repair(
     _references(coco, done)
     _crowd(coco, done)
     _polygons(coco, done)
+    _missing_boxes(coco, done)
     if _corners(coco, done):  # else to clip and drop boxes would hide what they are
         _boxes(coco, done)
         _holes(coco, done)
@@ -159,7 +160,13 @@ def _polygons(coco: dict, done: list[str]) -> None:
         parts = annotation.get('segmentation')
         if not isinstance(parts, list) or not parts:
             continue
-        if all(type(v) in (int, float) for v in parts) and len(parts) >= 6 and len(parts) % 2 == 0:
+        if all(part == [] for part in parts):
+            annotation['segmentation'] = []
+            dropped.append(annotation.get('id'))
+        elif all(_is_pairs(part) for part in parts):
+            annotation['segmentation'] = [[v for point in part for v in point] for part in parts]
+            nested.append(annotation.get('id'))
+        elif all(type(v) in (int, float) for v in parts) and len(parts) >= 6 and len(parts) % 2 == 0:
             annotation['segmentation'] = [parts]
             nested.append(annotation.get('id'))
         elif len(parts) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in parts):
@@ -173,6 +180,23 @@ def _polygons(coco: dict, done: list[str]) -> None:
                 dropped.append(annotation.get('id'))
     _say(done, 'annotations: polygons written as lists of numbers in a list; ids', nested)
     _say(done, 'annotations: parts of less than 3 points dropped; ids', dropped)
+
+
+def _is_pairs(part: object) -> bool:
+    return isinstance(part, list) and len(part) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in part)
+
+
+def _missing_boxes(coco: dict, done: list[str]) -> None:
+    """A place for boxes that a mask tells; annotations with neither box nor mask are none."""
+    nothing = []
+    for annotation in _dicts(coco, 'annotations'):
+        if annotation.get('bbox') in (None, []):
+            if annotation.get('segmentation'):
+                annotation['bbox'] = [0, 0, 0, 0]
+            else:
+                nothing.append(annotation)
+    _drop(coco, nothing)
+    _say(done, 'annotations with neither box nor mask dropped; ids', [a.get('id') for a in nothing])
 
 
 def _table(coco: dict) -> AnnotationTable:

@@ -209,3 +209,32 @@ def test_cvat_holes_that_the_area_shows(tmp_path):
     assert (ring['area'], whole['area']) == (208, 240)
     np.testing.assert_array_equal(pixels_of(ring), pixels([BAR]) & ~pixels([inner]))
     assert '1 masks have polygons that are holes by their "area"; they were cut out' in report.notes
+
+
+def test_coco_as_roboflow_lays_it(tmp_path):
+    for split, image in (('train', 'a'), ('valid', 'b')):
+        write_image(tmp_path / f'src/{split}/{image}.png')
+        write_json(tmp_path / f'src/{split}/_annotations.coco.json', cvat_file(image, False))
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.images == {'train': 1, 'val': 1} and not report.lost
+    assert load(tmp_path / 'out', 'val')['images'][0]['file_name'] == 'valid/b.png'
+
+
+def test_coco_as_label_studio_lays_it(tmp_path):
+    coco = cvat_file('a', False)
+    coco['images'][0]['file_name'] = 'images\\a.png'
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/result.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.images['all'] == 1 and not report.lost
+
+
+def test_cvat_images_in_subfolders(tmp_path):
+    coco = cvat_file('ab', False)
+    for image, name in zip(coco['images'], ('night/1/x.png', 'day/1/x.png'), strict=True):
+        image['file_name'] = name
+        write_image(tmp_path / 'src/images/train' / name)
+    write_json(tmp_path / 'src/annotations/instances_train.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    names = [image['file_name'] for image in load(tmp_path / 'out', 'train')['images']]
+    assert names == ['train/night/1/x.png', 'train/day/1/x.png'] and not report.lost

@@ -1,10 +1,11 @@
-"""CVAT's "COCO 1.0" export, and other COCO files of the same layout."""
+"""CVAT's "COCO 1.0" export, and COCO files of the layouts of Roboflow and Label Studio."""
 
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ...images.files import find_files
 from ...validation.parts import hole_mask
 from ...validation.repair_values import numbers_within
 from ..builder import Instance
@@ -13,6 +14,8 @@ from ..masks import decode_rle, is_numbers, polygons_fault
 from ..records import Options, Record, skip, split_of, write_records
 from ..report import ConversionReport
 from .coco_source import read_coco_source, stated_size
+
+OTHER_FILES = ('_annotations.coco.json', 'result.json')  # of Roboflow, of Label Studio
 
 
 def convert_cvat_coco(
@@ -25,8 +28,9 @@ def convert_cvat_coco(
     ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask.
 
     Args:
-        src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``. The subsets train, val(idation) and
-            test are splits; the others go to ``all``.
+        src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
+            beside the images of each ``SUBSET/``, as Roboflow writes it, or ``result.json`` beside ``images/``, as
+            Label Studio does. The subsets train, val(idation) and test are splits; the others go to ``all``.
         out: Folder to write.
         keep_iscrowd: Whether RLE objects with ``iscrowd: 1`` are ignored regions, as COCO means it.
         options: The user's choices.
@@ -39,14 +43,9 @@ def convert_cvat_coco(
         ValueError: If an annotation file is unsound, or nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    files = sorted((src / 'annotations').glob('instances_*.json'))
-    if not files:
-        raise FileNotFoundError(f'{src}: expected annotations/instances_SUBSET.json, found none')
     counts = {'crowd': 0, 'box': 0, 'hole': 0}
     finder, declared = ImageFinder(src), []
-    for path in files:
-        subset = path.stem.removeprefix('instances_')
-        folders = [src / 'images' / subset, src / subset, src / 'images']
+    for path, subset, folders in _find_files(src):
         source = read_coco_source(path, report)
         declared += source.classes
         names = [image['file_name'] for image, _ in source.images]
@@ -76,6 +75,23 @@ def convert_cvat_coco(
     if counts['hole']:
         report.notes.append(f'{counts["hole"]} masks have polygons that are holes by their "area"; they were cut out')
     return report
+
+
+def _find_files(src: Path) -> list[tuple[Path, str, list[Path]]]:
+    """Annotation files with their subsets and the folders that their file names may be relative to."""
+    found = []
+    for path in sorted((src / 'annotations').glob('instances_*.json')):
+        subset = path.stem.removeprefix('instances_')
+        found.append((path, subset, [src / 'images' / subset, src / subset, src / 'images']))
+    for path in [] if found else find_files(src, ('.json',)):
+        if path.name in OTHER_FILES:
+            subset = path.parent.name if path.parent != src else 'default'
+            found.append((path, subset, [path.parent, path.parent / 'images']))
+    if not found:
+        raise FileNotFoundError(
+            f'{src}: expected annotations/instances_SUBSET.json, found none (nor {" or ".join(OTHER_FILES)})'
+        )
+    return found
 
 
 def _read_objects(annotations, path: Path, keep_iscrowd: bool, counts: dict, width: int, height: int):
