@@ -99,7 +99,11 @@ def test_yolo_invalid_lines(tmp_path):
         ({'train': [['images']]}, ValueError, 'data.yaml, train: expected a file name, got list'),
         ({'names': {'a': 'person'}}, ValueError, 'expected "names" as a list or as numbers with names'),
         ({'train': None}, ValueError, 'expected at least one of train, val and test'),
-        ({'train': 'images/other'}, FileNotFoundError, 'data.yaml, train: expected a folder or a text file'),
+        (
+            {'train': 'images/other'},
+            FileNotFoundError,
+            'data.yaml: expected a folder or a text file for a split, found none of .images/other. .train.',
+        ),
         ({'train': '../../elsewhere'}, ValueError, 'data.yaml, train: expected a file inside .* leads out of it'),
         ({'train': '/etc'}, ValueError, 'data.yaml, train: expected a file name relative to'),
     ],
@@ -231,10 +235,10 @@ def test_yolo_splits_that_are_not_there(tmp_path):
     write_yolo(tmp_path / 'src', test='../test/images')
     report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
     assert report.images['train'] == 2 and not report.lost
-    assert any('data.yaml, test: expected a f' in note for note in report.notes)
+    assert any("data.yaml, test: '../test/images' is not in" in note for note in report.notes)
     write_yolo(tmp_path / 'src', val='../val/images')
     report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'val')
-    assert report.lost and 'data.yaml, val: expected a f' in report.skipped[0]
+    assert report.lost and "data.yaml, val: '../val/images' is not in" in report.skipped[0]
     # images/ alone would be all images, not those of a part
     write_yolo(tmp_path / 'src', train='/content/other/images')
     with pytest.raises(ValueError, match='data.yaml, train: expected a file name relative to'):
@@ -253,3 +257,10 @@ def test_yolo_yaml_of_another_name_and_encoding(tmp_path):
     (tmp_path / 'src/other.yaml').write_text(text)
     with pytest.raises(FileNotFoundError, match=r'data.yaml: no such file; .*which of other.yaml, set.yml is it'):
         convert_yolo_seg(tmp_path / 'src', tmp_path / 'other')
+
+
+def test_yolo_images_of_a_kind_that_is_not_read(tmp_path):
+    write_yolo(tmp_path / 'src')
+    (tmp_path / 'src/images/train/a.jpg').rename(tmp_path / 'src/images/train/a.webp')
+    report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    assert report.lost and 'a.txt: no image of any split for this label file (a.webp is there' in report.skipped[0]

@@ -1,5 +1,6 @@
 """YOLO segmentation labels: a text file an image, a line an object, class and normalised polygon."""
 
+import glob
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
         lines.keypoints = length
     texts = [path for path in find_files(src, ('.txt',)) if 'labels' in path.relative_to(src).parts[:-1]]
     orphans = {path for path in texts if path.name not in NO_LABELS} - files.keys()
-    report.skipped += [f'{orphan}: no image of any split for this label file' for orphan in sorted(orphans)]
+    for orphan in sorted(orphans):
+        report.skipped.append(f'{orphan}: no image of any split for this label file{_unread_image(orphan)}')
     return write_records(
         records, out, 'converted from YOLO labels', options or Options(), report, declared=list(names.values())
     )
@@ -135,14 +137,16 @@ def _find_places(
                 if not isinstance(place, str):
                     raise
                 refused.append(error)
-                missing.append((split, str(error)))
+                missing.append((split, f'{where}: {place!r} is not in {src}, so nothing was read for it'))
                 continue
             if path.exists():
                 found.append((split, path))
             else:
-                missing.append((split, f'{where}: expected a folder or a text file, found no {path}'))
+                missing.append((split, f'{where}: {place!r} is not in {src}, so nothing was read for it'))
     if not found:
-        raise refused[0] if refused else FileNotFoundError('; '.join(text for _, text in missing))
+        places = ', '.join(f'{entries[split]!r} ({split})' for split, _ in missing)
+        lost = FileNotFoundError(f'{yaml_file}: expected a folder or a text file for a split, found none of {places}')
+        raise refused[0] if refused else lost
     for split, text in missing:  # YOLO itself does without a test part, and tools name one whether there is any or not
         (report.notes if split == 'test' else report.skipped).append(text)
     return found
@@ -180,6 +184,14 @@ def _read_list(finder: ImageFinder, root: Path, path: Path, report: ConversionRe
             except ValueError as error:
                 report.skipped.append(str(error))
     return images
+
+
+def _unread_image(label: Path) -> str:
+    """What is there under the name of a label file's image, if it is of a kind that is not read."""
+    folder = Path(*('images' if part == 'labels' else part for part in label.parent.parts))
+    others = [path.name for path in sorted(folder.glob(f'{glob.escape(label.stem)}.*')) if path.is_file()]
+    others = [name for name in others if Path(name).suffix.lower() not in IMAGE_SUFFIXES]
+    return f' ({others[0]} is there, which is no kind of image that is read)' if others else ''
 
 
 def _label_file(src: Path, image: Path) -> Path:
