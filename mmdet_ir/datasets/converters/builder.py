@@ -200,7 +200,10 @@ class CocoBuilder:
                     f'; classes of the source are {sorted(self.report.read)}; name those to take with --classes, '
                     f'such as human=person,pedestrian'
                 )
-            lost = f'; {dropped.total()} dropped, the first: {next(iter(dropped))}' if dropped else ''
+            lost = ''
+            if dropped:
+                first = next(iter(dropped))
+                lost = f'; {dropped.total()} dropped, the first: {first} ({self.report.examples[first][0]})'
             raise ValueError(f'no object left to write{hint}{lost}')
         notes = self.report.notes
         if self.unlike:
