@@ -14,6 +14,13 @@ def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]], a
 
     Raises:
         ValueError: If a line has more or fewer cells than the header.
+
+    Example:
+        >>> from mmdet_ir.markdown import markdown_table
+        >>> print(markdown_table(['model', 'mAP'], [['a', 0.5]]))
+        | model | mAP |
+        |---|---:|
+        | a | 0.5 |
     """
     align = align or 'l' + 'r' * (len(header) - 1)
     lines = [_line(header), '|' + ''.join('---:|' if side == 'r' else '---|' for side in align)]

@@ -1,1 +1,11 @@
-"""What the tools call, for importers too: training, testing, inference and export."""
+"""What the tools call, for importers too: :func:`train`, :func:`test`, :func:`infer` and :class:`IRInferencer`.
+
+Further rooms: ``inference`` (images, folders and videos in; results out), ``demo`` (the page in the browser),
+``new_config`` (a config for a data set of one's own), ``derive_masks``, ``tta``.
+"""
+
+from .inference.inferencer import IRInferencer
+from .inference.run import infer
+from .launch import load_config, test, train
+
+__all__ = ['IRInferencer', 'infer', 'load_config', 'test', 'train']

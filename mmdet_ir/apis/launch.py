@@ -52,6 +52,11 @@ def load_config(
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: For an option that would change nothing.
+
+    Example:
+        >>> from mmdet_ir.apis import load_config
+        >>> load_config('config.py', {'train_cfg.max_epochs': 7}).train_cfg.max_epochs
+        7
     """
     name, config = config, config_file(config)
     if not Path(config).is_file():
@@ -169,6 +174,12 @@ def train(
         ValueError: When the model does not fit the data sets or its weights, see :class:`mmdet_ir.engine.FittingHook`.
         TrainingStopped: When SIGTERM, SIGUSR1 or Ctrl-C came; a checkpoint of the last iteration is on the disk.
         OutputError: When the disk is full or the folder cannot be written.
+
+    Example:
+        >>> from mmdet_ir.apis import train
+        >>> runner = train('config.py', work_dir='trained', seed=0, cfg_options={'train_cfg.max_epochs': 1})
+        >>> runner.epoch
+        1
     """
     cfg = load_config(config, cfg_options, work_dir, launcher)
     if amp or type_name(cfg.optim_wrapper) == 'AmpOptimWrapper':
@@ -247,6 +258,12 @@ def test(
     Raises:
         ValueError: For another ending of ``out``, for drawing without a hook, for ``tta`` settings that do not fit,
             and for a checkpoint that does not fit the config, in its weights or in its classes.
+
+    Example:
+        >>> from mmdet_ir.apis import test
+        >>> metrics = test('config.py', 'weights.pth', work_dir='tested')
+        >>> 0 <= metrics['coco/segm_mAP'] <= 1
+        True
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out: expected a name that ends in .pkl or .pickle, got {out!r}')

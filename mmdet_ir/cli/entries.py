@@ -15,6 +15,11 @@ def split_entry(argument: str, entry: str, form: str = 'NAME=FILE', *, last: boo
 
     Raises:
         ValueError: If a part is missing.
+
+    Example:
+        >>> from mmdet_ir.cli import split_entry
+        >>> split_entry('detections', 'SOLOv2=found.segm.json')
+        ('SOLOv2', 'found.segm.json')
     """
     if '=' not in entry and entry and '[' in form:
         return entry, ''
@@ -31,6 +36,11 @@ def named_entries(
 
     Raises:
         ValueError: If an entry lacks a part, or a name occurs twice.
+
+    Example:
+        >>> from mmdet_ir.cli import named_entries
+        >>> named_entries('detections', ['a=a.json', 'b=b.json'])
+        {'a': 'a.json', 'b': 'b.json'}
     """
     parts = {}
     for entry in entries:

@@ -73,6 +73,11 @@ def run_tool(main: Callable[[], object]) -> None:
 
     Args:
         main: Parses the arguments and does the work. With ``MMDET_IR_TRACEBACK=1`` its errors are not touched.
+
+    Example:
+        >>> from mmdet_ir.cli import run_tool
+        >>> run_tool(lambda: print('done'))
+        done
     """
     if os.environ.get(SHOW_TRACEBACK) == '1':
         main()

@@ -84,23 +84,54 @@ def tool_parser(description: str | None, epilog: str | None = None) -> argparse.
     Args:
         description: What the tool does; tools give their ``__doc__``.
         epilog: Examples, exit codes and where to read more.
+
+    Example:
+        >>> from mmdet_ir.cli import tool_parser
+        >>> parser = tool_parser('Does this.', 'example: python tool.py a.png')
+        >>> action = parser.add_argument('image')
+        >>> parser.parse_args(['a.png']).image
+        'a.png'
     """
     return _ToolParser(description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = '') -> None:
-    """Adds ``--cfg-options KEY=VALUE ...``, parsed as in MMDetection to a dictionary, or ``None``."""
+    """Adds ``--cfg-options KEY=VALUE ...``, parsed as in MMDetection to a dictionary, or ``None``.
+
+    Example:
+        >>> from mmdet_ir.cli import add_cfg_options, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_cfg_options(parser)
+        >>> parser.parse_args(['--cfg-options', 'model.neck.num_outs=4'])
+        Namespace(cfg_options={'model.neck.num_outs': 4})
+    """
     text = 'settings over those of the config' + (f', as in {example}' if example else '')
     parser.add_argument('--cfg-options', nargs='+', action=_Settings, metavar='KEY=VALUE', help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device``; ``None`` where it is not given."""
+    """Adds ``--device``; ``None`` where it is not given.
+
+    Example:
+        >>> from mmdet_ir.cli import add_device, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_device(parser)
+        >>> parser.parse_args(['--device', 'cuda:1'])
+        Namespace(device='cuda:1')
+    """
     parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments ``config`` and ``checkpoint``, for both of which the name of a model may stand."""
+    """Adds the arguments ``config`` and ``checkpoint``, for both of which the name of a model may stand.
+
+    Example:
+        >>> from mmdet_ir.cli import add_model, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_model(parser)
+        >>> parser.parse_args(['a.py', 'a.pth'])
+        Namespace(config='a.py', checkpoint='a.pth')
+    """
     names = ', '.join(model_names())
     parser.add_argument(
         'config', help='config file; or, for both, the name of a model of this package' + f' ({names})'
@@ -109,7 +140,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_image_key(parser: argparse.ArgumentParser, purpose: str = 'load') -> None:
-    """Adds ``--image-key``, the field of a COCO file's images with the name of the file."""
+    """Adds ``--image-key``, the field of a COCO file's images with the name of the file.
+
+    Example:
+        >>> from mmdet_ir.cli import add_image_key, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_image_key(parser)
+        >>> parser.parse_args([])
+        Namespace(image_key='file_name')
+    """
     parser.add_argument(
         '--image-key',
         default='file_name',
@@ -119,7 +158,15 @@ def add_image_key(parser: argparse.ArgumentParser, purpose: str = 'load') -> Non
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--launcher``, and ``--local-rank`` as launchers give it, which becomes ``LOCAL_RANK``."""
+    """Adds ``--launcher``, and ``--local-rank`` as launchers give it, which becomes ``LOCAL_RANK``.
+
+    Example:
+        >>> from mmdet_ir.cli import add_launcher, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_launcher(parser)
+        >>> parser.parse_args(['--launcher', 'pytorch'])
+        Namespace(launcher='pytorch')
+    """
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument(
         '--local_rank',

@@ -37,6 +37,12 @@ class IRDataset(CocoDataset):
     Args:
         image_key: The field of the annotation file's images that names the file to load, such as the counts that
             belong to an 8-bit picture. A field ``page`` beside it tells the image of a stack, from 0.
+
+    Example:
+        >>> from mmdet_ir.datasets import IRDataset
+        >>> data_set = IRDataset(ann_file='val.json', data_prefix={'img': 'images/'}, pipeline=[], test_mode=True)
+        >>> len(data_set), data_set.metainfo['classes']
+        (3, ('human', 'car', 'bicycle', 'uav'))
     """
 
     METAINFO = {

@@ -21,6 +21,11 @@ class SensorSettings:
         row_noise: standard deviation of the fixed pattern between rows, Kelvin.
         pixel_noise: standard deviation of each pixel's own offset, Kelvin.
         vignetting: signal that the corners lack, Kelvin.
+
+    Example:
+        >>> from mmdet_ir.datasets.synthetic import SensorSettings
+        >>> SensorSettings(gain=50.0).gain
+        50.0
     """
 
     blur: float = 0.7
@@ -84,7 +89,15 @@ def add_noise(image: np.ndarray, temporal: float, column: float, row: float, rng
 
 
 def to_counts(temperature: np.ndarray, settings: SensorSettings, rng: np.random.Generator) -> np.ndarray:
-    """Temperatures, degrees Celsius [H, W], to counts, uint16 [H, W], 0 to 16383."""
+    """Temperatures, degrees Celsius [H, W], to counts, uint16 [H, W], 0 to 16383.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.synthetic import SensorSettings, to_counts
+        >>> counts = to_counts(np.full((8, 8), 20.0, np.float32), SensorSettings(), np.random.default_rng(0))
+        >>> counts.dtype, counts.shape
+        (dtype('uint16'), (8, 8))
+    """
     signal = blur(temperature.astype(np.float32), settings.blur)
     signal = signal - settings.vignetting * falloff(*signal.shape)
     grain = np.hypot(settings.noise, settings.pixel_noise)  # alike in a single frame
@@ -93,7 +106,14 @@ def to_counts(temperature: np.ndarray, settings: SensorSettings, rng: np.random.
 
 
 def stretch(counts: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.ndarray:
-    """The camera's automatic gain: counts between two percentiles to 8 bits, uint8 [H, W]."""
+    """The camera's automatic gain: counts between two percentiles to 8 bits, uint8 [H, W].
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.synthetic import stretch
+        >>> stretch(np.array([[0, 500, 1000]], np.uint16), low=0, high=100)
+        array([[  0, 128, 255]], dtype=uint8)
+    """
     darkest, brightest = np.percentile(counts, [low, high])
     scaled = (counts.astype(np.float32) - darkest) * (255 / max(brightest - darkest, 1))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

@@ -56,6 +56,16 @@ class ExportedModel:
         ValueError: For another ending, a file without our metadata, or a device that is not there or that cannot run
             this kind of file. What was asked to run on a GPU never runs on the CPU instead.
         ImportError: If the runtime is not installed.
+
+    Example:
+        >>> from mmdet_ir.apis import IRInferencer
+        >>> from mmdet_ir.deploy import ExportedModel, export_model, verify
+        >>> inferencer = IRInferencer('config.py', 'weights.pth', 'cpu', show_progress=False)
+        >>> meta = export_model(inferencer, 'model.pt', 'torchscript')
+        >>> model = ExportedModel('model.pt')
+        >>> found = model.predict([inferencer.read('images/0.png')])[0]
+        >>> sorted(found)
+        ['boxes', 'labels', 'masks', 'scores']
     """
 
     def __init__(

@@ -52,6 +52,14 @@ def export_model(
         ValueError: If ending and format do not fit, size or batch is out of range, or the config has something that
             cannot be exported.
         ImportError: If the format's library is not installed.
+
+    Example:
+        >>> from mmdet_ir.apis import IRInferencer
+        >>> from mmdet_ir.deploy import ExportedModel, export_model, verify
+        >>> inferencer = IRInferencer('config.py', 'weights.pth', 'cpu', show_progress=False)
+        >>> meta = export_model(inferencer, 'model.pt', 'torchscript')
+        >>> meta['classes']
+        ['human', 'car', 'bicycle', 'uav']
     """
     out = Path(out)
     if file_format not in SUFFIXES:

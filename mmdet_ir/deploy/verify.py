@@ -145,6 +145,15 @@ def verify(
 
     Raises:
         ValueError: If there are no images, or the model does not take them.
+
+    Example:
+        >>> from mmdet_ir.apis import IRInferencer
+        >>> from mmdet_ir.deploy import ExportedModel, export_model, verify
+        >>> inferencer = IRInferencer('config.py', 'weights.pth', 'cpu', show_progress=False)
+        >>> meta = export_model(inferencer, 'model.pt', 'torchscript')
+        >>> results = verify(ExportedModel('model.pt'), inferencer, [('a', inferencer.read('images/0.png'))])
+        >>> all(comparison.same for comparison in results.values())
+        True
     """
     sizes: dict[tuple, list[tuple[str, np.ndarray]]] = {}
     for name, image in images:

@@ -1,3 +1,5 @@
+"""What happens around a training: hooks, resuming, stopping, weights that fit, the environment of a run."""
+
 from .channels_last_hook import ChannelsLastHook
 from .environment import EnvironmentHook, collect_environment
 from .fitting_hook import FittingHook, add_fitting_checks

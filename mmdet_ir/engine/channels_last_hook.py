@@ -12,6 +12,12 @@ class ChannelsLastHook(Hook):
 
     Convolutions hand the layout of their weights on to their outputs, so the images need no conversion. It helps
     CPUs, and GPUs under mixed precision; results stay the same up to rounding.
+
+    Example:
+        >>> from mmengine.registry import HOOKS
+        >>> custom_hooks = [{'type': 'ChannelsLastHook'}]  # in a config
+        >>> type(HOOKS.build(custom_hooks[0])).__name__
+        'ChannelsLastHook'
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -39,7 +39,13 @@ def git_state(folder: str | os.PathLike) -> dict[str, str | bool | None]:
 
 
 def collect_environment() -> dict:
-    """Commit of this project, hardware and versions of this process."""
+    """Commit of this project, hardware and versions of this process.
+
+    Example:
+        >>> from mmdet_ir.engine import collect_environment
+        >>> sorted(collect_environment())
+        ['commit', 'dirty', 'hardware', 'versions']
+    """
     return {
         **git_state(Path(__file__).parent),
         'hardware': {
@@ -90,6 +96,12 @@ class EnvironmentHook(Hook):
 
     Besides :func:`collect_environment` it has ``initial_weights``, the SHA-256 of ``load_from`` if that is a local
     file, else ``None``: a file of the same name may be another one tomorrow.
+
+    Example:
+        >>> from mmengine.registry import HOOKS
+        >>> custom_hooks = [{'type': 'EnvironmentHook'}]  # in a config
+        >>> type(HOOKS.build(custom_hooks[0])).__name__
+        'EnvironmentHook'
     """
 
     def before_train(self, runner: Runner) -> None:

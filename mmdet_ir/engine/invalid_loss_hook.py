@@ -14,7 +14,13 @@ from ..fileio import write_text
 
 
 class InvalidLossError(ValueError):
-    """The loss of a training step is NaN or infinite; the cause is in the data or in the settings."""
+    """The loss of a training step is NaN or infinite; the cause is in the data or in the settings.
+
+    Example:
+        >>> from mmdet_ir.engine import InvalidLossError
+        >>> issubclass(InvalidLossError, ValueError)
+        True
+    """
 
 
 def batch_images(data_batch: dict | tuple | list | None) -> list[dict]:
@@ -51,6 +57,12 @@ class InvalidLossHook(Hook):
     The values are those that ``RuntimeInfoHook``, one of mmengine's default hooks, has already fetched, so nothing
     waits for the GPU once more. With several processes one number is reduced over them in each iteration: all have to
     stop in the same iteration, or those that are left would wait for the one that stopped.
+
+    Example:
+        >>> from mmengine.registry import HOOKS
+        >>> custom_hooks = [{'type': 'InvalidLossHook'}]  # in a config
+        >>> type(HOOKS.build(custom_hooks[0])).__name__
+        'InvalidLossHook'
     """
 
     priority = 'HIGH'  # after RuntimeInfoHook, before whatever averages weights, logs or saves

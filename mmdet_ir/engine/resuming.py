@@ -43,6 +43,11 @@ def find_whole_checkpoint(work_dir: str | Path) -> tuple[str, dict] | None:
 
     Returns:
         Its name and ``meta``; ``None`` if there is none that is whole.
+
+    Example:
+        >>> from mmdet_ir.engine import find_whole_checkpoint
+        >>> find_whole_checkpoint('no_such_run') is None
+        True
     """
     passed = []
     for path, named in _candidates(Path(work_dir)):

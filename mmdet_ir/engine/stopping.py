@@ -14,7 +14,16 @@ SAME_PRESS = 1.0
 
 
 class TrainingStopped(Exception):
-    """The training was asked to stop, and a checkpoint is on the disk; a tool ends with ``EX_TEMPFAIL`` then."""
+    """The training was asked to stop, and a checkpoint is on the disk; a tool ends with ``EX_TEMPFAIL`` then.
+
+    Example:
+        >>> from mmdet_ir.engine import EX_TEMPFAIL, TrainingStopped
+        >>> try:
+        ...     raise TrainingStopped('checkpoint saved')
+        ... except TrainingStopped as stopped:
+        ...     print(f'{stopped}; exit code {EX_TEMPFAIL}')
+        checkpoint saved; exit code 75
+    """
 
 
 class StopRequest:
@@ -31,6 +40,14 @@ class StopRequest:
     Attributes:
         signal: The first one that arrived, or ``None``.
         entered: How many requests of this process are entered.
+
+    Example:
+        >>> import os, signal
+        >>> from mmdet_ir.engine import StopRequest
+        >>> with StopRequest() as stop:
+        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        >>> stop.signal.name
+        'SIGUSR1'
     """
 
     entered = 0

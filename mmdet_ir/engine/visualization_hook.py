@@ -24,6 +24,11 @@ class IRVisualizationHook(DetVisualizationHook):
 
     So counts of 14 bits appear as tone-mapped by the pipeline, and every kind of file can be drawn. The arguments are
     those of ``DetVisualizationHook``; ``backend_args`` has no effect.
+
+    Example:
+        >>> from mmengine.config import Config
+        >>> Config.fromfile('config.py').default_hooks.visualization.type
+        'IRVisualizationHook'
     """
 
     def __init__(self, *args, **kwargs) -> None:

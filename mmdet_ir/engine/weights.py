@@ -187,6 +187,12 @@ def load_detector(cfg: Config, checkpoint: str | os.PathLike, device: str | None
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: See :func:`fit_detector`.
+
+    Example:
+        >>> from mmengine.config import Config
+        >>> from mmdet_ir.engine import load_detector
+        >>> type(load_detector(Config.fromfile('config.py'), 'weights.pth', 'cpu')).__name__
+        'MaskRCNN'
     """
     content = CheckpointLoader.load_checkpoint(require_checkpoint(str(checkpoint)), map_location='cpu')
     init_default_scope(cfg.get('default_scope', 'mmdet'))
@@ -204,6 +210,11 @@ def require_checkpoint(checkpoint: str) -> str:
 
     Raises:
         FileNotFoundError: If there is no such file.
+
+    Example:
+        >>> from mmdet_ir.engine import require_checkpoint
+        >>> require_checkpoint('weights.pth')
+        'weights.pth'
     """
     checkpoint = checkpoint_file(checkpoint)
     if '://' not in checkpoint and not os.path.isfile(checkpoint):

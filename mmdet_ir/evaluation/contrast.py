@@ -29,6 +29,16 @@ def signal_to_clutter(
     Returns:
         Shape (N,), float64, from 0 on unless signed. Infinite where the ring has one value only and the target
         another, 0 if it has the same; NaN where the mask is empty or the ring has less than two pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.evaluation import signal_to_clutter
+        >>> image = np.where(np.indices((9, 9)).sum(axis=0) % 2, 98.0, 102.0)  # mean 100, deviation 2
+        >>> mask = np.zeros((1, 9, 9), bool)
+        >>> mask[0, 4:6, 4:6] = True
+        >>> image[mask[0]] = 90.0
+        >>> print(signal_to_clutter(image, mask, mask[0], ring_width=2, signed=True).round(2))
+        [-5.]
     """
     ratios = np.full(len(masks), np.nan)
     kernel = np.ones((2 * ring_width + 1, 2 * ring_width + 1), np.uint8)

@@ -29,6 +29,25 @@ def read_detections(path: str | os.PathLike, coco: dict) -> list[dict]:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not JSON or no such list, or see :func:`check_detections`.
+
+    Example:
+        >>> import json
+        >>> import numpy as np
+        >>> from pycocotools.mask import encode
+        >>> coco = json.load(open('val.json'))
+        >>> found = []
+        >>> for target in coco['annotations']:
+        ...     x, y, w, h = target['bbox']
+        ...     mask = np.zeros((60, 88), np.uint8, order='F')
+        ...     mask[y : y + h, x : x + w] = 1
+        ...     rle = encode(mask)
+        ...     found.append({'image_id': target['image_id'], 'category_id': 2, 'score': 0.9, 'segmentation': rle})
+        >>> for entry in found:
+        ...     entry['segmentation']['counts'] = entry['segmentation']['counts'].decode()
+        >>> written = open('found.segm.json', 'w').write(json.dumps(found))
+        >>> from mmdet_ir.evaluation import read_detections
+        >>> len(read_detections('found.segm.json', coco))
+        3
     """
     content = load_detections(path)
     check_detections(content, coco, path)

@@ -61,6 +61,11 @@ class IRCocoMetric(CocoMetric):
         ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, ``ann_file`` is unsound, or, on evaluation, if
             the categories of ``ann_file`` are not those of the data set, annotations lack what is to be scored, or
             masks are to be scored but the model predicts none.
+
+    Example:
+        >>> from mmdet_ir.evaluation import IRCocoMetric
+        >>> metric = IRCocoMetric('val.json', metric='segm', extra=['size'])
+        >>> test_evaluator = {'type': 'IRCocoMetric', 'ann_file': 'val.json', 'metric': 'segm'}  # the same in a config
     """
 
     def __init__(

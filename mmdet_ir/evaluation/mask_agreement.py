@@ -69,6 +69,12 @@ def compare_masks(exact: str | os.PathLike, others: Mapping[str, str | os.PathLi
     Raises:
         ValueError: If an exact mask is missing or marked as derived, or another file lacks an object or its mask, or
             has it in another image. The message names file and annotations.
+
+    Example:
+        >>> from mmdet_ir.evaluation import compare_masks
+        >>> agreement = compare_masks('val.json', {'itself': 'val.json'})
+        >>> agreement.summary()['itself']['all']['mean']
+        1.0
     """
     truth = read_coco(exact, masks=True)
     objects = [a for a in truth['annotations'] if not a.get('iscrowd')]

@@ -40,6 +40,11 @@ class MeasureSettings:
         size_bins: Ascending bounds of the square root of the area, in pixels; a lower bound is included, an upper not.
         contrast_bins: The same of the signal-to-clutter ratio.
         image_key: Field of the images that names the file whose values the contrast is taken from.
+
+    Example:
+        >>> from mmdet_ir.evaluation import MeasureSettings
+        >>> MeasureSettings(size_bins=(0, 16, 32)).ring_width
+        20
     """
 
     backend: str = BACKENDS[0]
@@ -98,6 +103,23 @@ def measure(
         FileNotFoundError: If a file is missing.
         ValueError: If a file is not as expected, ``extra`` has an unknown name, or the contrast is asked for without
             ``images``.
+
+    Example:
+        >>> import json
+        >>> import numpy as np
+        >>> from pycocotools.mask import encode
+        >>> coco = json.load(open('val.json'))
+        >>> found = []
+        >>> for target in coco['annotations']:
+        ...     x, y, w, h = target['bbox']
+        ...     mask = np.zeros((60, 88), np.uint8, order='F')
+        ...     mask[y : y + h, x : x + w] = 1
+        ...     rle = encode(mask)
+        ...     found.append({'image_id': target['image_id'], 'category_id': 2, 'score': 0.9, 'segmentation': rle})
+        >>> from mmdet_ir.evaluation import measure
+        >>> result = measure('val.json', found)  # detections that are the targets
+        >>> print(result['masks']['all']['mAP'])
+        1.0
     """
     settings = settings or MeasureSettings()
     coco = annotations if isinstance(annotations, dict) else read_json(annotations)

@@ -175,5 +175,12 @@ def make_record(
 
 
 def save_record(record: dict, path: str | os.PathLike) -> None:
-    """Writes a record as JSON, as a whole or not at all."""
+    """Writes a record as JSON, as a whole or not at all.
+
+    Example:
+        >>> from mmdet_ir.experiments import load_records, save_record
+        >>> save_record({'kind': 'run', 'title': 'a', 'data_title': 'b'}, 'records/a.json')
+        >>> [record['title'] for record in load_records('records')]
+        ['a']
+    """
     write_text(path, json.dumps(record, indent=2, allow_nan=False) + '\n')

@@ -31,6 +31,11 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: If a file is no JSON, or a record lacks its titles.
+
+    Example:
+        >>> from mmdet_ir.experiments import load_records
+        >>> load_records('images')  # no record in there
+        []
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'{folder}: expected a folder of records, found none')
@@ -49,7 +54,13 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
 
 
 def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
-    """Rows of the paper's Table 4 in the form of records, marked as quoted."""
+    """Rows of the paper's Table 4 in the form of records, marked as quoted.
+
+    Example:
+        >>> from mmdet_ir.experiments import paper_records
+        >>> [record['title'] for record in paper_records(['mask_rcnn'])]
+        ['Mask R-CNN']
+    """
     paper = load(PAPER_RESULTS)
     records = []
     for model in models:
@@ -96,6 +107,11 @@ def render_table(records: Iterable[dict]) -> str:
     """Markdown table of the masks' scores in the paper's columns; each row says where its numbers come from.
 
     Records of one title, data and config are seeds of one experiment: a row has their means and deviations.
+
+    Example:
+        >>> from mmdet_ir.experiments import paper_records, render_table
+        >>> print(render_table(paper_records(['mask_rcnn'])).splitlines()[0][:22])
+        | Model | Data | mAP |
     """
     header = ['Model', 'Data', *COLUMNS, 'Params (M)', 'Source']
     lines = []
@@ -147,6 +163,14 @@ def update_tables(
 
     Returns:
         The files that were out of date.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mmdet_ir.experiments import update_tables
+        >>> written = Path('page.md').write_text('<!-- results:begin --><!-- results:end -->')
+        >>> Path('no_records').mkdir()
+        >>> [path.name for path in update_tables('no_records', ['page.md'])]
+        ['page.md']
     """
     records = load_records(folder)
     single = render_table([*records, *(paper_records(paper) if paper else ())])

@@ -1,3 +1,5 @@
+"""The paper's parts, the infrared parts, and the baselines that MMDetection lacks; importing registers them."""
+
 from .backbones import EfficientNetLite, GreyStemResNet
 from .blendmask import BasisModule, BlendMask, BlendMaskHead, FCOSTopHead
 from .boxinst import InfraredBoxInstDataPreprocessor

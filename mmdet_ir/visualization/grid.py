@@ -31,6 +31,14 @@ class GridRow:
         ground_truth: ``bboxes`` (N, 4) as xyxy in pixels of the image, ``labels`` (N,), ``masks`` (N, H, W) bool.
         predictions: For each model the same, and ``scores`` (N,).
         name: Printed on the input picture.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from mmengine.structures import InstanceData
+        >>> from mmdet_ir.visualization import GridRow
+        >>> nothing = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0), masks=np.zeros((0, 8, 8), bool))
+        >>> GridRow(np.zeros((8, 8, 3), np.uint8), nothing, [nothing], name='a').name
+        'a'
     """
 
     image: np.ndarray

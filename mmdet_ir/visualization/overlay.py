@@ -58,6 +58,16 @@ def find_instances(prediction: InstanceData, thresholds: np.ndarray) -> list[Fou
 
     Raises:
         ValueError: If masks are not binary.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.apis import IRInferencer
+        >>> from mmdet_ir.visualization import find_instances
+        >>> inferencer = IRInferencer('config.py', 'weights.pth', 'cpu', show_progress=False)
+        >>> data = inferencer.prepare(inferencer.read('images/0.png'), 'images/0.png')
+        >>> found = find_instances(inferencer.predict([data])[0], np.zeros(4))
+        >>> found[0].score >= found[-1].score  # best first
+        True
     """
     scores, labels = prediction.scores.float().cpu().numpy(), prediction.labels.cpu().numpy()
     kept = np.flatnonzero(scores >= thresholds[labels])
@@ -110,6 +120,12 @@ def draw_instances(
 
     Returns:
         ``[scale * H, scale * W, 3]`` uint8, RGB.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.visualization import draw_instances
+        >>> draw_instances(np.zeros((60, 88, 3), np.uint8), [], ('human',), [(220, 20, 60)], scale=2).shape
+        (120, 176, 3)
     """
     scale = scale or default_scale(picture.shape[:2])
     height, width = (scale * side for side in picture.shape[:2])

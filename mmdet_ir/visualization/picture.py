@@ -19,6 +19,12 @@ def as_picture(inputs: torch.Tensor, metainfo: dict) -> np.ndarray:
 
     Returns:
         uint8, shape (H, W, 3), RGB.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.visualization import as_picture
+        >>> as_picture(torch.zeros(3, 8, 12), {'ori_shape': (4, 6), 'img_shape': (8, 12)}).shape
+        (4, 6, 3)
     """
     height, width = metainfo['ori_shape'][:2]
     scale_w, scale_h = metainfo.get('scale_factor', (1, 1))

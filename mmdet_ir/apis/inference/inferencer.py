@@ -60,6 +60,14 @@ class IRInferencer(DetInferencer):
         FileNotFoundError: If config or checkpoint is missing.
         ValueError: If the checkpoint does not fit the config or is refused as unsafe, the device is not there, or the
             test pipeline has no transform that loads image files.
+
+    Example:
+        >>> from mmdet_ir.apis import IRInferencer
+        >>> inferencer = IRInferencer('config.py', 'weights.pth', 'cpu', show_progress=False)
+        >>> image = inferencer.read('images/0.png')  # as stored: 14-bit counts
+        >>> found = inferencer.predict([inferencer.prepare(image, 'images/0.png')])[0]
+        >>> found.masks.shape[1:], image.dtype
+        (torch.Size([60, 88]), dtype('uint16'))
     """
 
     def __init__(

@@ -81,6 +81,12 @@ def infer(
         FileNotFoundError: If config, checkpoint or an input is missing.
         ValueError: If an argument is wrong, the output folder is not empty, an output would replace an input, the
             checkpoint does not fit, or none of the inputs could be used.
+
+    Example:
+        >>> from mmdet_ir.apis import infer
+        >>> report = infer('config.py', 'weights.pth', ['images/*.png'], 'found', device='cpu', pictures=False)
+        >>> report['frames'], report['skipped']
+        (3, [])
     """
     out = Path(out)
     if batch_size < 1:

@@ -31,6 +31,11 @@ def parse_classes(entries: Iterable[str]) -> dict[str, str]:
 
     Raises:
         ValueError: If an entry is not of this form, or a name is given to two classes.
+
+    Example:
+        >>> from mmdet_ir.datasets.converters import parse_classes
+        >>> parse_classes(['human=person,Pedestrian', 'car=car'])
+        {'person': 'human', 'pedestrian': 'human', 'car': 'car'}
     """
     form = f'class=name,name,..., such as human=person,pedestrian, or {FOUR}'
     classes = {}

@@ -26,6 +26,11 @@ class Options:
         derive_masks: Whether to derive masks for objects that have boxes only; they are marked as derived.
         fill_holes: Whether to fill the holes of masks, so that all of them become polygons.
         overwrite: Whether to replace a data set that is in the output folder.
+
+    Example:
+        >>> from mmdet_ir.datasets.converters import Options, parse_classes
+        >>> Options(classes=parse_classes(['human=person']), derive_masks=True).derive_masks
+        True
     """
 
     classes: Mapping[str, str] | None = None

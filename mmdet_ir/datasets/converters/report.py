@@ -28,6 +28,11 @@ class ConversionReport:
         examples: The first entries of each of these reasons.
         skipped: Files left out, each with the reason.
         notes: Other remarks.
+
+    Example:
+        >>> from mmdet_ir.datasets.converters import ConversionReport
+        >>> ConversionReport().skipped
+        []
     """
 
     read: Counter = field(default_factory=Counter)

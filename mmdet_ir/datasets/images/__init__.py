@@ -1,1 +1,5 @@
-"""Reading infrared images of 8 to 16 bits within limits."""
+"""Reading infrared images of 8 to 16 bits, or of temperatures, as they are stored, within limits."""
+
+from .infrared_io import count_pages, read_infrared
+
+__all__ = ['count_pages', 'read_infrared']

@@ -64,6 +64,12 @@ def read_infrared(
             or infinite values, values that float32 cannot hold, colours of more than 8 bits, or if ``page`` is missing
             for a stack or beyond its end.
         ImportError: If ``rjpeg='celsius'`` and flyr is not installed.
+
+    Example:
+        >>> from mmdet_ir.datasets.images import read_infrared
+        >>> image = read_infrared('images/0.png')  # as stored, neither cut to 8 bits nor stretched
+        >>> image.dtype, image.shape
+        (dtype('uint16'), (60, 88))
     """
     image, header = read_with_header(path, page=page, rjpeg=rjpeg, backend_args=backend_args)
     tell_turned(header, path)
@@ -120,6 +126,11 @@ def count_pages(path: str | os.PathLike) -> int:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file has no readable header.
+
+    Example:
+        >>> from mmdet_ir.datasets.images import count_pages
+        >>> count_pages('images/0.png')
+        1
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'image not found: {path}')

@@ -28,6 +28,12 @@ class Scene:
         labels: int64 [N], index into ``CLASSES``.
         meta: 'scene' ('ground', 'aerial', 'sky'), 'polarity' ('hot', 'cold'), 'occlusion' (N floats: hidden or
             cut off part of each target, 0 to 1).
+
+    Example:
+        >>> from mmdet_ir.datasets.synthetic import generate_scene
+        >>> scene = generate_scene(seed=0, size=(64, 64))
+        >>> len(scene.masks) == len(scene.labels)
+        True
     """
 
     counts: np.ndarray
@@ -116,6 +122,12 @@ def generate_scene(seed: int | np.random.Generator, size: tuple[int, int] = (320
 
     Raises:
         ValueError: the size is too small or not a pair of whole numbers.
+
+    Example:
+        >>> from mmdet_ir.datasets.synthetic import generate_scene
+        >>> scene = generate_scene(seed=0, size=(64, 64))
+        >>> scene.counts.dtype, scene.image8.shape, scene.masks.shape[1:]
+        (dtype('uint16'), (64, 64), (64, 64))
     """
     size = check_size(size)
     rng = np.random.default_rng(seed)

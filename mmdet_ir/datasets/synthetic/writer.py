@@ -131,6 +131,13 @@ def synthesize(
     Raises:
         ValueError: a number or size is out of range.
         FileExistsError: ``out`` holds something else and ``overwrite`` is off.
+
+    Example:
+        >>> from mmdet_ir.datasets.synthetic import synthesize
+        >>> synthesize('scenes', num_train=2, num_val=1, size=(64, 64), workers=1)
+        True
+        >>> synthesize('scenes', num_train=2, num_val=1, size=(64, 64), workers=1)  # is there already
+        False
     """
     size = check_size(size)
     for name, number, least in (('num_train', num_train, 1), ('num_val', num_val, 1), ('seed', seed, 0)):
@@ -197,6 +204,13 @@ def contact_sheet(
 
     Raises:
         ValueError: The ending is another one, or the file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mmdet_ir.datasets.synthetic import contact_sheet
+        >>> contact_sheet('sheet.png', rows=1, pairs=1, size=(64, 64))
+        >>> Path('sheet.png').is_file()
+        True
     """
     path = Path(path)
     if path.suffix.lower() not in ('.jpg', '.jpeg', '.png'):

@@ -1,3 +1,5 @@
+"""Transforms of a pipeline: loading as stored, tone mapping, and augmentation by what a camera does."""
+
 from .augmentation import (
     DeadPixels,
     OpticsBlur,

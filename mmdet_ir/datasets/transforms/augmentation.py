@@ -160,6 +160,13 @@ class RandomGainOffset(PixelAugmentation):
         gain: Interval of the factor on the contrast, above 0; drawn uniformly in its logarithm.
         offset: Interval of the shift, as a fraction of the range.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import RandomGainOffset
+        >>> image = RandomGainOffset(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def __init__(
@@ -188,6 +195,13 @@ class RandomPolarity(PixelAugmentation):
 
     Args:
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import RandomPolarity
+        >>> image = RandomPolarity(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def augment(self, image: np.ndarray, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
@@ -203,6 +217,13 @@ class SensorNoise(PixelAugmentation):
         column: The same for the offsets between columns.
         row: The same for the offsets between rows.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import SensorNoise
+        >>> image = SensorNoise(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def __init__(
@@ -230,6 +251,13 @@ class DeadPixels(PixelAugmentation):
     Args:
         fraction: Interval of the part of all pixels that is defective; each is dead or hot with equal chance.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import DeadPixels
+        >>> image = DeadPixels(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def __init__(
@@ -252,6 +280,13 @@ class OpticsBlur(PixelAugmentation):
     Args:
         sigma: Interval of its standard deviation in pixels, above 0.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import OpticsBlur
+        >>> image = OpticsBlur(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def __init__(self, sigma: Sequence[float] = (0.3, 1.2), prob: float = 0.5, value_range: ValueRange = None) -> None:
@@ -274,6 +309,13 @@ class Vignetting(PixelAugmentation):
         strength: Interval of the part of the signal that the corners lack; below 0 they have more.
         drift: Interval of the slope's amplitude, as a fraction of the range.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import Vignetting
+        >>> image = Vignetting(prob=1.0)({'img': np.full((8, 8, 3), 100, np.uint8)})['img']
+        >>> image.shape, image.dtype
+        ((8, 8, 3), dtype('uint8'))
     """
 
     def __init__(

@@ -66,6 +66,11 @@ class TargetCopyPaste(IRAugmentation):
         margin: Width of the surroundings that are cut out with a target, pixels, at least 2.
         num_places: Free places to choose from.
         prob, value_range: See :class:`IRAugmentation`.
+
+    Example:
+        >>> from mmdet_ir.datasets.transforms import TargetCopyPaste
+        >>> transform = TargetCopyPaste(max_area=400, max_num=2)
+        >>> pipeline = [{'type': 'TargetCopyPaste', 'max_area': 400, 'max_num': 2}]  # the same in a config
     """
 
     def __init__(

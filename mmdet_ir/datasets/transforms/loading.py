@@ -30,6 +30,14 @@ class LoadIRImageFromFile(BaseTransform):
 
     Raises:
         ValueError: For an argument out of its choices.
+
+    Example:
+        >>> import cv2, numpy as np
+        >>> from mmdet_ir.datasets import LoadIRImageFromFile
+        >>> written = cv2.imwrite('counts.png', np.full((4, 5), 7000, np.uint16))
+        >>> image = LoadIRImageFromFile(channels=1, raw=True)({'img_path': 'counts.png'})['img']
+        >>> image.dtype, image.shape, int(image.max())
+        (dtype('uint16'), (4, 5), 7000)
     """
 
     def __init__(

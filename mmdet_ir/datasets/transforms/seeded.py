@@ -16,6 +16,15 @@ class SeededByImage(BaseTransform):
     Args:
         transforms: Configs of the transforms; they draw from NumPy's global generator.
         seed: Another one gives other numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import SeededByImage
+        >>> noise = SeededByImage([{'type': 'SensorNoise', 'prob': 1.0}])
+        >>> image = np.full((8, 8, 3), 100, np.uint8)
+        >>> first, second = (noise({'img': image.copy(), 'img_path': 'a.png'})['img'] for _ in range(2))
+        >>> np.array_equal(first, second)
+        True
     """
 
     def __init__(self, transforms: list[dict], seed: int = 0) -> None:

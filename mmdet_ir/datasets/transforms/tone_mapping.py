@@ -226,6 +226,13 @@ class ToneMapping(BaseTransform):
     Raises:
         ValueError: For an unknown method, or a setting out of its range.
         TypeError: For a setting that the method lacks or needs.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms import ToneMapping
+        >>> counts = np.array([[6000, 7000, 8000]], np.uint16)
+        >>> ToneMapping('window', channels=1, low=6000, high=8000)({'img': counts[..., None]})['img'].ravel()
+        array([  0, 128, 255], dtype=uint8)
     """
 
     def __init__(self, method: str, channels: int = 3, **settings: object) -> None:

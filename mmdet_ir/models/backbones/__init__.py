@@ -1,3 +1,5 @@
+"""Backbones."""
+
 from .efficientnet_lite import EfficientNetLite
 from .grey_stem_resnet import GreyStemResNet
 

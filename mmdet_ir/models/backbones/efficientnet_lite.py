@@ -28,6 +28,12 @@ class EfficientNetLite(EfficientNet):
 
     Raises:
         ValueError: For another number of channels.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import EfficientNetLite
+        >>> [level.shape[1] for level in EfficientNetLite()(torch.zeros(1, 3, 64, 64))]
+        [24, 40, 112, 320]
     """
 
     layer_settings = {

@@ -29,6 +29,12 @@ class GreyStemResNet(ResNet):
 
     Raises:
         ValueError: For a deviation that is not above 0, or other numbers of means and deviations than three.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import GreyStemResNet
+        >>> [level.shape[1] for level in GreyStemResNet(depth=18)(torch.zeros(1, 1, 64, 64))]
+        [64, 128, 256, 512]
     """
 
     def __init__(

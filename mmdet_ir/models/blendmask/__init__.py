@@ -1,3 +1,5 @@
+"""BlendMask, which MMDetection does not have."""
+
 from .basis_module import BasisModule
 from .blend_mask_head import BlendMaskHead
 from .blender import blend_bases

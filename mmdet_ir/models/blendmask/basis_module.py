@@ -28,6 +28,14 @@ class BasisModule(BaseModule):
         norm_cfg: Norm after every convolution but the last ones. AdelaiDet has SyncBN, which BN becomes with
             ``sync_bn='torch'`` in the config.
         init_cfg: Initialisation of the weights.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import BasisModule
+        >>> module = BasisModule(in_channels=8, num_classes=4, channels=8).eval()
+        >>> levels = tuple(torch.zeros(1, 8, size, size) for size in (16, 8, 4))
+        >>> module(levels)[0].shape
+        torch.Size([1, 4, 32, 32])
     """
 
     def __init__(

@@ -40,6 +40,14 @@ class BlendMaskHead(BaseMaskHead):
 
     Raises:
         ValueError: If ``loss_mask`` cannot be weighted although it should.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import BlendMaskHead
+        >>> basis = {'type': 'BasisModule', 'in_channels': 8, 'num_classes': 4, 'channels': 8}
+        >>> head = BlendMaskHead(basis).eval()
+        >>> head(tuple(torch.zeros(1, 8, size, size) for size in (16, 8, 4)))[0].shape  # bases
+        torch.Size([1, 4, 32, 32])
     """
 
     # As FCNMaskHead, whose way from mask logits in boxes to masks of images is borrowed.

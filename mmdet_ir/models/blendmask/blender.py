@@ -21,6 +21,14 @@ def blend_bases(pooled_bases: Tensor, attentions: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.blendmask import blend_bases
+        >>> bases = torch.stack([torch.full((2, 2), 1.0), torch.full((2, 2), 3.0)])[None]
+        >>> blend_bases(bases, torch.zeros(1, 2, 1, 1))  # equal attention: the mean of the bases
+        tensor([[[2., 2.],
+                 [2., 2.]]])
     """
     if pooled_bases.dim() != 4 or attentions.dim() != 4 or pooled_bases.shape[:2] != attentions.shape[:2]:
         raise ValueError(

@@ -10,4 +10,10 @@ class BlendMask(SingleStageInstanceSegmentor):
 
     Backbone and neck are free; ``bbox_head`` is :class:`FCOSTopHead`, ``mask_head`` is :class:`BlendMaskHead`. Losses:
     ``loss_cls``, ``loss_bbox``, ``loss_centerness``, ``loss_mask``, ``loss_semantic``.
+
+    Example:
+        >>> from mmdet.registry import MODELS
+        >>> from mmdet_ir.models import BlendMask
+        >>> MODELS.get('BlendMask') is BlendMask  # as configs/baselines/blendmask_r50_fpn.py names it
+        True
     """

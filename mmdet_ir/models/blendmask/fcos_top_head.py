@@ -25,6 +25,17 @@ class FCOSTopHead(CondInstBboxHead):
         attention_size: A, height and width of an attention map.
         use_scale: Whether each level has a learned factor of its distances. BlendMask has none.
         **kwargs: Keyword arguments of ``mmdet.models.FCOSHead``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import FCOSTopHead
+        >>> small = {'in_channels': 8, 'feat_channels': 8, 'stacked_convs': 1, 'norm_cfg': None}
+        >>> level = {'strides': [8], 'regress_ranges': [(-1, 1e8)]}
+        >>> head = FCOSTopHead(num_classes=4, num_bases=2, attention_size=3, **small, **level)
+        >>> head((torch.zeros(1, 8, 4, 4),))[0][0].shape  # class scores of the first level
+        torch.Size([1, 4, 4, 4])
+        >>> head.top_layer.out_channels  # two attention maps of 3 x 3 for each location
+        18
     """
 
     def __init__(self, *args, num_bases: int = 4, attention_size: int = 14, use_scale: bool = False, **kwargs) -> None:

@@ -43,6 +43,15 @@ def pairwise_edges(
 
     Returns:
         Shape ``[N, size * size - 1, H, W]``, bool; neighbours in row-major order without the cell itself.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.boxinst import pairwise_edges
+        >>> intensity = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).repeat(4, 1)  # two halves
+        >>> whole = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+        >>> edges = pairwise_edges(intensity, torch.ones(4, 4, dtype=torch.bool), whole, 4, 3, 1, threshold=0.7)
+        >>> edges[0, 4, 1].tolist()  # of the second row, with the neighbour to the right
+        [True, False, True, False]
     """
     height, width = intensity.shape
     sampled = [torch.arange(length, device=boxes.device) * stride + stride // 2 for length in (height, width)]
@@ -77,6 +86,13 @@ class InfraredBoxInstDataPreprocessor(DetDataPreprocessor):
 
     Raises:
         ValueError: If the threshold is not between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import InfraredBoxInstDataPreprocessor
+        >>> preprocess = InfraredBoxInstDataPreprocessor(mean=[128.0] * 3, std=[64.0] * 3, pad_size_divisor=32)
+        >>> preprocess({'inputs': [torch.zeros(3, 30, 40)], 'data_samples': None})['inputs'].shape
+        torch.Size([1, 3, 32, 64])
     """
 
     def __init__(

@@ -29,6 +29,15 @@ def semantic_targets(masks: Tensor, labels: Tensor, num_classes: int, stride: in
 
     Returns:
         Shape ``[ceil((H - stride // 2) / stride), ...]``, int64, values in ``[0, num_classes]``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.condinst import semantic_targets
+        >>> masks = torch.zeros(1, 4, 4, dtype=torch.bool)
+        >>> masks[0, :2, :2] = True
+        >>> semantic_targets(masks, torch.tensor([2]), num_classes=4, stride=2)  # 4 is the background
+        tensor([[2, 4],
+                [4, 4]])
     """
     # Large masks first: later ones are drawn over them. The areas are those of the full masks.
     order = masks.flatten(1).sum(1).argsort(descending=True)
@@ -51,6 +60,12 @@ class AuxiliarySemanticHead(BaseModule):
         norm_cfg: Norm of the convolutions.
         loss_semantic: Config of a loss of logits ``[M, num_classes]`` and integer classes ``[M]`` in which
             ``num_classes`` is background, called with ``avg_factor``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import AuxiliarySemanticHead
+        >>> AuxiliarySemanticHead(num_classes=4, in_channels=8, feat_channels=8)(torch.zeros(1, 8, 5, 6)).shape
+        torch.Size([1, 4, 5, 6])
     """
 
     def __init__(
@@ -124,6 +139,13 @@ class CondInstSemanticMaskHead(CondInstMaskHead):
         semantic_head: Arguments of :class:`AuxiliarySemanticHead`; ``in_channels`` and ``stride`` default to those
             of the mask branch, which reads the same level.
         **kwargs: Keyword arguments of ``CondInstMaskHead``.
+
+    Example:
+        >>> from mmdet.registry import MODELS
+        >>> from mmdet_ir.models import CondInstSemanticMaskHead
+        >>> # as configs/baselines/condinst_r50_fpn_semantic.py names it
+        >>> MODELS.get('CondInstSemanticMaskHead') is CondInstSemanticMaskHead
+        True
     """
 
     def __init__(self, *args, semantic_head: dict, **kwargs) -> None:

@@ -21,6 +21,12 @@ class BNSA(SqueezeAttention):
 
     Raises:
         ValueError: If ``in_channels`` is not a multiple of ``reduction``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import BNSA
+        >>> BNSA(in_channels=8, reduction=4)(torch.zeros(2, 8, 6, 5)).shape
+        torch.Size([2, 8, 6, 5])
     """
 
     _abbr_ = 'bnsa'

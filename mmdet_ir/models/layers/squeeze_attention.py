@@ -34,6 +34,13 @@ class SqueezeAttention(BaseModule):
 
     Raises:
         ValueError: If ``in_channels`` or ``pool_size`` is not positive, or ``kernel_size`` is even.
+
+    Example:
+        >>> import torch
+        >>> from mmcv.cnn import build_plugin_layer
+        >>> name, layer = build_plugin_layer({'type': 'SqueezeAttention', 'in_channels': 8})
+        >>> layer(torch.zeros(2, 8, 6, 5)).shape
+        torch.Size([2, 8, 6, 5])
     """
 
     _abbr_ = 'sa'

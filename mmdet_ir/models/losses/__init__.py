@@ -1,3 +1,5 @@
+"""The paper's box and mask losses."""
+
 from .box_geometry import BoxGeometry, box_geometry
 from .focal_iou_loss import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss
 from .mask_loss import (

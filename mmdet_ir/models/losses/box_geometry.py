@@ -21,6 +21,13 @@ class BoxGeometry(NamedTuple):
         h: Height of the prediction.
         w_gt: Width of the target.
         h_gt: Height of the target.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.losses import box_geometry
+        >>> target, pred = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10]])  # IoU is 1 / 3
+        >>> box_geometry(pred, target)._fields[:3]
+        ('iou', 'dx', 'dy')
     """
 
     iou: Tensor
@@ -48,6 +55,14 @@ def box_geometry(pred: Tensor, target: Tensor, eps: float = 1e-7) -> BoxGeometry
 
     Raises:
         ValueError: If the shapes differ or are not ``[N, 4]``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.losses import box_geometry
+        >>> target, pred = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10]])  # IoU is 1 / 3
+        >>> geometry = box_geometry(pred, target)
+        >>> geometry.dx, geometry.enclosing_w
+        (tensor([5.]), tensor([15.]))
     """
     if pred.shape != target.shape or pred.dim() != 2 or pred.size(-1) != 4:
         raise ValueError(f'expected pred and target of one shape [N, 4], got {[*pred.shape]} and {[*target.shape]}')

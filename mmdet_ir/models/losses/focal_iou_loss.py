@@ -163,20 +163,44 @@ class _FocalIoULoss(nn.Module):
 
 @MODELS.register_module()
 class FocalCIoULoss(_FocalIoULoss):
-    """Focal complete-IoU loss (Table 2; plain CIoU with ``gamma=0``)."""
+    """Focal complete-IoU loss (Table 2; plain CIoU with ``gamma=0``).
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import FocalCIoULoss
+        >>> target, pred = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10]])  # IoU is 1 / 3
+        >>> print(f'{FocalCIoULoss(gamma=0)(pred, target).item():.4f}')  # 1 - 1/3 + 5^2 / (15^2 + 10^2)
+        0.7436
+    """
 
     cost = staticmethod(ciou_cost)
 
 
 @MODELS.register_module()
 class FocalEIoULoss(_FocalIoULoss):
-    """Focal efficient-IoU loss (Table 2; plain EIoU with ``gamma=0``)."""
+    """Focal efficient-IoU loss (Table 2; plain EIoU with ``gamma=0``).
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import FocalEIoULoss
+        >>> target, pred = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10]])  # IoU is 1 / 3
+        >>> print(f'{FocalEIoULoss(gamma=0)(pred, target).item():.4f}')  # 1 - 1/3 + 5^2 / (15^2 + 10^2)
+        0.7436
+    """
 
     cost = staticmethod(eiou_cost)
 
 
 @MODELS.register_module()
 class FocalSIoULoss(_FocalIoULoss):
-    """Focal SCYLLA-IoU loss, the paper's box loss (Eq. 7-12; plain SIoU with ``gamma=0``)."""
+    """Focal SCYLLA-IoU loss, the paper's box loss (Eq. 7-12; plain SIoU with ``gamma=0``).
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import FocalSIoULoss
+        >>> target, pred = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10]])  # IoU is 1 / 3
+        >>> print(f'{FocalSIoULoss(gamma=0)(pred, target).item():.4f}')  # 1 - 1/3 + (1 - exp(-2 (5 / 15)^2)) / 2
+        0.7663
+    """
 
     cost = staticmethod(siou_cost)

@@ -28,6 +28,14 @@ def mask_bce_loss(logits: Tensor, probs: Tensor, target: Tensor) -> tuple[Tensor
 
     Returns:
         Loss of each RoI, shape ``[N]``, and its gradient with respect to the logits, shape ``[N, P]``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.losses import mask_bce_loss
+        >>> logits = torch.zeros(1, 4)  # probabilities of 0.5
+        >>> loss, gradient = mask_bce_loss(logits, logits.sigmoid(), torch.tensor([[1.0, 1, 0, 0]]))
+        >>> loss, gradient  # ln 2; (p - t) / 4
+        (tensor([0.6931]), tensor([[-0.1250, -0.1250,  0.1250,  0.1250]]))
     """
     # -log(sigmoid(x)) = relu(-x) - log(max(p, 1 - p)); the larger of p and 1 - p is never near 0.
     loss = logits.relu() - logits * target - torch.max(probs, 1 - probs).log()
@@ -44,6 +52,13 @@ def mask_dice_loss(probs: Tensor, target: Tensor, eps: float = 1e-7) -> tuple[Te
 
     Returns:
         Loss of each RoI, shape ``[N]``, and its gradient with respect to the probabilities, shape ``[N, P]``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.losses import mask_dice_loss
+        >>> loss, gradient = mask_dice_loss(torch.full((1, 4), 0.5), torch.tensor([[1.0, 1, 0, 0]]))
+        >>> loss  # 1 - 2 * 1 / (2 + 2)
+        tensor([0.5000])
     """
     total = (probs.sum(1, keepdim=True) + target.sum(1, keepdim=True)).clamp(min=eps)
     ratio = 2 * (probs * target).sum(1, keepdim=True) / total
@@ -90,6 +105,13 @@ def mask_lovasz_loss(probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Loss of each RoI, shape ``[N]`` (without foreground it is the largest error), and its gradient with respect to
         the probabilities, shape ``[N, P]``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.losses import mask_lovasz_loss
+        >>> loss, gradient = mask_lovasz_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> loss  # half of the target is missed: one minus the Jaccard index
+        tensor([0.5000])
     """
     foreground = (target > 0.5).to(probs.dtype)
     errors = (foreground - probs).abs()
@@ -147,6 +169,15 @@ class MBCEDiceLovaszLoss(nn.Module):
 
     Raises:
         ValueError: If a part's weight is negative, or all are 0.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import MBCEDiceLovaszLoss
+        >>> logits = torch.zeros(1, 2, 2, 2)  # one RoI, two classes
+        >>> target = torch.tensor([[[1.0, 1], [0, 0]]])
+        >>> loss = MBCEDiceLovaszLoss(lovasz_weight=0)(logits, target, torch.tensor([1]))
+        >>> print(f'{loss.item():.4f}')  # ln 2 + 1 / 2
+        1.1931
     """
 
     def __init__(
@@ -200,6 +231,13 @@ class MBCEDiceLovaszInstanceLoss(MBCEDiceLovaszLoss):
     These are the heads of CondInst, SOLOv2 and RTMDet-Ins. Their masks span the image instead of a RoI, so the
     cross-entropy, a mean over the image's pixels, is small for small targets, while the Dice and Lovasz parts are as
     large as in a RoI.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import MBCEDiceLovaszInstanceLoss
+        >>> loss = MBCEDiceLovaszInstanceLoss(lovasz_weight=0)(torch.zeros(1, 4), torch.tensor([[1.0, 1, 0, 0]]))
+        >>> print(f'{loss.item():.4f}')  # ln 2 + 1 / 2
+        1.1931
     """
 
     def forward(

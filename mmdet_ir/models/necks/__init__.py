@@ -1,3 +1,5 @@
+"""Necks."""
+
 from .plugin_fpn import PluginFPN
 
 __all__ = ['PluginFPN']

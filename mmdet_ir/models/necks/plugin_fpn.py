@@ -27,6 +27,13 @@ class PluginFPN(FPN):
 
     Raises:
         ValueError: If a plugin stage is no input of the FPN, is read by no lateral convolution, or comes twice.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import PluginFPN
+        >>> neck = PluginFPN([8, 16], 4, num_outs=2, plugin={'type': 'BNSA'}, plugin_stages=[1])
+        >>> [tuple(level.shape) for level in neck((torch.zeros(1, 8, 8, 8), torch.zeros(1, 16, 4, 4)))]
+        [(1, 4, 8, 8), (1, 4, 4, 4)]
     """
 
     def __init__(self, *args, plugin: dict | None = None, plugin_stages: Sequence[int] = (1, 2), **kwargs) -> None:

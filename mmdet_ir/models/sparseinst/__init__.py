@@ -1,3 +1,5 @@
+"""SparseInst, in parts."""
+
 from .decoder import InstanceBranch, MaskBranch, aggregate_instances
 from .encoder import InstanceContextEncoder
 from .head import SparseInstHead

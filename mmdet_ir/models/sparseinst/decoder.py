@@ -29,6 +29,13 @@ def aggregate_instances(activations: Tensor, features: Tensor, groups: int) -> T
 
     Returns:
         Shape ``[B, N, G * C]``; the groups' features of one instance stand side by side.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.sparseinst import aggregate_instances
+        >>> activations = torch.tensor([[[[99.0, -99.0]]]])  # one instance, at the first of two pixels
+        >>> aggregate_instances(activations, torch.tensor([[[[3.0, 5.0]]]]), groups=1)
+        tensor([[[3.]]])
     """
     weights = to_full_precision(activations).sigmoid().flatten(2)
     weights = weights / weights.sum(2, keepdim=True).clamp(min=1e-6)
@@ -60,6 +67,13 @@ class InstanceBranch(BaseModule):
 
     Raises:
         ValueError: If ``channels`` is not a multiple of ``groups``.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.sparseinst import InstanceBranch
+        >>> branch = InstanceBranch(8, 8, 1, num_masks=5, num_classes=4, kernel_channels=6, groups=2, norm_cfg=None)
+        >>> [tuple(output.shape) for output in branch(torch.zeros(1, 8, 6, 6))]
+        [(1, 5, 4), (1, 5), (1, 5, 6)]
     """
 
     def __init__(
@@ -110,6 +124,12 @@ class MaskBranch(BaseModule):
         convs: Number of 3x3 convolutions.
         kernel_channels: Channels of the output.
         norm_cfg: Norm of the convolutions.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models.sparseinst import MaskBranch
+        >>> MaskBranch(8, 8, 1, kernel_channels=6, norm_cfg=None)(torch.zeros(1, 8, 6, 6)).shape
+        torch.Size([1, 6, 6, 6])
     """
 
     def __init__(

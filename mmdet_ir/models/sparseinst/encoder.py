@@ -56,6 +56,14 @@ class InstanceContextEncoder(BaseModule):
 
     Raises:
         ValueError: If a plugin stage is no input, or comes twice.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import InstanceContextEncoder
+        >>> encoder = InstanceContextEncoder([4, 6, 8], out_channels=8)
+        >>> levels = [torch.zeros(1, channels, size, size) for channels, size in ((4, 16), (6, 8), (8, 4))]
+        >>> encoder(levels)[0].shape
+        torch.Size([1, 8, 16, 16])
     """
 
     def __init__(

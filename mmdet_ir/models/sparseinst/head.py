@@ -71,6 +71,17 @@ class SparseInstHead(BaseMaskHead):
         test_cfg: ``score_thr``: score that a prediction must exceed; ``mask_thr``: probability above which a pixel is
             foreground.
         init_cfg: Initialisation, on top of the original's.
+
+    Example:
+        >>> import torch
+        >>> from mmdet_ir.models import SparseInstHead
+        >>> entropy = {'type': 'CrossEntropyLoss', 'use_sigmoid': True}
+        >>> losses = {'loss_cls': {'type': 'FocalLoss'}, 'loss_obj': entropy, 'loss_mask': entropy}
+        >>> small = {'in_channels': 8, 'feat_channels': 8, 'stacked_convs': 1, 'num_masks': 5}
+        >>> head = SparseInstHead(num_classes=4, loss_dice={'type': 'DiceLoss'}, **losses, **small)
+        >>> scores, objectness, masks = head((torch.zeros(1, 8, 6, 6),))
+        >>> scores.shape, masks.shape
+        (torch.Size([1, 5, 4]), torch.Size([1, 5, 12, 12]))
     """
 
     def __init__(

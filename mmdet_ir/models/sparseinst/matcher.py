@@ -36,6 +36,16 @@ class SparseInstMatcher(BaseAssigner):
     Args:
         alpha: Exponent of the Dice coefficient.
         beta: Exponent of the class probability; ``1 - alpha`` in the paper.
+
+    Example:
+        >>> import torch
+        >>> from mmengine.structures import InstanceData
+        >>> from mmdet_ir.models import SparseInstMatcher
+        >>> masks = torch.tensor([[[-9.0, -9]], [[9.0, -9]]])  # logits of two predictions; the second one fits
+        >>> found = InstanceData(scores=torch.zeros(2, 4), masks=masks)
+        >>> target = InstanceData(labels=torch.tensor([3]), masks=torch.tensor([[[1.0, 0]]]))
+        >>> SparseInstMatcher().assign(found, target).gt_inds
+        tensor([0, 1])
     """
 
     def __init__(self, alpha: float = 0.8, beta: float = 0.2) -> None:

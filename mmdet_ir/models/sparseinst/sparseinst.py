@@ -13,4 +13,10 @@ class SparseInst(SingleStageInstanceSegmentor):
 
     ``backbone``, then :class:`InstanceContextEncoder` as ``neck``, then :class:`SparseInstHead` as ``mask_head``. It
     has no box head: boxes are those around the masks. ``train_cfg`` and ``test_cfg`` are the mask head's.
+
+    Example:
+        >>> from mmdet.registry import MODELS
+        >>> from mmdet_ir.models import SparseInst
+        >>> MODELS.get('SparseInst') is SparseInst  # as configs/baselines/sparseinst_r50_iam.py names it
+        True
     """

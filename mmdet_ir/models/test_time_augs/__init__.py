@@ -1,3 +1,5 @@
+"""Test-time augmentation with masks."""
+
 from .tta import IRTTAModel
 
 __all__ = ['IRTTAModel']

@@ -50,6 +50,12 @@ class IRTTAModel(BaseTTAModel):
     Raises:
         ValueError: For ``'roi'`` with a model that has no RoI head with ``StandardRoIHead``'s or ``CascadeRoIHead``'s
             way to predict masks, and for unknown ``masks``.
+
+    Example:
+        >>> from mmdet_ir.apis import test
+        >>> metrics = test('config.py', 'weights.pth', work_dir='tta', tta=True)
+        >>> 'coco/segm_mAP' in metrics
+        True
     """
 
     def __init__(

@@ -47,6 +47,20 @@ def convert_mask_images(
     Raises:
         FileNotFoundError: If there are no masks.
         ValueError: If the arguments do not fit each other, or nothing is left to write.
+
+    Example:
+        >>> import cv2, numpy as np
+        >>> from pathlib import Path
+        >>> from mmdet_ir.datasets.converters import convert_mask_images
+        >>> Path('src/images').mkdir(parents=True), Path('src/masks').mkdir()
+        (None, None)
+        >>> picture, mask = np.full((32, 32), 90, np.uint8), np.zeros((32, 32), np.uint8)
+        >>> mask[4:12, 6:20] = 1
+        >>> cv2.imwrite('src/images/a.png', picture), cv2.imwrite('src/masks/a.png', mask)
+        (True, True)
+        >>> report = convert_mask_images('src', 'out', 'semantic', {1: 'person'})
+        >>> report.written['all']
+        Counter({'person': 1})
     """
     if kind not in ('instance', 'semantic'):
         raise ValueError(f"expected masks of kind 'instance' or 'semantic', got {kind!r}")
