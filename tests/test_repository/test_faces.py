@@ -38,6 +38,7 @@ WITHOUT_EXAMPLE = {
     'make_record',
     'make_resumable',
     'draw_grid',
+    'labels_back',
     'new_config',
     'operator_backend',
 }

@@ -46,6 +46,13 @@ def make_copies(
         FileNotFoundError: If there is no such folder.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set.
         ValueError: If there are no images, two recordings would get one copy, or an image cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mmdet_ir.apis.labelling import make_copies
+        >>> manifest = make_copies('images', 'copies')
+        >>> sorted(path.name for path in Path('copies').iterdir())
+        ['0.png', '1.png', '2.png', 'manifest.json']
     """
     source, out = Path(source), Path(out)
     if not source.is_dir():

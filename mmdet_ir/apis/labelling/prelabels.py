@@ -35,6 +35,12 @@ def write_prelabels(
 
     Raises:
         ValueError: For another format.
+
+    Example:
+        >>> from mmdet_ir.apis.labelling import write_prelabels
+        >>> nothing = {'a.png': ((88, 60), [])}  # width and height; no instances
+        >>> [path.name for path in write_prelabels('prelabels', nothing, ('human',), 'coco')]
+        ['instances_default.json']
     """
     if file_format not in FORMATS:
         raise ValueError(f'--format: expected one of {", ".join(FORMATS)}, got {file_format!r}')
