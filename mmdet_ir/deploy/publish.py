@@ -13,7 +13,7 @@ from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
 
-MAX_WEIGHTS, MAX_INT8 = 8_000_000, 5_000_000  # bytes
+MAX_WEIGHTS, MAX_INT8 = 8 * 2**20, 5 * 2**20  # bytes
 SCORES, FILES = 'scores', 'files'  # parts of the card that are written anew
 _COLUMNS = {'targets': 'targets', 'mAP': 'mask mAP', 'mAP50': 'mask AP50', 'mAPs': 'small', 'mAPm': 'medium'}
 
