@@ -1,4 +1,4 @@
-"""`mask_rcnn_small_real.py` for images of one channel, with the same weights: its first convolution is folded on loading.
+"""`mask_rcnn_small_real.py` for images of one channel, with the same weights: the stem is folded when it loads them.
 
 Colour pictures are refused. Test it with the checkpoint of the other config.
 """
