@@ -10,7 +10,7 @@ from functools import partial
 
 import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.benchmark.waiting import SETTINGS, compare_waiting, waiting_table
-from mmdet_ir.benchmark.worker import Job
+from mmdet_ir.benchmark.worker import Trial
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 
@@ -55,7 +55,7 @@ def keep(out: str | None, rows: list[dict]) -> None:
 
 def main() -> None:
     args = parse_args()
-    job = Job('step', args.config, 'eager', '', size=tuple(args.size), batch=args.batch, threads=args.threads)
+    job = Trial('step', args.config, 'eager', '', size=tuple(args.size), batch=args.batch, threads=args.threads)
     rows = compare_waiting(job, args.settings, args.neighbours, args.repeats, partial(keep, args.out))
     print(waiting_table(rows))
 
