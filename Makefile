@@ -1,7 +1,7 @@
 # make demo   set up, make synthetic scenes, train the small full method, test it, draw what it sees
 # make test   set up, lint, run the whole test suite
 # make docs   build the documentation site into docs/_build/html; a warning is an error
-# make tutorial   run the tutorial notebook; an error in a cell is an error
+# make tutorial   run the tutorial notebook, after make demo; an error in a cell is an error
 # make data/real RAW=folder    convert HIT-UAV and the drone clips, and merge them
 # make real-smoke RAW=folder   a few dozen training steps on them, then a test
 PYTHON ?= python3
@@ -60,6 +60,9 @@ docs: install
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "Site: docs/_build/html/index.html"
 
-tutorial: install
+$(DEMO_DIR)/last_checkpoint: | install
+	$(MAKE) demo
+
+tutorial: install | $(DEMO_DIR)/last_checkpoint
 	$(VENV)/bin/jupyter-execute --timeout=2400 --output=../../work_dirs/tutorial.ipynb docs/guide/tutorial.ipynb
 	@echo "Notebook with its outputs: work_dirs/tutorial.ipynb"
