@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmdet_ir.compat.checkpoint import CheckpointError
+from mmdet_ir.compat.checkpoint import CheckpointError, replace_unsafe_fallback
 
+import mmengine.runner.checkpoint
 import numpy as np
 import pytest
 import torch
@@ -233,6 +234,25 @@ def test_getattr_reaches_nothing_but_statistics(tmp_path: Path, owner: type, nam
     path = tmp_path / 'reach.pth'
     torch.save({'state_dict': {}, 'meta': Reach(owner, name)}, path)
     assert_refused(path, 'builtins.getattr', functools.partial(load_checkpoint, nn.Linear(1, 1), str(path)))
+
+
+def test_the_forks_fallback_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the fork has it: what was refused is loaded once more, with everything that a pickle can do."""
+
+    def fallback(file: Path, map_location: object = None, weights_only: bool | None = None) -> dict:
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+    module, path, target = mmengine.runner.checkpoint, tmp_path / 'evil.pth', tmp_path / 'ran'
+    monkeypatch.setattr(module, '_safe_torch_load', fallback, raising=False)
+    torch.save({'state_dict': {}, 'meta': Payload(target)}, path)
+    module._safe_torch_load(path)
+    assert target.exists()  # it does run what the file says
+    target.unlink()
+    replace_unsafe_fallback()
+    for weights_only in (None, False):
+        with pytest.raises(pickle.UnpicklingError, match='system'):
+            module._safe_torch_load(path, 'cpu', weights_only)
+    assert not target.exists()
 
 
 def test_a_class_of_ones_own_is_refused_by_name_until_it_is_allowed(tmp_path: Path) -> None:
