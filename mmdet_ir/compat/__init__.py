@@ -19,8 +19,9 @@ def apply() -> None:
         ImportError: When the installation cannot work; the message says how to mend it.
     """
     require_working_setup()
-    from . import amp, checkpoint, distributed, external_configs, operators, packages, saving
+    from . import amp, checkpoint, distributed, external_configs, notices, operators, packages, saving
 
+    notices.silence_notices()
     operators.serve_operators()
     packages.serve_package_queries()
     packages.serve_absent_packages()
