@@ -12,7 +12,11 @@ import torch
     ('message', 'category', 'shown'),
     [
         ('torch.meshgrid: in an upcoming release, it will be required to pass the indexing', UserWarning, False),
-        ("`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast('cuda'", FutureWarning, False),
+        (
+            "`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast('cuda'",
+            FutureWarning,
+            False,
+        ),
         ("'maxsplit' is passed as positional argument", DeprecationWarning, False),
         ('torch.meshgrid: in an upcoming release, it will be required to pass the indexing', FutureWarning, True),
         ('roi_align has no deterministic implementation', UserWarning, True),
