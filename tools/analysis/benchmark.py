@@ -34,6 +34,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 FULL = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
+PARTS = ('mask_losses', 'loading', 'evaluation')
 RIVALS = ('configs/ir/mask_rcnn.py', FULL, 'configs/baselines/rtmdet-ins_tiny.py', NAME)
 EPILOG = f"""\
 examples:
@@ -50,6 +51,10 @@ examples:
   # quick look at small models; where an inference and a training step spend their time
   python tools/analysis/benchmark.py configs/quickstart/mask_rcnn_synthetic.py --size 320 256 --repeats 1 --no-steps
   python tools/analysis/benchmark.py configs/quickstart/mask_rcnn_synthetic.py --size 320 256 --profile
+
+  # only data loading, or only the libraries that score masks
+  python tools/analysis/benchmark.py --only loading
+  python tools/analysis/benchmark.py --only evaluation --detections 2000
 
   # the models of the paper's Table 4, as PyTorch runs them
   python tools/analysis/benchmark.py --table4 --forms eager
@@ -96,6 +101,15 @@ def parse_args() -> argparse.Namespace:
         help='every form but those that --forms leaves out, and mask losses, data loading and evaluation',
     )
     parser.add_argument(
+        '--only',
+        choices=PARTS,
+        help='instead of models: the throughput of data loading with each tone mapping, the time of COCO evaluation '
+        'with each library, or the mask losses',
+    )
+    parser.add_argument(
+        '--detections', type=int, default=14_000, help='of the evaluation, in all (default: %(default)s)'
+    )
+    parser.add_argument(
         '--profile',
         action='store_true',
         help='instead: parts and operators of an inference and a training step of each model',
@@ -113,12 +127,14 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.table4 and args.models:
         parser.error('--table4: expected no models beside it')
+    if args.only and (args.models or args.table4 or args.all or args.profile):
+        parser.error('--only: expected no models, --table4, --all or --profile beside it')
     names = TABLE4.values() if args.table4 else args.models or RIVALS
     args.models = named_entries('models', names, 'CONFIG[=CHECKPOINT]')
     args.size = tuple(args.size)
-    if min(args.size) < 64 or min(args.batch, args.repeats, args.rois, args.threads) < 1:
+    if min(args.size) < 64 or min(args.batch, args.repeats, args.rois, args.threads, args.detections) < 1:
         raise ValueError(
-            'expected --size of at least 64 64 and --batch, --repeats, --rois and --threads of at least 1'
+            'expected --size of at least 64 64, and --batch, --repeats, --rois, --threads and --detections from 1 on'
         )
     args.forms = args.forms or (list(FORMS) if args.all else [EAGER])
     return args
@@ -132,11 +148,31 @@ def keep(args: argparse.Namespace, result: dict) -> None:
         write_text(f'{base}.md', render(result))
 
 
+def measure_part(part: str, args: argparse.Namespace) -> dict:
+    """What does not depend on the models."""
+    if part == 'loading':
+        return benchmark_loading(args.size, repeats=args.repeats)
+    if part == 'evaluation':
+        images = max(1, args.detections // 50)
+        return benchmark_backends(
+            *generate_masks(args.detections, images, 4, (320, 256), args.seed), args.repeats if args.only else 3
+        )
+    return {
+        f'{classes} classes, {args.rois} RoIs': time_mask_losses(args.rois, classes, 10 * args.repeats, args.device)
+        for classes in (4, 80)
+    }
+
+
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
+    if args.only:
+        result = {args.only: measure_part(args.only, args)}
+        keep(args, result)
+        print(render(result))
+        return
     job = Trial(
         '', '', '', '', size=args.size, batch=args.batch, threads=args.threads, device=args.device, seed=args.seed
     )
@@ -151,16 +187,9 @@ def main() -> None:
     else:
         result = run_benchmark(settings, partial(keep, args))
     if args.all and not args.profile:
-        result['mask_losses'] = {
-            f'{classes} classes, {args.rois} RoIs': time_mask_losses(
-                args.rois, classes, 10 * args.repeats, args.device
-            )
-            for classes in (4, 80)
-        }
-        keep(args, result)
-        result['loading'] = benchmark_loading(args.size, repeats=args.repeats)
-        keep(args, result)
-        result['evaluation'] = benchmark_backends(*generate_masks(14_000, 280, 4, (320, 256), args.seed), 3)
+        for part in PARTS:
+            result[part] = measure_part(part, args)
+            keep(args, result)
     keep(args, result)
     print(render(result))
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Measures how long each library takes to score masks and boxes, in turns, and whether the numbers are equal."""
+"""Measures how long each library takes to score masks and boxes, in turns, and whether the numbers are equal.
+
+The measurement is that of `benchmark.py --only evaluation`; this tool has further options and its own output file.
+"""
 
 import argparse
 import json

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Measures the throughput of loading with each tone mapping, against mmcv's plain loading of 8-bit files."""
+"""Measures the throughput of loading with each tone mapping, against mmcv's plain loading of 8-bit files.
+
+The measurement is that of `benchmark.py --only loading`; this tool has its own options and output file.
+"""
 
 import argparse
 import json
