@@ -191,6 +191,10 @@ def check_pictures(sound: Sound, pictures: Sequence[Picture | None]) -> list[Pro
         if by_exif := sum(p.orientation > 4 for image, p in read if p.size != (image['width'], image['height'])):
             text += f', of which {by_exif} have an EXIF orientation that turns them upright'
         remedy = 'correct width and height if boxes and masks are in pixels of the file, else scale them as well'
+        if by_exif:
+            remedy += (
+                '; where they are of the picture as stored, take the orientation out: exiftool -Orientation= FILE'
+            )
         ids = tuple(image['id'] for image, _ in wrong)
         problems.append(Problem('size-mismatch', 'error', text, remedy, ids, 'image'))
     # (where the orientation exchanges the sides, the sizes above tell which picture the annotations are of)
