@@ -251,3 +251,20 @@ def test_images_without_targets_train(root, poly2mask):
     total.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert torch.isfinite(total) and gradients and all(torch.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize('new', [lambda i: f'id {i}', lambda i: i - 9, lambda i: i + (1 << 70)])
+def test_ids_of_any_kind(root, new):
+    """Text, negative, beyond 64 bits: labels and images are those of plain ids."""
+    images = [{'id': new(i), 'file_name': f'{i}.png', 'width': 64, 'height': 48} for i in (1, 2)]
+    categories = [category | {'id': new(category['id'])} for category in class_categories()]
+    write(
+        root,
+        [FIRST | {key: new(FIRST[key]) for key in ('id', 'image_id', 'category_id')}],
+        images=images,
+        categories=categories,
+    )
+    first, second = build(root)
+    assert (first['data_samples'].img_id, second['data_samples'].img_id) == (new(1), new(2))
+    assert first['data_samples'].gt_instances.labels.tolist() == [1]
+    assert len(second['data_samples'].gt_instances) == 0
