@@ -6,16 +6,13 @@ import math
 import pytest
 import torch
 from gpu_cases import DEVICE, ON_CPU
-from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 
-from building import PLAIN, ROOT, build, tiny_batch  # isort: skip  (gpu_cases says where it is)
+from building import PLAIN, build, tiny_batch  # isort: skip  (gpu_cases says where it is)
 
 pytestmark = pytest.mark.gpu
 FULL = 'ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
-# The small models of the quickstart stand for their kinds; of the paper's size those of the tables.
-MODELS_OF_TABLE = [name for name in PLAIN if name.startswith(('ir', 'baselines'))]
 NAMES = [name for name in PLAIN if name.startswith('quickstart')] if ON_CPU else [*PLAIN, FULL]
 AMP = {'type': 'Bf16OptimWrapper'} if ON_CPU else {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
 
@@ -70,7 +67,7 @@ def test_tta() -> None:
 
     name = 'quickstart/mask_rcnn_synthetic.py'
     model = made(name).eval()
-    tta = IRTTAModel(module=model, tta_cfg=Config.fromfile(ROOT / name).get('tta_model', {}).get('tta_cfg', {}))
+    tta = IRTTAModel(module=model)
     batch = tiny_batch(model)
     flipped = copy.deepcopy(batch)
     flipped['inputs'] = [image.flip(-1) for image in flipped['inputs']]
@@ -78,8 +75,8 @@ def test_tta() -> None:
         sample.set_metainfo({'flip': False, 'flip_direction': None})
     for sample in flipped['data_samples']:
         sample.set_metainfo({'flip': True, 'flip_direction': 'horizontal'})
-    views = {key: [[a, b] for a, b in zip(batch[key], flipped[key], strict=True)] for key in batch}
+    views = {key: [batch[key], flipped[key]] for key in batch}
     with torch.inference_mode():
-        results = tta.test_step({key: list(map(list, zip(*value, strict=True))) for key, value in views.items()})
+        results = tta.test_step(views)
     for sample in results:
         assert len(sample.pred_instances.masks) == len(sample.pred_instances.scores) > 0
