@@ -6,6 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from ..version import __version__
 from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
 from .exportable import OUTPUTS, ExportableMaskRCNN
 from .graph_input import DTYPES, GraphInput
+from .trial import check_tracing, failing_part, run_exported, runtime_errors, trial_shapes
 
 OPSET = 18  # of ONNX
 _EXAMPLE = (2, 256, 320)  # images, height and width that a dynamic model is traced with
@@ -37,6 +39,8 @@ def export_model(
 ) -> dict:
     """Exports the model of an inferencer, on the CPU.
 
+    The file gets its name when it was loaded and has run.
+
     Args:
         inferencer: Config and weights.
         out: File, with the ending of the format; OpenVINO's weights lie beside it as ``.bin``.
@@ -50,7 +54,7 @@ def export_model(
 
     Raises:
         ValueError: If ending and format do not fit, size or batch is out of range, or the config has something that
-            cannot be exported.
+            cannot be exported, which the message names.
         ImportError: If the format's library is not installed.
 
     Example:
@@ -78,12 +82,37 @@ def export_model(
     example = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(DTYPES[prepare.dtype])
     axes = [axis for axis, free in ((0, batch is None), (2, size is None), (3, size is None)) if free]
     out.parent.mkdir(parents=True, exist_ok=True)
+    shapes = trial_shapes(shape, axes)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder, torch.no_grad():
-        _WRITERS[file_format](model, example, axes, Path(folder, out.name), json.dumps(meta))
+        if axes and file_format != 'torch-export':  # (which knows by itself what depends on sizes)
+            trials = [torch.zeros(other, dtype=example.dtype) for other in shapes[1:]]
+            check_tracing(inferencer.model, [prepare(images)[0] for images in (example, *trials)])
+        made = Path(folder, out.name)
+        optional({'onnx': 'onnxruntime', 'openvino': 'openvino'}.get(file_format, 'torch'))
+        try:
+            _WRITERS[file_format](model, example, axes, made, json.dumps(meta))
+            run_exported(made, shapes)
+        except runtime_errors() as error:
+            raise _refusal(error, file_format, inferencer.model, prepare(example)[0]) from error
         # (the weights of OpenVINO come first, then what refers to them)
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out.with_name(file.name))
     return meta
+
+
+def _refusal(error: Exception, file_format: str, detector: torch.nn.Module, inputs: torch.Tensor) -> ValueError:
+    """Says which part of the detector the exporter or the runtime cannot hold."""
+    if isinstance(error, ValueError) and str(error).startswith(('export: ', 'torch-export of')):
+        return error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = next((line for line in reversed(lines) if 'rror' in line or 'FAIL' in line), lines[0]).strip()
+    with tempfile.TemporaryDirectory() as folder:
+        part = failing_part(detector, inputs, partial(_ATTEMPTS[file_format], Path(folder, 'part')))
+    others = ', '.join(name for name in SUFFIXES if name != file_format)
+    return ValueError(
+        f'export: {part or "the model"}: cannot be exported to {file_format} ({reason[:300]}); expected another part '
+        f'in its place, or another format ({others})'
+    )
 
 
 def _metadata(
@@ -169,10 +198,10 @@ def _write_program(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[
     torch.export.save(program, path, extra_files={METADATA_FILE: meta})
 
 
-def _trace(model: ExportableMaskRCNN, example: torch.Tensor) -> torch.jit.ScriptModule:
+def _trace(model: torch.nn.Module, *example: torch.Tensor) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # (as for ONNX)
-        return torch.jit.trace(model, (example,), check_trace=False)
+        return torch.jit.trace(model, example, check_trace=False)
 
 
 _WRITERS: dict[str, Callable] = {
@@ -180,4 +209,24 @@ _WRITERS: dict[str, Callable] = {
     'openvino': _write_openvino,
     'torchscript': _write_script,
     'torch-export': _write_program,
+}
+
+
+def _try_onnx(path: Path, part: torch.nn.Module, given: tuple) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(part, given, path, opset_version=OPSET, dynamo=False)
+    optional('onnxruntime').InferenceSession(str(path), providers=['CPUExecutionProvider'])
+
+
+def _try_openvino(path: Path, part: torch.nn.Module, given: tuple) -> None:
+    openvino = optional('openvino')
+    openvino.Core().compile_model(openvino.convert_model(_trace(part, *given), example_input=given), 'CPU')
+
+
+_ATTEMPTS: dict[str, Callable] = {
+    'onnx': _try_onnx,
+    'openvino': _try_openvino,
+    'torchscript': lambda path, part, given: torch.jit.save(_trace(part, *given), path),
+    'torch-export': lambda path, part, given: torch.export.export(part, given, strict=False),
 }

@@ -260,6 +260,13 @@ def _check_detector(detector: nn.Module) -> None:
     expect('roi_head.bbox_head.with_reg', roi.bbox_head.with_reg, True)
     expect('rpn_head.loss_cls.use_sigmoid', rpn.use_sigmoid_cls, True)
     expect('test_cfg.rpn.min_bbox_size', rpn.test_cfg.get('min_bbox_size', -1) >= 0, True)
+    for name, limit in (
+        ('rpn.nms_pre', rpn.test_cfg.nms_pre),
+        ('rpn.max_per_img', rpn.test_cfg.max_per_img),
+        ('rcnn.max_per_img', roi.test_cfg.max_per_img),
+    ):
+        if limit < 1:  # (MMDetection takes it for: all)
+            raise ValueError(f'export: model.test_cfg.{name}: expected a number from 1 on, got {limit}')
     for name, cfg in (('rpn', rpn.test_cfg.nms), ('rcnn', roi.test_cfg.nms)):
         expect(f'test_cfg.{name}.nms.type', cfg.get('type', 'nms'), 'nms')
         expect(f'test_cfg.{name}.nms', sorted(set(cfg) - {'type', 'split_thr'}), ['iou_threshold'])

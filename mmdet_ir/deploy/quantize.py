@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .backends import METADATA_KEY, ExportedModel, optional
 from .images import open_images
+from .trial import run_exported
 
 QUANTIZED = ('Conv', 'Gemm')  # operators; everything else computes in float32
 # Last layers, whose outputs are scores, box deltas and mask logits: one step of 1/255 of their range is a lot there,
@@ -99,6 +100,9 @@ def quantize_model(
             converted.set_rt_info(json.dumps(meta), [METADATA_KEY])
             openvino.save_model(converted, Path(folder, out.name), compress_to_fp16=False)
             made.unlink()
+        size = exported.meta['input']
+        shape = (size['batch'] or 1, size['channels'], size['height'] or 256, size['width'] or 320)
+        run_exported(Path(folder, out.name), [shape])  # (a file gets its name when it has run)
         # (the weights of OpenVINO come first, then what refers to them)
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out.with_name(file.name))
