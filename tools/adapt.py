@@ -1,8 +1,6 @@
 #!/usr/bin/env python
 """Adapts a trained model to recordings without labels: BatchNorm statistics are estimated anew on their images."""
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.adapt import adapt
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint, or for a name):
@@ -25,6 +23,9 @@ def main() -> None:
     add_device(parser)
     add_cfg_options(parser)
     args = parser.parse_args()
+
+    from mmdet_ir.apis.adapt import adapt
+
     options = {name: getattr(args, name) for name in ('number', 'batch_size', 'keep', 'device', 'cfg_options')}
     done = adapt(args.config, args.checkpoint, args.inputs, args.out, **options)
     print(f'written: {args.out} ({done["layers"]} layers, {done["images"]} images, {done["skipped"]} skipped)')

@@ -7,8 +7,6 @@ import os
 # OpenCV reads its limit when it is imported. The same as mmdet_ir.apis.demo.uploads.MAX_PIXELS, which looks first.
 os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', '9000000')
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.demo.server import serve
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
@@ -39,6 +37,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.demo.server import serve
+
     serve(
         args.config,
         args.checkpoint,

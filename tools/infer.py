@@ -4,9 +4,6 @@
 import argparse
 import sys
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.inference.run import REPORT, infer
-from mmdet_ir.apis.inference.tiles import parse_tile
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
@@ -85,6 +82,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.inference.run import REPORT, infer
+    from mmdet_ir.apis.inference.tiles import parse_tile
+
     report = infer(
         args.config,
         args.checkpoint,

@@ -1,18 +1,21 @@
 #!/usr/bin/env python
 """Runs every cell of the paper's tables and figures that has no record yet, and keeps the records."""
 
+from __future__ import annotations
+
 import argparse
 import shlex
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables
-from mmdet_ir.experiments.jobs import JobError, Launcher, first_of, missing_data
-from mmdet_ir.experiments.reproduce import Plan, Reproduction
+
+if TYPE_CHECKING:
+    from mmdet_ir.experiments.jobs import Launcher
+    from mmdet_ir.experiments.reproduce import Plan
 
 EPILOG = """what happens
   A cell is one config. It is trained by tools/train.py (or dist_train.sh, slurm_train.sh) and tested by tools/test.py,
@@ -38,6 +41,8 @@ examples
 
 
 def parse_args() -> argparse.Namespace:
+    from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables
+
     parser = tool_parser(__doc__, EPILOG)
     tables = [name.removeprefix('table') for name in load_tables() if name != 'fig9']
     parser.add_argument(
@@ -90,6 +95,8 @@ def slots(args: argparse.Namespace) -> list[str | None]:
 
 
 def list_runs(plan: Plan, launcher: Launcher) -> None:
+    from mmdet_ir.experiments.jobs import JobError, first_of, missing_data
+
     for data in plan.data_sets():
         first = first_of(data, plan.root)
         if first is not None and not (first[0] / first[1]).is_file():
@@ -122,6 +129,11 @@ def stop(*_: object) -> None:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.experiments.cells import load_tables
+    from mmdet_ir.experiments.jobs import JobError, Launcher
+    from mmdet_ir.experiments.reproduce import Plan, Reproduction
+
     plan = Plan(
         size=args.size,
         tables=[name if name in load_tables() else f'table{name}' for name in args.table],

@@ -3,8 +3,6 @@
 
 import argparse
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import test
 from mmdet_ir.cli import add_cfg_options, add_launcher, add_model, run_tool, tool_parser
 
 EXAMPLES = r"""examples:
@@ -37,7 +35,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    test(**vars(parse_args()))
+    args = parse_args()
+
+    from mmdet_ir.apis.launch import test
+
+    test(**vars(args))
 
 
 if __name__ == '__main__':

@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import train
 from mmdet_ir.cli import add_cfg_options, add_launcher, run_tool, tool_parser
-from mmdet_ir.engine import EX_TEMPFAIL, TrainingStopped
 
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
@@ -61,6 +58,8 @@ def parse_args() -> argparse.Namespace:
 
 def leave() -> NoReturn:
     """Ends a training that was asked to stop and has saved its checkpoint."""
+    from mmdet_ir.engine import EX_TEMPFAIL
+
     note = os.environ.get('MMDET_IR_STOPPED_FILE')  # of tools/dist_train.sh: torchrun ends with 1 whatever it was
     if note and os.environ.get('LOCAL_RANK', '0') == '0':
         Path(note).write_text(str(EX_TEMPFAIL))
@@ -68,8 +67,13 @@ def leave() -> NoReturn:
 
 
 def main() -> None:
+    args = parse_args()
+
+    from mmdet_ir.apis.launch import train
+    from mmdet_ir.engine import TrainingStopped
+
     try:
-        train(**vars(parse_args()))
+        train(**vars(args))
     except TrainingStopped as stopped:
         sys.stderr.write(f'{stopped}\n')
         leave()

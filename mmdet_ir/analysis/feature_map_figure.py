@@ -19,6 +19,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..cli.choices import SCALES
 from ..config.options import read_config
 from ..engine.weights import load_detector
 from ..fileio import write_text
@@ -36,7 +37,6 @@ from .feature_maps import (
 )
 from .images import ground_truth_of
 
-SCALES = ('map', 'pair')
 _WIDTH = 7.16  # inches: both columns of a page
 _RING = 2  # pixels between a target and its outline, so that small targets stay visible
 _STYLE = {'font.size': 7, 'axes.titlesize': 6, 'axes.titlepad': 2, 'axes.labelsize': 7, 'axes.linewidth': 0.4}

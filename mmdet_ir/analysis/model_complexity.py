@@ -11,20 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmark.subject import Subject, make_batch, make_proposals, named_parts
+from ..cli.choices import TABLE4
 from ..experiments.tables import PAPER_RESULTS
 from ..markdown import markdown_table
 
 PAPER_CLASSES = 80
-# Table 4, in its order: key in paper_results.yaml -> config.
-TABLE4 = {
-    'mask_rcnn': 'configs/ir/mask_rcnn.py',
-    'blendmask': 'configs/baselines/blendmask_r50_fpn.py',
-    'condinst': 'configs/baselines/condinst_r50_fpn_semantic.py',
-    'boxinst': 'configs/baselines/boxinst_r50_fpn.py',
-    'solov2': 'configs/baselines/solov2_r50_fpn.py',
-    'sparseinst': 'configs/baselines/sparseinst_r50_iam.py',
-    'ours': 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py',
-}
 
 
 def paper_parameters() -> dict[str, float]:

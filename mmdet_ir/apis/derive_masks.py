@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..cli.choices import MASK_METHODS as METHODS
+from ..cli.choices import MIN_IOU
 from ..datasets.coco_files import check_file_name, read_coco, refuse, write_coco
 from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
 from ..datasets.derived_masks import (
@@ -24,9 +26,6 @@ from ..datasets.derived_masks import (
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
 from .masks_in_boxes import MasksInBoxes
-
-METHODS = ('threshold', 'ellipse', 'box', 'model')
-MIN_IOU = 0.5  # of a prediction's box with the given one
 
 
 @dataclass

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..cli.choices import CLASSES
 from ..fileio import read_json, write_text
 from .validation.annotations import structure_and_boxes
 from .validation.masks import as_masks, check_form
 from .validation.problem import SHOWN, raise_errors, shown
 from .validation.structure import stays_inside
 
-CLASSES = ('human', 'car', 'bicycle', 'uav')
 SPLITS = ('train', 'val')
 DEV = 'dev'
 

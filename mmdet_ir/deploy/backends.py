@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torchvision  # noqa: F401  (its operators are in the files of TorchScript and torch.export)
 
+from ..cli.choices import PRECISIONS, SUFFIXES
 from ..datasets.images.values import repeat_channels, to_single_channel
 from ..model_zoo import exported_file
 from .exportable import OUTPUTS
@@ -20,14 +21,12 @@ from .pasting import paste_binary_masks
 
 METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
 METADATA_FILE = 'mmdet_ir.json'  # in the archives of PyTorch
-SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torchscript': '.pt', 'torch-export': '.pt2'}
 # What runs an ONNX file on a device, and what takes over the operators that it lacks.
 PROVIDERS = {
     'cpu': ('CPUExecutionProvider',),
     'cuda': ('CUDAExecutionProvider', 'CPUExecutionProvider'),
     'tensorrt': ('TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider'),
 }
-PRECISIONS = {'float32': 'f32', 'bfloat16': 'bf16'}  # and what OpenVINO calls them
 _DEVICE = re.compile(r'(cpu|cuda|tensorrt)(?::(\d+))?')
 Device = tuple[str, int]  # a key of PROVIDERS, and the number of the GPU
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]

@@ -20,12 +20,12 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 
+from ..cli.choices import MASKS
 from .graph_input import GraphInput
 from .pasting import paste_masks
 from .sizes import Size, as_tensor
 
 OUTPUTS = ('boxes', 'scores', 'labels', 'image', 'masks')
-MASKS = ('raw', 'pasted')
 _NONE = -1.0  # score of a place without a box; real ones are 0 to 1
 _MAX_RATIO = abs(math.log(16 / 1000))  # DeltaXYWHBBoxCoder's limit to the growth of a side
 

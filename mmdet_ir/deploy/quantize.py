@@ -12,14 +12,12 @@ import numpy as np
 from mmengine.config import Config
 from tqdm import tqdm
 
+from ..cli.choices import KEPT
 from .backends import METADATA_KEY, ExportedModel, optional
 from .images import open_images
 from .trial import run_exported
 
 QUANTIZED = ('Conv', 'Gemm')  # operators; everything else computes in float32
-# Last layers, whose outputs are scores, box deltas and mask logits: one step of 1/255 of their range is a lot there,
-# and they are a small part of the time.
-KEPT = ('rpn_cls', 'rpn_reg', 'fc_cls', 'fc_reg', 'conv_logits')
 
 
 def quantize_model(

@@ -10,10 +10,8 @@ import pycocotools.coco
 import pycocotools.cocoeval
 from pycocotools import mask as mask_utils
 
+from ..cli.choices import BACKENDS, BOUNDARY_RATIO
 from ..datasets.validation.structure import id_order
-
-BACKENDS = ('faster-coco-eval', 'pycocotools')
-BOUNDARY_RATIO = 0.02  # of the image diagonal: the value of Cheng et al.
 
 
 def accumulate(

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-RING_WIDTH = 20  # pixels
+from ..cli.choices import RING_WIDTH
+
 _FEWEST = 2  # pixels of a ring that has a spread
 
 

@@ -7,10 +7,7 @@ The measurement is that of `benchmark.py --only evaluation`; this tool has furth
 import argparse
 import json
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.benchmark.coco_backends import as_table, benchmark_backends, generate_masks
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
 
 EPILOG = """\
@@ -38,6 +35,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.benchmark.coco_backends import as_table, benchmark_backends, generate_masks
+    from mmdet_ir.engine.environment import collect_environment
+
     coco, detections = generate_masks(args.detections, args.images, args.classes, tuple(args.size), args.seed)
     result = benchmark_backends(coco, detections, args.repeats)
     print(as_table(result))

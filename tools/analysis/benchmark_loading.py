@@ -7,8 +7,6 @@ The measurement is that of `benchmark.py --only loading`; this tool has its own 
 import argparse
 import json
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.benchmark.loading import as_table, benchmark_loading
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 
@@ -24,6 +22,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.benchmark.loading import as_table, benchmark_loading
+
     rows = benchmark_loading(tuple(args.size), args.images, args.repeats)
     print(as_table(rows))
     if args.out:

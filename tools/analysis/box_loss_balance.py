@@ -9,7 +9,6 @@ gradient norm with respect to the four deltas of a RoI, and the weight that make
 
 from pathlib import Path
 
-from mmdet_ir.analysis.box_loss_balance import gradient_norm, positive_rois
 from mmdet_ir.cli import run_tool, tool_parser
 
 
@@ -21,6 +20,9 @@ def main() -> None:
     parser.add_argument('--rois', type=int, default=4000, help='how many RoIs to draw (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
+
+    from mmdet_ir.analysis.box_loss_balance import gradient_norm, positive_rois
+
     rois, targets = positive_rois(args.annotations, args.rois, args.seed)
     reference = gradient_norm({'type': 'SmoothL1Loss'}, rois, targets)
     print(f'{"loss":14}  gamma  gradient norm  loss_weight to equal SmoothL1')

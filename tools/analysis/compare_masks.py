@@ -4,10 +4,7 @@
 import argparse
 import json
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.analysis.mask_crops import draw_mask_crops
 from mmdet_ir.cli import add_image_key, named_entries, run_tool, tool_parser
-from mmdet_ir.evaluation.mask_agreement import compare_masks
 from mmdet_ir.fileio import write_text
 
 EPILOG = """\
@@ -33,6 +30,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.mask_crops import draw_mask_crops
+    from mmdet_ir.evaluation.mask_agreement import compare_masks
+
     others = named_entries('others', args.others, 'NAME=FILE.json')
     if args.picture and not args.images:
         raise ValueError('--picture needs --images FOLDER')

@@ -6,8 +6,8 @@ OUT.json beside the figure gets the channels shown and the response on targets a
 
 import argparse
 
-from mmdet_ir.analysis.feature_map_figure import SCALES, draw_feature_maps
 from mmdet_ir.cli import add_cfg_options, add_device, run_tool, tool_parser
+from mmdet_ir.cli.choices import SCALES
 
 EXAMPLES = """examples:
   an image of the test set, whose masks say where the targets are:
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='trained weights')
@@ -54,6 +55,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
+
+    from mmdet_ir.analysis.feature_map_figure import draw_feature_maps
+
     report = draw_feature_maps(boxes=args.pop('box'), **args)
     print(f'{args["out"]}: {report["image"]}, targets: {report["targets"]["count"]}')
     print(f'channels: {report["channel_rule"]}')

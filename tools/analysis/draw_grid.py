@@ -1,11 +1,15 @@
 #!/usr/bin/env python
 """Draws ground truth and the predictions of one or more models side by side, and marks what they missed or mistook."""
 
-import argparse
+from __future__ import annotations
 
-from mmdet_ir.analysis.errors.comparison import Comparison, compare_files, compare_models
-from mmdet_ir.analysis.errors.grid import draw_comparison
+import argparse
+from typing import TYPE_CHECKING
+
 from mmdet_ir.cli import add_cfg_options, add_device, named_entries, run_tool, tool_parser
+
+if TYPE_CHECKING:
+    from mmdet_ir.analysis.errors.comparison import Comparison
 
 EXAMPLES = """examples:
   python tools/analysis/draw_grid.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_100.pth --out grid.png --num 6
@@ -57,6 +61,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def open_comparison(args: argparse.Namespace) -> Comparison:
+    from mmdet_ir.analysis.errors.comparison import compare_files, compare_models
+
     if args.detections:
         if args.models or args.titles:
             raise ValueError('expected either models or --detections (which carry their titles), got both')
@@ -70,6 +76,9 @@ def open_comparison(args: argparse.Namespace) -> Comparison:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.errors.grid import draw_comparison
+
     if not args.models and not args.detections:
         raise ValueError('expected CONFIG CHECKPOINT of at least one model, or --detections, got neither')
     if len(args.models) % 2:

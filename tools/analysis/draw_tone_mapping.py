@@ -4,11 +4,8 @@
 import argparse
 import ast
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.datasets.images.infrared_io import RJPEG_MODES, read_infrared
-from mmdet_ir.datasets.images.values import to_single_channel
+from mmdet_ir.cli.choices import RJPEG_MODES
 
 DEFAULT = ('linear', 'percentile', 'plateau', 'clahe', 'detail')
 
@@ -24,6 +21,7 @@ def parse_mapping(text: str) -> dict:
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(
         __doc__,
         'example: python tools/analysis/draw_tone_mapping.py frame.tiff --out tones.png '
@@ -40,6 +38,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.tone_mapping_figure import draw_tone_mappings
+    from mmdet_ir.datasets.images.infrared_io import read_infrared
+    from mmdet_ir.datasets.images.values import to_single_channel
+
     image = to_single_channel(read_infrared(args.image, page=args.page, rjpeg=args.rjpeg), args.image)
     mappings = {text: parse_mapping(text) for text in args.mappings}
     draw_tone_mappings(image, mappings, args.out, args.columns)

@@ -3,7 +3,6 @@
 
 import argparse
 
-from mmdet_ir.analysis.errors.report import write_error_report
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
 
 EXAMPLES = """Detections are saved by testing with an outfile_prefix:
@@ -30,6 +29,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.errors.report import write_error_report
+
     detections = named_entries('detections', args.detections)
     for path in write_error_report(args.ann, detections, args.out, args.iou_thr, args.background_iou):
         print(path)

@@ -5,11 +5,8 @@ targets and by the kind of image (day or night, source, ...)."""
 import argparse
 import json
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.evaluation import MeasureSettings, measure
-from mmdet_ir.evaluation.coco_eval import BACKENDS
-from mmdet_ir.evaluation.measures_table import measure_tables, plain
+from mmdet_ir.cli.choices import BACKENDS, BOUNDARY_RATIO, RING_WIDTH
 from mmdet_ir.fileio import write_text
 from mmdet_ir.markdown import markdown_table
 
@@ -38,7 +35,6 @@ What the measures are: docs/guide/evaluate.md
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, EPILOG)
-    defaults = MeasureSettings()
     parser.add_argument('annotations', metavar='ANNOTATIONS.json', help='COCO file with masks')
     parser.add_argument('detections', metavar='DETECTIONS.json', help='COCO results with RLE masks (*.segm.json)')
     parser.add_argument('--images', metavar='FOLDER', help='folder of the file names; needed for the contrast')
@@ -50,24 +46,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', metavar='FILE.json', help='save all numbers, fractions without rounding')
     parser.add_argument('--markdown', action='store_true', help='print Markdown tables')
-    parser.add_argument('--backend', choices=BACKENDS, default=defaults.backend, help='default: %(default)s')
+    parser.add_argument('--backend', choices=BACKENDS, default=BACKENDS[0], help='default: %(default)s')
     parser.add_argument(
         '--boundary-ratio',
         type=float,
-        default=defaults.boundary_ratio,
+        default=BOUNDARY_RATIO,
         metavar='R',
         help='width of the boundary, of the image diagonal (default: %(default)s)',
     )
     parser.add_argument(
         '--ring-width',
         type=int,
-        default=defaults.ring_width,
+        default=RING_WIDTH,
         metavar='PIXELS',
         help="width of a target's surroundings, for the contrast (default: %(default)s)",
     )
     parser.add_argument(
         '--image-key',
-        default=defaults.image_key,
+        default='file_name',
         metavar='FIELD',
         help='field of the images that names the file, for the contrast (default: %(default)s)',
     )
@@ -76,6 +72,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.evaluation import MeasureSettings, measure
+    from mmdet_ir.evaluation.measures_table import measure_tables, plain
+
     settings = MeasureSettings(
         backend=args.backend,
         boundary_ratio=args.boundary_ratio,

@@ -9,16 +9,13 @@ with 100 detections (two-stage: 1000 proposals); twice as many floating-point op
 import argparse
 import json
 
-from mmdet_ir.analysis.model_complexity import TABLE4, complexity_row, render_complexity
 from mmdet_ir.cli import run_tool, tool_parser
+from mmdet_ir.cli.choices import TABLE4
 from mmdet_ir.fileio import write_text
-
-import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(
         __doc__, 'example: python tools/analysis/model_complexity.py --markdown --out work_dirs/complexity.json'
     )
@@ -31,6 +28,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.model_complexity import complexity_row, render_complexity
+
+    import torch
+    from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
+
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
     rows = [complexity_row(config, tuple(args.size)) for config in args.configs]

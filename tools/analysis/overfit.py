@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from mmdet_ir.analysis.overfit import overfit
 from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
 
 EXAMPLES = """examples:
@@ -45,6 +44,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.overfit import overfit
+
     start = time.perf_counter()
 
     def report(evaluation: dict) -> None:

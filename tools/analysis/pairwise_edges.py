@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-from mmdet_ir.analysis.pairwise_edges import count_edges
 from mmdet_ir.cli import run_tool, tool_parser
 
 
@@ -17,6 +16,9 @@ def main() -> None:
     parser.add_argument('--gains', type=float, nargs='+', default=[1.0, 0.4, 2.0], help='factors of the contrast')
     parser.add_argument('--skip-lab', action='store_true', help='without the original, which needs scikit-image')
     args = parser.parse_args()
+
+    from mmdet_ir.analysis.pairwise_edges import count_edges
+
     kinds = {'box contrast': {'type': 'InfraredBoxInstDataPreprocessor'}}
     if not args.skip_lab:
         kinds['LAB'] = {'type': 'BoxInstDataPreprocessor', 'bottom_pixels_removed': 0}

@@ -3,7 +3,6 @@
 
 import argparse
 
-from mmdet_ir.analysis.training_curves import draw_training_curves
 from mmdet_ir.cli import run_tool, tool_parser
 
 EXAMPLES = """examples:
@@ -33,6 +32,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.training_curves import draw_training_curves
+
     titles = draw_training_curves(args.work_dirs, args.keys, args.out, args.smooth)
     print(f'{args.out}: ' + ', '.join(f'{title} ({runs} runs)' for title, runs in titles.items()))
 

@@ -3,7 +3,6 @@
 
 import argparse
 
-from mmdet_ir.analysis.sweep import plot_sweep, read_sweep, summarise
 from mmdet_ir.cli import run_tool, split_entry, tool_parser
 
 EXAMPLES = """examples:
@@ -40,6 +39,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.sweep import plot_sweep, read_sweep, summarise
+
     points = read_sweep([parse_entry(text) for text in args.records], args.metric)
     plot_sweep(points, args.out, args.xlabel, args.paper_best, args.values)
     for value in sorted({*points, *args.values}):

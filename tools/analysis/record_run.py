@@ -4,7 +4,6 @@
 import argparse
 
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.experiments import make_record, save_record
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +24,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.experiments import make_record, save_record
+
     record = make_record(args.config, args.work_dir, args.metrics_json, args.title, args.data)
     save_record(record, args.out)
     print(f'{args.out}: written')

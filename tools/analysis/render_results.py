@@ -5,15 +5,6 @@ import argparse
 import sys
 
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.experiments import single_runs
-from mmdet_ir.experiments.tables import (
-    leftover_files,
-    load_filled,
-    load_records,
-    update_docs,
-    update_table_files,
-    update_tables,
-)
 
 EPILOG = """What goes where:
   --readme  the single runs between <!-- results:begin --> and <!-- results:end -->; what each part gains between
@@ -50,6 +41,17 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.experiments import single_runs
+    from mmdet_ir.experiments.tables import (
+        leftover_files,
+        load_filled,
+        load_records,
+        update_docs,
+        update_table_files,
+        update_tables,
+    )
+
     leftover = []
     stale = update_tables(args.results, args.readme, args.check, paper=args.paper)
     if args.docs or args.tables:

@@ -1,8 +1,6 @@
 #!/usr/bin/env python
 """Scores a model under corruptions of infrared images at five severities, and lays several models side by side."""
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.analysis.robustness import CORRUPTIONS, SEVERITIES, measure_robustness, robustness_table
 from mmdet_ir.cli import add_cfg_options, add_device, add_model, named_entries, run_tool, tool_parser
 from mmdet_ir.fileio import read_json
 
@@ -15,6 +13,8 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
+    from mmdet_ir.analysis.robustness import CORRUPTIONS, SEVERITIES
+
     parser = tool_parser(__doc__, EXAMPLES)
     commands = parser.add_subparsers(dest='command', required=True)
     run = commands.add_parser('run', help='score one model')
@@ -29,6 +29,9 @@ def main() -> None:
     table = commands.add_parser('table', help='a Markdown table of several models')
     table.add_argument('files', nargs='+', metavar='NAME=FILE.json', help='what "run" wrote')
     args = parser.parse_args()
+
+    from mmdet_ir.analysis.robustness import measure_robustness, robustness_table
+
     if args.command == 'run':
         options = {name: getattr(args, name) for name in ('corruptions', 'severities', 'device', 'cfg_options')}
         records = {'mask AP': measure_robustness(args.config, args.checkpoint, args.out, **options)}

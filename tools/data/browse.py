@@ -4,13 +4,12 @@
 import argparse
 import sys
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.analysis.browse.page import SPLITS, browse
-from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
+from mmdet_ir.cli.choices import SPLITS
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(
         __doc__, 'example: python tools/data/browse.py configs/ir/mask_rcnn.py --split val --out page.html'
     )
@@ -33,6 +32,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.analysis.browse.page import browse
+    from mmdet_ir.apis.launch import load_config
+
     config = load_config(args.config, args.cfg_options)
     indices = browse(config, args.out, args.split, args.count, args.contrast_images, progress=sys.stderr.isatty())
     print(f'{args.out}: {args.split} images {" ".join(map(str, indices))}')

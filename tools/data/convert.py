@@ -1,13 +1,17 @@
 #!/usr/bin/env python
 """Convert infrared data from the layout of a release or a labelling tool to a COCO data set."""
 
+from __future__ import annotations
+
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
-from mmdet_ir.datasets import converters
-from mmdet_ir.datasets.converters import Options
-from mmdet_ir.datasets.converters.releases import drone_ir, hit_uav
+from mmdet_ir.cli.choices import EMPTY_EVERY, STRIDE, VAL_DATES
+
+if TYPE_CHECKING:
+    from mmdet_ir.datasets import converters
 
 EPILOG = """\
 examples:
@@ -52,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     hit.add_argument(
         '--val-dates',
         nargs='+',
-        default=list(hit_uav.VAL_DATES),
+        default=list(VAL_DATES),
         metavar='YYYYMMDD',
         help='recording dates for validation, all others are for training (default: %(default)s)',
     )
@@ -67,12 +71,12 @@ def parse_args() -> argparse.Namespace:
         'drone-ir', parents=[common], help='Drone-detection-dataset, infrared drone clips: SRC holds Data/Video_IR/'
     )
     drone.add_argument(
-        '--stride', type=int, default=drone_ir.STRIDE, help='take every k-th frame, 30 a second (default: %(default)s)'
+        '--stride', type=int, default=STRIDE, help='take every k-th frame, 30 a second (default: %(default)s)'
     )
     drone.add_argument(
         '--empty-every',
         type=int,
-        default=drone_ir.EMPTY_EVERY,
+        default=EMPTY_EVERY,
         help='of the taken frames without a drone keep every k-th (default: %(default)s)',
     )
     drone.add_argument(
@@ -161,6 +165,9 @@ def parse_values(entries: list[str]) -> dict[int, str]:
 
 
 def convert(args: argparse.Namespace) -> converters.ConversionReport:
+    from mmdet_ir.datasets import converters
+    from mmdet_ir.datasets.converters import Options
+
     if args.format == 'hit-uav':
         dates = tuple(args.val_dates), args.overwrite, tuple(args.dev_dates)
         return converters.convert_hit_uav(args.src, args.out, *dates)

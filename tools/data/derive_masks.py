@@ -3,9 +3,8 @@
 
 import argparse
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.derive_masks import METHODS, MIN_IOU, derive_masks
 from mmdet_ir.cli import add_cfg_options, add_device, add_image_key, run_tool, tool_parser
+from mmdet_ir.cli.choices import MASK_METHODS, MIN_IOU
 
 EPILOG = """\
 examples:
@@ -17,11 +16,12 @@ How good they are: docs/guide/masks_from_boxes.md
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('annotations', help='COCO file with boxes')
     parser.add_argument('--images', required=True, metavar='FOLDER', help='folder that its file names are relative to')
     parser.add_argument('--out', required=True, metavar='NEW.json', help='COCO file to write')
-    parser.add_argument('--method', choices=METHODS, help='default: threshold, or model if one is given')
+    parser.add_argument('--method', choices=MASK_METHODS, help='default: threshold, or model if one is given')
     parser.add_argument(
         '--model',
         nargs=2,
@@ -46,6 +46,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.derive_masks import derive_masks
+
     counts = derive_masks(
         args.annotations,
         args.images,

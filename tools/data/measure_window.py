@@ -3,12 +3,7 @@
 
 import argparse
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
-from mmdet_ir.datasets.images.tone_statistics import measure_window
-
-from mmengine.registry import init_default_scope
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,6 +18,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.launch import load_config
+    from mmdet_ir.datasets.images.tone_statistics import measure_window
+
+    from mmengine.registry import init_default_scope
+
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'mmdet'))
     low, high = measure_window(config.train_dataloader.dataset, *args.percentiles)

@@ -4,8 +4,6 @@
 import argparse
 
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.datasets.coco_files import count_instances
-from mmdet_ir.datasets.coco_merge import merge_data_sets
 
 EPILOG = """\
 example:
@@ -25,6 +23,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.datasets.coco_files import count_instances
+    from mmdet_ir.datasets.coco_merge import merge_data_sets
+
     merged = merge_data_sets(args.out, args.sources, args.overwrite)
     for split, coco in merged.items():
         print(f'{split}: {len(coco["images"])} images, {count_instances(coco)}')

@@ -5,8 +5,6 @@ import argparse
 from pathlib import Path
 
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
-from mmdet_ir.datasets.coco_split import split_coco
 
 EPILOG = """\
 examples:
@@ -29,6 +27,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
+    from mmdet_ir.datasets.coco_split import split_coco
+
     parts = split_coco(read_coco(args.coco_json), args.ratio, args.seed, args.group_by)
     for name, part in zip(('train', 'val'), parts, strict=True):
         write_coco(part, args.out_dir / f'{name}.json')

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.datasets import synthetic
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +34,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.datasets import synthetic
+
     if args.out is not None:
         made = synthetic.synthesize(
             args.out,

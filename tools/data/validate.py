@@ -1,18 +1,19 @@
 #!/usr/bin/env python
 """Reports every problem of COCO files and their images, with file, entry and remedy; repairs what is certain."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli import add_cfg_options, add_image_key, run_tool, tool_parser
-from mmdet_ir.datasets.coco_files import CLASSES, write_coco
-from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
-from mmdet_ir.datasets.validation.repair import repair
-from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
+from mmdet_ir.cli.choices import CLASSES
 from mmdet_ir.fileio import read_json, write_text
+
+if TYPE_CHECKING:
+    from mmdet_ir.datasets.validation.data_sets import DataSet
 
 EPILOG = """Exit code: 0 without problems or with notes only, 1 with warnings, 2 with errors (or a wrong command line).
 
@@ -24,6 +25,7 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('targets', nargs='+', metavar='TARGET', help='COCO files (.json), or a config (.py)')
     parser.add_argument(
@@ -52,6 +54,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def collect(args: argparse.Namespace) -> list[DataSet]:
+    from mmdet_ir.apis.launch import load_config
+    from mmdet_ir.datasets.validation.data_sets import from_config, from_file
+
     data_sets = []
     for target in args.targets:
         if target.endswith('.py'):
@@ -75,6 +80,12 @@ def outputs(data_sets: list[DataSet], fix: str) -> list[Path]:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.datasets.coco_files import write_coco
+    from mmdet_ir.datasets.validation.data_sets import DataSet
+    from mmdet_ir.datasets.validation.repair import repair
+    from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
+
     data_sets = collect(args)
     fixed = outputs(data_sets, args.fix) if args.fix else []
     checked = [check_data_set(d, not args.no_images, progress=sys.stderr.isatty()) for d in data_sets]

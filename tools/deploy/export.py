@@ -5,14 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.inference.inferencer import IRInferencer
-from mmdet_ir.apis.inference.inputs import find_sources
 from mmdet_ir.cli import add_cfg_options, add_model, run_tool, tool_parser
-from mmdet_ir.deploy.backends import SUFFIXES, ExportedModel
-from mmdet_ir.deploy.export import export_model
-from mmdet_ir.deploy.exportable import MASKS
-from mmdet_ir.deploy.verify import verify
+from mmdet_ir.cli.choices import MASKS, SUFFIXES
 
 from terminaltables import AsciiTable
 
@@ -33,6 +27,7 @@ Inputs, outputs, metadata, and what cannot be exported: docs/guide/export.md. Ex
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EXAMPLES)
     add_model(parser)
     parser.add_argument('--format', choices=sorted(SUFFIXES), required=True, help='what to write')
@@ -79,6 +74,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.inference.inferencer import IRInferencer
+    from mmdet_ir.apis.inference.inputs import find_sources
+    from mmdet_ir.deploy.backends import ExportedModel
+    from mmdet_ir.deploy.export import export_model
+    from mmdet_ir.deploy.verify import verify
+
     files = []
     if args.verify:
         sources = find_sources(args.verify, Path(args.out).parent / f'.{Path(args.out).name}')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """Makes a trained model part of the package: config, weights in half precision, INT8 file, metafile and card."""
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import add_cfg_options, add_model, named_entries, run_tool, tool_parser
-from mmdet_ir.deploy.publish import publish_model
 
 EXAMPLES = """example:
   python tools/deploy/publish.py configs/edge/mask_rcnn_lite0_real.py work_dirs/lite0/iter_6000.pth --name edge \\
@@ -28,6 +26,9 @@ def main() -> None:
     )
     add_cfg_options(parser, 'model.backbone.imagenet=False')
     args = parser.parse_args()
+
+    from mmdet_ir.deploy.publish import publish_model
+
     scores = named_entries('--scores', args.scores, 'TITLE=FILE')
     folder = publish_model(
         args.name, args.config, args.checkpoint, scores, exported=args.exported, options=args.cfg_options

@@ -3,10 +3,8 @@
 
 import argparse
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
-from mmdet_ir.deploy.quantize import KEPT, quantize_model
+from mmdet_ir.cli.choices import KEPT
 
 EXAMPLES = """examples:
   python tools/deploy/export.py CONFIG CHECKPOINT --format onnx --out model.onnx
@@ -24,6 +22,7 @@ What is quantised, and what it was measured to cost: docs/guide/export.md.
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('model', help='ONNX file that tools/deploy/export.py wrote')
     parser.add_argument('config', help='config with the training set; its loader has to fit the model')
@@ -42,6 +41,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.launch import load_config
+    from mmdet_ir.deploy.quantize import quantize_model
+
     cfg = load_config(args.config, args.cfg_options)
     meta = quantize_model(args.model, args.out, cfg, number=args.number, keep=args.keep)
     done = meta['quantization']

@@ -3,11 +3,8 @@
 
 import argparse
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.apis.launch import load_config
 from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
-from mmdet_ir.deploy.backends import PRECISIONS, ExportedModel
-from mmdet_ir.deploy.score import score_exported
+from mmdet_ir.cli.choices import PRECISIONS
 
 EXAMPLES = """examples:
   python tools/deploy/test_exported.py model.onnx CONFIG
@@ -19,6 +16,7 @@ EXAMPLES = """examples:
 
 
 def parse_args() -> argparse.Namespace:
+
     parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('model', help='file that tools/deploy/export.py wrote, or the name of a model of the package')
     parser.add_argument('config', help='config with the test set; its loader has to fit the model')
@@ -36,6 +34,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.apis.launch import load_config
+    from mmdet_ir.deploy.backends import ExportedModel
+    from mmdet_ir.deploy.score import score_exported
+
     exported = ExportedModel(args.model, device=args.device, precision=args.precision)
     score_exported(exported, load_config(args.config, args.cfg_options), args.out)
 

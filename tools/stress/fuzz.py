@@ -5,12 +5,16 @@ Each has to be loaded, or refused with a ValueError or FileNotFoundError that na
 error, a crash, a hang, too much memory) is saved in the output folder, and the exit code is 1.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.stress.fuzz import Campaign, fuzz
+
+if TYPE_CHECKING:
+    from mmdet_ir.stress.fuzz import Campaign
 
 EPILOG = """\
 examples:
@@ -43,6 +47,9 @@ def show(campaign: Campaign) -> None:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.stress.fuzz import fuzz
+
     campaign = fuzz(
         args.out,
         args.seed,

@@ -6,10 +6,8 @@ trainings left alone: in a step, in validation, while a checkpoint is written, w
 import argparse
 from pathlib import Path
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
-from mmdet_ir.stress.kill_resume import kill_and_resume, table
 
 EPILOG = """\
 examples:
@@ -37,6 +35,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.stress.kill_resume import kill_and_resume, table
+
     plans = {LOOPS[name]: PLANS[LOOPS[name]] for name in args.loops}
     campaign = kill_and_resume(
         args.out, args.kills, args.stops, args.seed, lambda line: print(line, flush=True), plans

@@ -8,11 +8,8 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
 from mmdet_ir.cli import run_tool, tool_parser
-from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
-from mmdet_ir.stress.large_set import write_large_set
 from mmdet_ir.stress.large_set_cost import CASES
 
 EPILOG = f"""\
@@ -42,6 +39,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.engine.environment import collect_environment
+    from mmdet_ir.stress.large_set import write_large_set
+
     if args.action == 'make':
         write_large_set(args.out, args.images, args.per_image, overwrite=args.overwrite)
         return

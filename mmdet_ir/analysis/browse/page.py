@@ -18,6 +18,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from ...cli.choices import SPLITS
 from ...datasets.wrappers import leaves
 from ...evaluation.contrast import RING_WIDTH
 from ...fileio import write_text
@@ -28,7 +29,6 @@ from ..images import select_images
 from .plots import plot_classes, plot_contrasts, plot_per_image, plot_places, plot_sizes
 from .statistics import Statistics, measure_split
 
-SPLITS = ('train', 'val', 'test')
 _DPI = 100
 _CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1240px; margin: 2em auto;

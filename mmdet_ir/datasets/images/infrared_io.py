@@ -13,12 +13,12 @@ from mmengine import fileio
 from mmengine.logging import MMLogger
 from PIL import Image
 
+from ...cli.choices import RJPEG_MODES
 from .headers import ImageHeader, jpeg_fault, kind_of, read_headers
 from .image_limits import check_image
 from .tiff_header import PACKED
 from .values import as_plain_type
 
-RJPEG_MODES = ('picture', 'celsius')
 STACKS = ('TIFF', 'NPY')
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # as stored, turned upright where EXIF says so
 _COMMON = ('none', 'LZW', 'deflate', 'PackBits')  # compressions that every build of OpenCV decodes

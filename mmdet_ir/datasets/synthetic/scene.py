@@ -10,7 +10,6 @@ from . import background, targets
 from .background import Background, Road, View
 from .geometry import Part, Pose, Sprite, rasterize
 
-CLASSES = ('human', 'car', 'bicycle', 'uav')  # as IRDataset.METAINFO; not imported from there: that needs mmdet
 MIN_SIDE = 64
 MIN_PIXELS = 12
 MIN_VISIBLE = 0.25

@@ -15,8 +15,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from ...cli.choices import CLASSES
 from ...fileio import whole_file
-from .scene import CLASSES, MIN_PIXELS, MIN_VISIBLE, Scene, check_size, generate_scene
+from .scene import MIN_PIXELS, MIN_VISIBLE, Scene, check_size, generate_scene
 
 VERSION = 1  # of the generator's output: raise it when the same seed gives other pixels
 _SPLITS = ('train', 'val')

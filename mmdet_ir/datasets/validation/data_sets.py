@@ -8,12 +8,11 @@ from pathlib import Path
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from ...cli.choices import SPLITS
 from ...config.types import type_name, typed_dicts
 from ..wrappers import leaves
 from .annotations import Needs
 from .problem import Problem
-
-SPLITS = ('train', 'val', 'test')
 
 
 @dataclass

@@ -15,6 +15,7 @@ import scipy.io
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from ....cli.choices import EMPTY_EVERY, STRIDE
 from ...coco_files import CLASSES, DEV, SPLITS, output_folder
 from ...images.image_limits import check_video
 from ...validation.near_duplicates import thumbnail
@@ -23,8 +24,6 @@ from ..builder import CocoBuilder, Instance
 from ..report import ConversionReport
 
 LABEL = 'DRONE'
-STRIDE = 30  # frames, one second: the clips have 30 frames a second
-EMPTY_EVERY = 5
 SAME_SCENE = 0.95  # correlation of two thumbnails; the release shows the same three views from 0.90 to 0.97
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ....cli.choices import VAL_DATES
 from ....fileio import read_json
 from ...coco_files import CLASSES, DEV, SPLITS, check_file_name, output_folder
 from ...derived_masks import box_corners
@@ -20,7 +21,6 @@ from ..boxes_to_coco import DERIVED
 from ..builder import CocoBuilder, Instance
 from ..report import ConversionReport
 
-VAL_DATES = ('20210116', '20210121')
 PARTS = ('train', 'val', 'test')
 CLASS_OF = {'Person': ('human',), 'Car': ('car',), 'Bicycle': ('bicycle',)}
 # No class of ours, yet no background either: a detection there counts neither as right nor as wrong.

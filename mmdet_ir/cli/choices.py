@@ -1,0 +1,30 @@
+"""What the options of tools offer, and their defaults, where these belong to rooms that take seconds to import."""
+
+BACKENDS = ('faster-coco-eval', 'pycocotools')  # of the COCO evaluation
+BOUNDARY_RATIO = 0.02  # width of the margin that boundary IoU compares, as a fraction of the image diagonal
+RING_WIDTH = 20  # pixels around a target's box whose values the contrast compares with
+SPLITS = ('train', 'val', 'test')  # of a config
+CLASSES = ('human', 'car', 'bicycle', 'uav')  # of the paper, in its order
+RJPEG_MODES = ('picture', 'celsius')  # what a radiometric JPEG is read as
+MASK_METHODS = ('threshold', 'ellipse', 'box', 'model')  # to derive masks from boxes
+MIN_IOU = 0.5  # of a prediction's box with the given one
+SCALES = ('map', 'pair')  # of feature maps: each map by its own values, or two maps by one scale
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torchscript': '.pt', 'torch-export': '.pt2'}  # of exported models
+MASKS = ('raw', 'pasted')  # in the output of an exported model
+PRECISIONS = {'float32': 'f32', 'bfloat16': 'bf16'}  # of an exported model, and what OpenVINO calls them
+# Layers that quantisation keeps: one step of 1/255 of the range of scores, box deltas and mask logits is a lot there,
+# and they are a small part of the time.
+KEPT = ('rpn_cls', 'rpn_reg', 'fc_cls', 'fc_reg', 'conv_logits')
+VAL_DATES = ('20210116', '20210121')  # of HIT-UAV's flights
+STRIDE = 30  # frames, one second: the drone clips have 30 frames a second
+EMPTY_EVERY = 5  # of the clips' frames without a drone, those that are kept
+# Table 4, in its order: key in paper_results.yaml -> config.
+TABLE4 = {
+    'mask_rcnn': 'configs/ir/mask_rcnn.py',
+    'blendmask': 'configs/baselines/blendmask_r50_fpn.py',
+    'condinst': 'configs/baselines/condinst_r50_fpn_semantic.py',
+    'boxinst': 'configs/baselines/boxinst_r50_fpn.py',
+    'solov2': 'configs/baselines/solov2_r50_fpn.py',
+    'sparseinst': 'configs/baselines/sparseinst_r50_iam.py',
+    'ours': 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py',
+}
