@@ -36,14 +36,10 @@ def test_help_imports_nothing_that_takes_seconds(tool: Path) -> None:
 
 
 FOUND = "from mmdet.registry import MODELS; print(MODELS.get('BNSA').__module__)"
-
-
 IN_ANY_ORDER = ['import mmdet_ir', 'import mmengine, mmdet_ir', 'import mmdet_ir.datasets.wrappers']
 
 
 @pytest.mark.parametrize('first', IN_ANY_ORDER)
-    'first', ['import mmdet_ir', 'import mmengine, mmdet_ir', 'import mmdet_ir.datasets.wrappers']
-)
 def test_all_is_registered_when_it_can_be_asked_for(first: str) -> None:
     """In either order; modules are imported once, and know where they come from."""
     told = run(f'{first}; {FOUND}; import mmdet_ir.models as m; print(m.__spec__.origin)')
