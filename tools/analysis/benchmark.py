@@ -15,10 +15,23 @@ import json
 from functools import partial
 from pathlib import Path
 
-from mmdet_ir.benchmark.forms import FORMS
+from mmdet_ir.analysis.model_complexity import TABLE4
+from mmdet_ir.benchmark.coco_backends import benchmark_backends, generate_masks
+from mmdet_ir.benchmark.forms import EAGER, FORMS
+from mmdet_ir.benchmark.loading import benchmark_loading
+from mmdet_ir.benchmark.mask_losses import time_mask_losses
+from mmdet_ir.benchmark.profile import profile_model
+from mmdet_ir.benchmark.run import Settings, run_benchmark
+from mmdet_ir.benchmark.tables import render
 from mmdet_ir.benchmark.torchvision_subject import NAME
+from mmdet_ir.benchmark.worker import Trial
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
+from mmdet_ir.engine.environment import collect_environment
 from mmdet_ir.fileio import write_text
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
 FULL = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
 PARTS = ('mask_losses', 'loading', 'evaluation')
@@ -51,11 +64,6 @@ Models are configs, or {NAME}. Forms: {', '.join(FORMS)}.
 
 
 def parse_args() -> argparse.Namespace:
-    from mmdet_ir.analysis.model_complexity import TABLE4
-    from mmdet_ir.benchmark.forms import EAGER
-
-    import torch
-
     parser = tool_parser(__doc__, EPILOG)
     parser.add_argument(
         'models',
@@ -133,9 +141,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def keep(args: argparse.Namespace, result: dict) -> None:
-    from mmdet_ir.benchmark.tables import render
-    from mmdet_ir.engine.environment import collect_environment
-
     if args.out:
         base = args.out.removesuffix('.json').removesuffix('.md')
         content = {'settings': vars(args), 'environment': collect_environment(), **result}
@@ -160,19 +165,6 @@ def measure_part(part: str, args: argparse.Namespace) -> dict:
 
 def main() -> None:
     args = parse_args()
-
-    from mmdet_ir.benchmark.coco_backends import benchmark_backends, generate_masks
-    from mmdet_ir.benchmark.loading import benchmark_loading
-    from mmdet_ir.benchmark.mask_losses import time_mask_losses
-    from mmdet_ir.benchmark.profile import profile_model
-    from mmdet_ir.benchmark.run import Settings, run_benchmark
-    from mmdet_ir.benchmark.tables import render
-    from mmdet_ir.benchmark.worker import Trial
-
-    import torch
-    from mmengine.logging import MMLogger
-    from mmengine.registry import init_default_scope
-
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
