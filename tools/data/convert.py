@@ -17,7 +17,7 @@ EPILOG = """\
 examples:
   python tools/data/convert.py hit-uav downloads/HIT-UAV data/hit_uav
   python tools/data/convert.py drone-ir downloads/Drone-detection-dataset data/drone_ir --stride 15
-  python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir_v2 --bits 16 --derive-masks
+  python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir_v2 --bits 16 --derive-masks --classes four
   python tools/data/convert.py labelme recordings/labelled data/mine --classes human=person,rider car=car,taxi
   python tools/data/convert.py masks recordings/masks data/mine --kind semantic --values 1=person 2=car
 Then merge them: python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
