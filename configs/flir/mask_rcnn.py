@@ -1,8 +1,8 @@
 """Table 5: the baseline on FLIR ADAS.
 
 FLIR has boxes only, so its masks are derived and marked as such:
-`python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir --derive-masks --classes four`. The paper does not
-say where its masks come from.
+`python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir --derive-masks --classes four`. The paper does
+not say where its masks come from.
 """
 
 _base_ = '../ir/mask_rcnn.py'
