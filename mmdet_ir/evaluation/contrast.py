@@ -11,7 +11,7 @@ _FEWEST = 2  # pixels of a ring that has a spread
 def signal_to_clutter(
     image: np.ndarray, masks: np.ndarray, targets: np.ndarray, ring_width: int = RING_WIDTH, *, signed: bool = False
 ) -> np.ndarray:
-    """Local signal-to-clutter ratio |mean of the target - mean of its ring| / standard deviation of the ring.
+    """Local signal-to-clutter ratio ``|mean of the target - mean of its ring| / standard deviation of the ring``.
 
     The definition is the usual one for small infrared targets: Gao et al., "Infrared Patch-Image Model for Small
     Target Detection in a Single Image", IEEE Transactions on Image Processing 22(12), 2013, where the surroundings of
