@@ -47,7 +47,8 @@ def publish_model(
 
     Raises:
         FileNotFoundError: If a file is missing, or the card is (its text is to be written by hand).
-        ValueError: If the files are larger than the package may carry, or the card lacks the marks.
+        ValueError: If the files are larger than the package may carry, the card lacks the marks, or the scores are not
+            of boxes and masks.
     """
     folder = Path(root, name)
     card = folder / CARD
@@ -57,7 +58,7 @@ def publish_model(
     cfg = read_config(str(config), options)
     for key in ('work_dir', 'launcher', 'load_from', 'resume'):
         cfg.pop(key, None)
-    metrics = {title: read_json(path) for title, path in scores.items()}
+    metrics = {title: _metrics(path) for title, path in scores.items()}
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     torch.save(_half(content), folder / WEIGHTS)
     write_text(folder / CONFIG, cfg.pretty_text)
@@ -78,6 +79,17 @@ def publish_model(
     text = _replace(text, FILES, markdown_table(('file', 'size', 'SHA-256'), rows), card)
     write_text(card, text)
     return folder
+
+
+def _metrics(path: str | os.PathLike) -> dict:
+    """By kind, class and column; see ``IRCocoMetric``."""
+    content = read_json(path)
+    metrics = content.get('metrics') if isinstance(content, dict) else None
+    if not isinstance(metrics, dict) or not {'bbox', 'segm'} <= set(metrics):
+        raise ValueError(
+            f'{path}: expected scores of boxes and masks as tools/test.py writes them (metrics_test.json)'
+        )
+    return metrics
 
 
 def _half(content: dict) -> dict:

@@ -24,7 +24,7 @@ CARD = f'# toy\n\nText by hand.\n{MARKS}End.\n'
 
 def metrics(value: float) -> dict:
     columns = {'targets': 7, 'mAP': value, 'mAP50': value + 0.1, 'mAPs': value, 'mAPm': None}
-    return {kind: {'all': columns, 'car': columns} for kind in ('bbox', 'segm')}
+    return {'images': 3, 'metrics': {kind: {'all': columns, 'car': columns} for kind in ('bbox', 'segm')}}
 
 
 @pytest.fixture(scope='module')
@@ -79,6 +79,15 @@ def test_publishing_asks_for_a_card(zoo, tmp_path):
     (tmp_path / 'none' / 'README.md').write_text('no marks')
     with pytest.raises(ValueError, match='expected the marks <!-- scores:begin -->'):
         publish_model('none', CONFIG, zoo / 'trained.pth', scores, root=tmp_path)
+
+
+def test_publishing_asks_for_scores_of_masks(zoo, tmp_path):
+    (tmp_path / 'toy').mkdir()
+    (tmp_path / 'toy' / 'README.md').write_text(CARD)
+    (tmp_path / 'boxes.json').write_text(json.dumps({'metrics': {'bbox': {}}}))
+    with pytest.raises(ValueError, match=r'boxes\.json: expected scores of boxes and masks'):
+        publish_model('toy', CONFIG, zoo / 'trained.pth', {'dev': tmp_path / 'boxes.json'}, root=tmp_path)
+    assert not (tmp_path / 'toy' / 'weights.pth').exists()
 
 
 def test_a_name_stands_for_config_and_weights(named):
