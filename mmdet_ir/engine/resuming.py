@@ -105,6 +105,8 @@ class ResumeHook(Hook):
             )
         if self.resumed and not self.validated and _is_ours(runner) and runner.train_loop.validation_is_due():
             runner.logger.info(f'Validating what the checkpoint holds (epoch {runner.epoch}, iteration {runner.iter})')
+            # As after a step, whose number the metric adds one to: mmengine has announced the step to come already.
+            runner.message_hub.update_info('iter', runner.iter - 1)
             runner.val_loop.run()
 
     def before_val_epoch(self, runner: Runner) -> None:
