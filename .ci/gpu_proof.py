@@ -153,11 +153,9 @@ class Proof:
         """Bitwise, with --deterministic and --amp."""
         out = self.folder / 'resume'
         command = ['tools/stress/kill_resume.py', '--kills', '1', '--stops', '1', '--loops', 'epochs-amp']
-        text = self.call(*command, '--out', out, expect=False)
-        table = out / 'table.md'
-        rows = [line for line in (table.read_text() if table.is_file() else text).splitlines() if line.startswith('|')]
-        equal = [line for line in rows if line.rstrip().endswith('| yes |')]
-        return {'passed': len(equal) == 2 and '| no |' not in '\n'.join(rows), 'result': {'table': rows}}
+        self.call(*command, '--out', out)  # (its exit code tells whether every bit is the same)
+        rows = [line for line in (out / 'table.md').read_text().splitlines() if line.startswith('|')]
+        return {'passed': True, 'result': {'table': rows}}
 
     def speed(self) -> dict:
         self.measured('speed')
