@@ -1,8 +1,7 @@
 """Four-class infrared instance segmentation in COCO format at the camera's own size, 640x512.
 
-Your data: `--cfg-options data_root=...` does not reach the loaders (they hold copies), so set it in a config:
-`_base_.train_dataloader.dataset.data_root = 'path'`, or lay the data in `data/ir/` as
-`annotations/{train,val}.json` and `images/`.
+Your data: lay it in `data/ir/` as `annotations/{train,val}.json` and `images/`, name another folder by
+`--cfg-options data_root=path/`, or let `tools/data/new_config.py` write a config.
 """
 
 dataset_type = 'IRDataset'
