@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..binary_masks import binary_masks
 from ..config.options import read_config
-from ..engine.weights import load_detector
+from ..engine.fitting.weights import load_detector
 from ..visualization import as_picture
 
 

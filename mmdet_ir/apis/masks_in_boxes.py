@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..binary_masks import binary_masks
 from ..config.types import type_name
-from ..engine.weights import load_detector
+from ..engine.fitting.weights import load_detector
 from .launch import load_config
 
 MASKS_AT_ONCE = 64  # full-size masks of an image that are held together

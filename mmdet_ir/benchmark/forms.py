@@ -19,7 +19,7 @@ from ..compat.amp import keep_rois_in_float32
 from ..config.types import type_name
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
-from ..deploy.exportable import ExportableMaskRCNN
+from ..deploy.graph.exportable import ExportableMaskRCNN
 from .subject import give_proposals, set_score_threshold
 from .torchvision_subject import TorchvisionSubject
 

@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
 from ..datasets.synthetic import generate_scene
-from ..engine.weights import load_detector
+from ..engine.fitting.weights import load_detector
 
 DETECTIONS = 100  # of an image, as MMDetection's Mask R-CNN shows
 PROPOSALS = 1000  # of each image, as MMDetection's Mask R-CNN keeps

@@ -16,9 +16,9 @@ from pathlib import Path
 from ..cli.choices import CLASSES
 from ..fileio import read_json, write_text
 from .validation.annotations import structure_and_boxes
-from .validation.masks import as_masks, check_form
+from .validation.checks.masks import as_masks, check_form
 from .validation.problem import SHOWN, raise_errors, shown
-from .validation.structure import stays_inside
+from .validation.checks.structure import stays_inside
 
 SPLITS = ('train', 'val')
 DEV = 'dev'

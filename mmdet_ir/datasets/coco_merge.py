@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from .coco_files import CLASSES, DEV, SPLITS, link_or_copy, output_folder, read_coco, refuse, write_coco
 from .images.files import IMAGE_SUFFIXES
-from .validation.structure import stays_inside
+from .validation.checks.structure import stays_inside
 
 
 def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool = False) -> dict[str, dict]:

@@ -16,8 +16,8 @@ import torchvision  # noqa: F401  (its operators are in the files of TorchScript
 from ..cli.choices import PRECISIONS, SUFFIXES
 from ..datasets.images.values import repeat_channels, to_single_channel
 from ..model_zoo import exported_file
-from .exportable import OUTPUTS
-from .pasting import paste_binary_masks
+from .graph.exportable import OUTPUTS
+from .graph.pasting import paste_binary_masks
 
 METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
 METADATA_FILE = 'mmdet_ir.json'  # in the archives of PyTorch

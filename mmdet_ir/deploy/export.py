@@ -15,8 +15,8 @@ from ..apis.inference.inferencer import IRInferencer
 from ..engine.config_hash import config_hash
 from ..version import __version__
 from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
-from .exportable import OUTPUTS, ExportableMaskRCNN
-from .graph_input import DTYPES, GraphInput
+from .graph.exportable import OUTPUTS, ExportableMaskRCNN
+from .graph.graph_input import DTYPES, GraphInput
 from .trial import check_tracing, failing_part, run_exported, runtime_errors, trial_shapes
 
 OPSET = 18  # of ONNX

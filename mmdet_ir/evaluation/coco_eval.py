@@ -11,7 +11,7 @@ import pycocotools.cocoeval
 from pycocotools import mask as mask_utils
 
 from ..cli.choices import BACKENDS, BOUNDARY_RATIO
-from ..datasets.validation.structure import id_order
+from ..datasets.validation.checks.structure import id_order
 
 
 def accumulate(

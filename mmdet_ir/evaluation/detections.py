@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.coco_files import refuse
-from ..datasets.validation.masks import parse_masks, unusable
-from ..datasets.validation.structure import is_id
+from ..datasets.validation.checks.masks import parse_masks, unusable
+from ..datasets.validation.checks.structure import is_id
 from ..fileio import read_text
 
 _FIELDS = ('image_id', 'category_id', 'segmentation', 'score')

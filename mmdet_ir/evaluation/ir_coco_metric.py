@@ -15,7 +15,7 @@ from terminaltables import AsciiTable
 
 from ..binary_masks import binary_masks
 from ..datasets.coco_files import read_coco, refuse, was_checked
-from ..datasets.validation.structure import id_order
+from ..datasets.validation.checks.structure import id_order
 from ..fileio import collector_paused, write_text
 from .coco_eval import BACKENDS, accumulate, check_backend
 from .mask_data import mask_data

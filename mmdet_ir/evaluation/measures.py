@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..datasets.coco_files import check_coco, check_file_name
 from ..datasets.images.infrared_io import read_infrared
 from ..datasets.images.values import to_single_channel
-from ..datasets.validation.structure import id_order
+from ..datasets.validation.checks.structure import id_order
 from ..fileio import read_json
 from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..datasets.validation.structure import id_order
+from ..datasets.validation.checks.structure import id_order
 
 # Columns of the paper's tables -> names that MMDetection's users know from its CocoMetric.
 COLUMNS = {

@@ -32,7 +32,7 @@ from pycocotools import mask as mask_utils
 
 from ..datasets.coco_files import CLASSES, read_coco
 from ..datasets.validation.data_sets import from_file
-from ..datasets.validation.repair import NestedTooDeeplyError, repair
+from ..datasets.validation.repairs.repair import NestedTooDeeplyError, repair
 from ..datasets.validation.report import as_json, as_text, check_between, check_data_set
 from ..evaluation.mask_agreement import to_rle
 from ..fileio import read_json

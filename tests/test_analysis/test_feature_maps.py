@@ -2,8 +2,8 @@
 
 import json
 
-from mmdet_ir.analysis.feature_map_figure import draw_feature_maps
-from mmdet_ir.analysis.feature_maps import (
+from mmdet_ir.analysis.features.feature_map_figure import draw_feature_maps
+from mmdet_ir.analysis.features.feature_maps import (
     Frame,
     Stage,
     box_region,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mmdet_ir.analysis.overfit_crops import choose_crops, uncut_crops, write_crops
+from mmdet_ir.analysis.overfitting.overfit_crops import choose_crops, uncut_crops, write_crops
 
 import cv2
 import numpy as np

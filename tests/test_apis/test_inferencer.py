@@ -9,7 +9,7 @@ from pathlib import Path
 from mmdet_ir.apis import launch
 from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.compat.checkpoint import CheckpointError
-from mmdet_ir.engine.weights import load_fitting_weights
+from mmdet_ir.engine.fitting.weights import load_fitting_weights
 
 import cv2
 import numpy as np

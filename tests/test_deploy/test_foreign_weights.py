@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mmdet_ir.analysis.feature_map_figure import draw_feature_maps
+from mmdet_ir.analysis.features.feature_map_figure import draw_feature_maps
 from mmdet_ir.analysis.images import open_models, predict
 from mmdet_ir.apis import launch
 from mmdet_ir.apis.inference.inferencer import IRInferencer

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from mmdet_ir.engine.fitting_hook import add_fitting_checks
-from mmdet_ir.engine.weights import Fit, check_start, load_weights
+from mmdet_ir.engine.fitting.fitting_hook import add_fitting_checks
+from mmdet_ir.engine.fitting.weights import Fit, check_start, load_weights
 
 import pytest
 import torch

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmdet_ir.engine.model_checks import check_box_losses, check_class_counts
+from mmdet_ir.engine.fitting.model_checks import check_box_losses, check_class_counts
 
 import mmdet
 import pytest

@@ -4,8 +4,8 @@ import io
 import json
 
 from mmdet_ir.evaluation.detections import read_detections
-from mmdet_ir.evaluation.error_breakdown import KINDS, average_precision, break_down, find_mistakes
-from mmdet_ir.evaluation.matching import match_image
+from mmdet_ir.evaluation.errors.error_breakdown import KINDS, average_precision, break_down, find_mistakes
+from mmdet_ir.evaluation.errors.matching import match_image
 
 import numpy as np
 import pytest
@@ -187,7 +187,7 @@ def test_counts_and_gains_are_those_of_tidecv(seed, tmp_path, monkeypatch):
     (tmp_path / 'det.json').write_text(json.dumps(detections))
     truth, result = datasets.COCO(str(tmp_path / 'ann.json')), datasets.COCOResult(str(tmp_path / 'det.json'))
     # its levels of recall differ from COCO's in the last bit, which moves a level where recall is a round number
-    monkeypatch.setattr('mmdet_ir.evaluation.error_breakdown._RECALLS', np.arange(101) / 100)
+    monkeypatch.setattr('mmdet_ir.evaluation.errors.error_breakdown._RECALLS', np.arange(101) / 100)
     reference = TIDERun(truth, result, 0.5, 0.1, 'mask', 100)
     found = break_down(coco, detections)
     assert found.ap['all'] == pytest.approx(reference.ap / 100)

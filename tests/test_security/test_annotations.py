@@ -12,7 +12,7 @@ from mmdet_ir.datasets.coco_files import CLASSES, link_or_copy, read_coco
 from mmdet_ir.datasets.coco_merge import merge_data_sets
 from mmdet_ir.datasets.validation.data_sets import from_file
 from mmdet_ir.datasets.validation.problem import shown
-from mmdet_ir.datasets.validation.repair import NestedTooDeeplyError, repair
+from mmdet_ir.datasets.validation.repairs.repair import NestedTooDeeplyError, repair
 from mmdet_ir.datasets.validation.report import check_data_set
 from mmdet_ir.evaluation import IRCocoMetric, mask_data, measure
 from mmdet_ir.evaluation.detections import read_detections

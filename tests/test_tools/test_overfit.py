@@ -4,7 +4,7 @@ import json
 import runpy
 from pathlib import Path
 
-from mmdet_ir.analysis.overfit import LearningCurve, adapt_config, overfit
+from mmdet_ir.analysis.overfitting.overfit import LearningCurve, adapt_config, overfit
 
 import pytest
 import torch

@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
 
-    from mmdet_ir.analysis.feature_map_figure import draw_feature_maps
+    from mmdet_ir.analysis.features.feature_map_figure import draw_feature_maps
 
     report = draw_feature_maps(boxes=args.pop('box'), **args)
     print(f'{args["out"]}: {report["image"]}, targets: {report["targets"]["count"]}')

@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from mmdet_ir.analysis.overfit import overfit
+    from mmdet_ir.analysis.overfitting.overfit import overfit
 
     start = time.perf_counter()
 

@@ -83,7 +83,7 @@ def main() -> None:
 
     from mmdet_ir.datasets.coco_files import write_coco
     from mmdet_ir.datasets.validation.data_sets import DataSet
-    from mmdet_ir.datasets.validation.repair import repair
+    from mmdet_ir.datasets.validation.repairs.repair import repair
     from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 
     data_sets = collect(args)

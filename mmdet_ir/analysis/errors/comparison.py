@@ -16,11 +16,11 @@ from ...binary_masks import encode_masks
 from ...datasets.coco_files import check_file_name, read_coco, refuse
 from ...datasets.images.files import grey_levels
 from ...datasets.images.infrared_io import read_infrared
-from ...datasets.validation.structure import id_order
+from ...datasets.validation.checks.structure import id_order
 from ...evaluation.detections import read_detections
-from ...evaluation.error_breakdown import Mistake, find_mistakes
+from ...evaluation.errors.error_breakdown import Mistake, find_mistakes
 from ...evaluation.mask_agreement import to_rle
-from ...evaluation.matching import ImageMatch, match_image
+from ...evaluation.errors.matching import ImageMatch, match_image
 from ...visualization.grid import GridRow
 from ...visualization.picture import as_picture
 from ..images import open_models, predict, select_by_labels

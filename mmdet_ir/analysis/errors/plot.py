@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...evaluation.error_breakdown import ALL, KINDS, ErrorBreakdown
-from ...evaluation.precision_recall import RECALLS, PrecisionRecall
+from ...evaluation.errors.error_breakdown import ALL, KINDS, ErrorBreakdown
+from ...evaluation.errors.precision_recall import RECALLS, PrecisionRecall
 from ...visualization.colors import line_color
 from ...visualization.figure_file import PLOT_STYLE, save_figure
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...datasets.coco_files import read_coco, refuse
 from ...evaluation.detections import read_detections
-from ...evaluation.error_breakdown import ALL, KINDS, SIZES, SUMS, ErrorBreakdown, break_down
-from ...evaluation.precision_recall import LEVELS, PrecisionRecall, precision_recall
+from ...evaluation.errors.error_breakdown import ALL, KINDS, SIZES, SUMS, ErrorBreakdown, break_down
+from ...evaluation.errors.precision_recall import LEVELS, PrecisionRecall, precision_recall
 from ...fileio import write_text
 from ...markdown import markdown_table
 from .plot import plot_errors, plot_precision_recall

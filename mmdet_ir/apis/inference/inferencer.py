@@ -29,7 +29,7 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
-from ...engine.weights import fit_detector, require_checkpoint
+from ...engine.fitting.weights import fit_detector, require_checkpoint
 from ...fileio import unique_name
 from ...model_zoo import model_names
 from ...palette import palette_for

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ...datasets.coco_files import read_coco
 from ...datasets.images.infrared_io import read_infrared
-from ...datasets.validation.structure import id_order
+from ...datasets.validation.checks.structure import id_order
 
 SAMPLED = 200  # images that are decoded; the others are known from the annotation file
 PERCENTILES = (0.5, 99.7)  # of the window, as in tools/data/measure_window.py

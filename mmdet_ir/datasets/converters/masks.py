@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..derived_masks import outline_polygons, polygons_area
-from ..validation.rle import run_lengths
+from ..validation.checks.rle import run_lengths
 
 
 class Segmentation(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
-from .boxes import (
+from .checks.boxes import (
     check_area,
     check_bounds,
     check_box_convention,
@@ -13,13 +13,13 @@ from .boxes import (
     check_fields,
     check_left_out,
 )
-from .classes import check_balance, check_classes
+from .checks.classes import check_balance, check_classes
 from .files import missing_images
-from .masks import Masks, as_masks, check_masks, check_shapes
-from .parts import check_holes, measure_parts
+from .checks.masks import Masks, as_masks, check_masks, check_shapes
+from .checks.parts import check_holes, measure_parts
 from .problem import Problem
-from .structure import Sound, check_structure
-from .table import AnnotationTable, as_table
+from .checks.structure import Sound, check_structure
+from .checks.table import AnnotationTable, as_table
 
 
 @dataclass(frozen=True)

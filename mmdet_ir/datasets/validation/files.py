@@ -20,7 +20,7 @@ from ..images.opencv_log import opencv_silenced
 from ..images.values import SwappedBytesError, eight_bit_content
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
-from .structure import Sound, stays_inside
+from .checks.structure import Sound, stays_inside
 
 
 @dataclass

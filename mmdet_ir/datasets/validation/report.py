@@ -13,7 +13,7 @@ from .data_sets import DataSet
 from .files import Picture, check_pictures, read_pictures, unlisted_images
 from .near_duplicates import check_across, check_within
 from .problem import SEVERITIES, Problem
-from .structure import Sound, stays_inside
+from .checks.structure import Sound, stays_inside
 
 _ORDER = {severity: -i for i, severity in enumerate(SEVERITIES)}  # errors first
 

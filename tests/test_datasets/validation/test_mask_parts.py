@@ -4,9 +4,9 @@ import copy
 
 from mmdet_ir.datasets.coco_files import CLASSES
 from mmdet_ir.datasets.validation.annotations import Needs, check_everything
-from mmdet_ir.datasets.validation.masks import parse_masks
-from mmdet_ir.datasets.validation.parts import hole_mask, measure_parts
-from mmdet_ir.datasets.validation.repair import repair
+from mmdet_ir.datasets.validation.checks.masks import parse_masks
+from mmdet_ir.datasets.validation.checks.parts import hole_mask, measure_parts
+from mmdet_ir.datasets.validation.repairs.repair import repair
 
 import numpy as np
 import pytest

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from mmdet_ir.datasets.coco_files import CLASSES, check_coco
 from mmdet_ir.datasets.validation.annotations import Needs, check_for_training
-from mmdet_ir.datasets.validation.repair import repair
+from mmdet_ir.datasets.validation.repairs.repair import repair
 
 import cv2
 import numpy as np

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ....fileio import read_json
 from ...coco_files import refuse
-from ...validation.repair_values import as_number
+from ...validation.repairs.values import as_number
 from ..class_names import NO_CLASS
 from ..report import ConversionReport
 

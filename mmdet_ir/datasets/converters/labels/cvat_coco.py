@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ...images.files import find_files
-from ...validation.parts import hole_mask
-from ...validation.repair_values import numbers_within
+from ...validation.checks.parts import hole_mask
+from ...validation.repairs.values import numbers_within
 from ..builder import Instance
 from ..images import ImageFinder, name_in_set
 from ..masks import decode_rle, is_numbers, polygons_fault

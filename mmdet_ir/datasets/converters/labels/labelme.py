@@ -14,7 +14,7 @@ from pycocotools import mask as mask_utils
 
 from ....fileio import read_json
 from ...images.files import find_files
-from ...validation.repair_values import as_number, numbers_within
+from ...validation.repairs.values import as_number, numbers_within
 from ..builder import Instance
 from ..class_names import NO_CLASS
 from ..images import ImageFinder, name_in_set

@@ -9,13 +9,13 @@ from os import PathLike
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from .boxes import check_box_convention, copies, written_as_corners, wrong_area
-from .masks import as_masks
-from .parts import hole_mask, measure_parts, shows_hole
-from .repair_images import repair_from_images
-from .repair_values import repair_values
-from .structure import check_structure, is_id
-from .table import AnnotationTable, as_table
+from ..checks.boxes import check_box_convention, copies, written_as_corners, wrong_area
+from ..checks.masks import as_masks
+from ..checks.parts import hole_mask, measure_parts, shows_hole
+from .images import repair_from_images
+from .values import repair_values
+from ..checks.structure import check_structure, is_id
+from ..checks.table import AnnotationTable, as_table
 
 
 class NestedTooDeeplyError(ValueError):

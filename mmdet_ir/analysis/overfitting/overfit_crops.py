@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..datasets.coco_files import output_folder, write_coco
-from ..datasets.images.infrared_io import read_infrared
+from ...datasets.coco_files import output_folder, write_coco
+from ...datasets.images.infrared_io import read_infrared
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from . import rle
-from .problem import Problem, listed
+from ..problem import Problem, listed
 from .table import AnnotationTable, numbers
 
 NONE, POLYGONS, RLE, OTHER = range(4)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..datasets.wrappers import leaves
+from ...datasets.wrappers import leaves
 from .model_checks import check_box_losses, check_class_counts, check_detection_limit
 from .weights import check_start, load_fitting_weights, load_weights, trained_classes, unwrapped
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from .mask_agreement import to_rle
+from ..mask_agreement import to_rle
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ..images.image_limits import pixel_limit
-from .problem import Problem, listed
+from ...images.image_limits import pixel_limit
+from ..problem import Problem, listed
 
 REQUIRED = {
     'images': ('id', 'file_name', 'width', 'height'),

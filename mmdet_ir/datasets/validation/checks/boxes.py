@@ -4,7 +4,7 @@ import numpy as np
 
 from .masks import FARTHEST, Masks
 from .parts import Parts, part_areas
-from .problem import Problem, listed
+from ..problem import Problem, listed
 from .table import AnnotationTable
 
 OUTSIDE = 1.0  # pixels that a box may stick out of its image: labelling tools round

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from ..images.files import find_images
-from ..images.names import match_names
-from .files import read_picture
-from .structure import is_size, stays_inside
+from ...images.files import find_images
+from ...images.names import match_names
+from ..files import read_picture
+from ..checks.structure import is_size, stays_inside
 
 
 def found_names(images: list[dict], folder: str | os.PathLike, key: str) -> dict[str, str]:

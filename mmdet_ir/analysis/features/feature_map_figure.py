@@ -19,12 +19,12 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..cli.choices import SCALES
-from ..config.options import read_config
-from ..engine.weights import load_detector
-from ..fileio import write_text
-from ..visualization.figure_file import save_figure
-from ..visualization.picture import as_picture
+from ...cli.choices import SCALES
+from ...config.options import read_config
+from ...engine.fitting.weights import load_detector
+from ...fileio import write_text
+from ...visualization.figure_file import save_figure
+from ...visualization.picture import as_picture
 from .feature_maps import (
     RULE_WITH_TARGETS,
     RULE_WITHOUT_TARGETS,
@@ -35,7 +35,7 @@ from .feature_maps import (
     choose_channels,
     measure_response,
 )
-from .images import ground_truth_of
+from ..images import ground_truth_of
 
 _WIDTH = 7.16  # inches: both columns of a page
 _RING = 2  # pixels between a target and its outline, so that small targets stay visible

@@ -18,10 +18,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from ..binary_masks import check_mask_thresholds
-from ..datasets.validation.problem import shown
-from ..datasets.wrappers import build_leaves, leaves
-from ..model_zoo import checkpoint_file
+from ...binary_masks import check_mask_thresholds
+from ...datasets.validation.problem import shown
+from ...datasets.wrappers import build_leaves, leaves
+from ...model_zoo import checkpoint_file
 from .model_checks import check_class_counts
 
 # CondInst's auxiliary head; a checkpoint may have it or not, whatever the config says.

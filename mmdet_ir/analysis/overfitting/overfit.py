@@ -19,13 +19,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..apis.launch import load_config, use_mixed_precision
-from ..config.types import type_name
-from ..datasets.coco_files import read_coco
-from ..datasets.wrappers import leaves, pipeline_steps
-from ..engine import add_fitting_checks, require_checkpoint
-from ..fileio import write_text
-from ..visualization.figure_file import save_figure
+from ...apis.launch import load_config, use_mixed_precision
+from ...config.types import type_name
+from ...datasets.coco_files import read_coco
+from ...datasets.wrappers import leaves, pipeline_steps
+from ...engine import add_fitting_checks, require_checkpoint
+from ...fileio import write_text
+from ...visualization.figure_file import save_figure
 from .overfit_crops import choose_crops, write_crops
 
 METRICS = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .problem import Problem, listed
+from ..problem import Problem, listed
 from .structure import Sound
 from .table import AnnotationTable
 

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from .masks import Masks
-from .problem import Problem, listed
+from ..problem import Problem, listed
 from .table import AnnotationTable
 
 _MOST = 50_000_000  # pixels of all parts of one mask that are drawn at once

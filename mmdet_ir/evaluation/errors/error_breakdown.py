@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..datasets.validation.structure import id_order
+from ...datasets.validation.checks.structure import id_order
 from .matching import ImageMatch, match_image
 
 KINDS = {

@@ -20,7 +20,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 
-from ..cli.choices import MASKS
+from ...cli.choices import MASKS
 from .graph_input import GraphInput
 from .pasting import paste_masks
 from .sizes import Size, as_tensor

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
 
-from ..datasets.transforms.loading import LoadIRImageFromFile
-from ..datasets.transforms.tone_mapping import ToneMapping
+from ...datasets.transforms.loading import LoadIRImageFromFile
+from ...datasets.transforms.tone_mapping import ToneMapping
 from .graph_tone_mapping import GraphToneMapping
 from .sizes import Size, greatest, least
 

@@ -23,7 +23,7 @@ from mmdet.models.roi_heads.bbox_heads import MultiInstanceBBoxHead
 from mmdet.models.roi_heads.mask_heads import FusedSemanticHead
 from torch import nn
 
-from ..datasets.ir_dataset import text_instead_of_classes
+from ...datasets.ir_dataset import text_instead_of_classes
 
 _OTHER_CLASSES = ('backbone', 'data_preprocessor', 'rpn_head')  # parts whose classes are not those of the data set
 # What heads hand to loss_bbox, whatever their settings: boxes in pixels, or distances from a prior.

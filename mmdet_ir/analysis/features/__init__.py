@@ -1,0 +1,1 @@
+"""Feature maps before and after the layers of a neck."""

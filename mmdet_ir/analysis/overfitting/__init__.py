@@ -1,0 +1,1 @@
+"""Whether a model can learn a few images by heart."""

@@ -1,0 +1,1 @@
+"""Whether weights, heads and losses belong to a model and its data."""

@@ -1,0 +1,1 @@
+"""Which detections are right, and what kinds of errors the others are."""
