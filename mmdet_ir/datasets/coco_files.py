@@ -17,8 +17,8 @@ from ..cli.choices import CLASSES
 from ..fileio import read_json, write_text
 from .validation.annotations import structure_and_boxes
 from .validation.checks.masks import as_masks, check_form
-from .validation.problem import SHOWN, raise_errors, shown
 from .validation.checks.structure import stays_inside
+from .validation.problem import SHOWN, raise_errors, shown
 
 SPLITS = ('train', 'val')
 DEV = 'dev'

@@ -3,11 +3,11 @@
 from .channels_last_hook import ChannelsLastHook
 from .environment import EnvironmentHook, collect_environment
 from .fitting.fitting_hook import FittingHook, add_fitting_checks
+from .fitting.weights import load_detector, load_fitting_weights, require_checkpoint
 from .invalid_loss_hook import InvalidLossError, InvalidLossHook, add_invalid_loss_hook
 from .resuming import ResumeHook, find_whole_checkpoint, make_resumable
 from .stopping import EX_TEMPFAIL, StopRequest, TrainingStopped
 from .visualization_hook import IRVisualizationHook
-from .fitting.weights import load_detector, load_fitting_weights, require_checkpoint
 
 __all__ = [
     'EX_TEMPFAIL',

@@ -6,9 +6,9 @@ from mmdet_ir.datasets.coco_files import check_coco
 from mmdet_ir.datasets.coco_split import split_coco
 from mmdet_ir.evaluation.detections import read_detections
 from mmdet_ir.evaluation.errors.error_breakdown import break_down
+from mmdet_ir.evaluation.errors.precision_recall import precision_recall
 from mmdet_ir.evaluation.ir_coco_metric import IRCocoMetric
 from mmdet_ir.evaluation.measures import MeasureSettings, measure
-from mmdet_ir.evaluation.errors.precision_recall import precision_recall
 
 import numpy as np
 import pytest

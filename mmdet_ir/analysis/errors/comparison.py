@@ -19,8 +19,8 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.validation.checks.structure import id_order
 from ...evaluation.detections import read_detections
 from ...evaluation.errors.error_breakdown import Mistake, find_mistakes
-from ...evaluation.mask_agreement import to_rle
 from ...evaluation.errors.matching import ImageMatch, match_image
+from ...evaluation.mask_agreement import to_rle
 from ...visualization.grid import GridRow
 from ...visualization.picture import as_picture
 from ..images import open_models, predict, select_by_labels

@@ -25,6 +25,7 @@ from ...engine.fitting.weights import load_detector
 from ...fileio import write_text
 from ...visualization.figure_file import save_figure
 from ...visualization.picture import as_picture
+from ..images import ground_truth_of
 from .feature_maps import (
     RULE_WITH_TARGETS,
     RULE_WITHOUT_TARGETS,
@@ -35,7 +36,6 @@ from .feature_maps import (
     choose_channels,
     measure_response,
 )
-from ..images import ground_truth_of
 
 _WIDTH = 7.16  # inches: both columns of a page
 _RING = 2  # pixels between a target and its outline, so that small targets stay visible

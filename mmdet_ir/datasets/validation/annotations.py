@@ -14,12 +14,12 @@ from .checks.boxes import (
     check_left_out,
 )
 from .checks.classes import check_balance, check_classes
-from .files import missing_images
 from .checks.masks import Masks, as_masks, check_masks, check_shapes
 from .checks.parts import check_holes, measure_parts
-from .problem import Problem
 from .checks.structure import Sound, check_structure
 from .checks.table import AnnotationTable, as_table
+from .files import missing_images
+from .problem import Problem
 
 
 @dataclass(frozen=True)

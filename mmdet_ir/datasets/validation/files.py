@@ -18,9 +18,9 @@ from ..images.infrared_io import read_with_header
 from ..images.names import match_names
 from ..images.opencv_log import opencv_silenced
 from ..images.values import SwappedBytesError, eight_bit_content
+from .checks.structure import Sound, stays_inside
 from .near_duplicates import thumbnail
 from .problem import SHOWN, Problem, listed
-from .checks.structure import Sound, stays_inside
 
 
 @dataclass

@@ -9,11 +9,11 @@ import numpy as np
 
 from ...fileio import collector_paused, read_json
 from .annotations import check_everything
+from .checks.structure import Sound, stays_inside
 from .data_sets import DataSet
 from .files import Picture, check_pictures, read_pictures, unlisted_images
 from .near_duplicates import check_across, check_within
 from .problem import SEVERITIES, Problem
-from .checks.structure import Sound, stays_inside
 
 _ORDER = {severity: -i for i, severity in enumerate(SEVERITIES)}  # errors first
 

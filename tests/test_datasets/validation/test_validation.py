@@ -11,8 +11,8 @@ from mmdet_ir.cli.errors import explain
 from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.coco_files import CLASSES, class_categories
 from mmdet_ir.datasets.validation import near_duplicates
-from mmdet_ir.datasets.validation.checks import rle
 from mmdet_ir.datasets.validation.annotations import Needs, check_everything
+from mmdet_ir.datasets.validation.checks import rle
 from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
 from mmdet_ir.datasets.validation.files import read_picture
 from mmdet_ir.datasets.validation.repairs.repair import repair

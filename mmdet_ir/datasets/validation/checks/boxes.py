@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from ..problem import Problem, listed
 from .masks import FARTHEST, Masks
 from .parts import Parts, part_areas
-from ..problem import Problem, listed
 from .table import AnnotationTable
 
 OUTSIDE = 1.0  # pixels that a box may stick out of its image: labelling tools round

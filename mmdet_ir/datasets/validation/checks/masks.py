@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 import shapely
 
-from . import rle
 from ..problem import Problem, listed
+from . import rle
 from .table import AnnotationTable, numbers
 
 NONE, POLYGONS, RLE, OTHER = range(4)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from .masks import Masks
 from ..problem import Problem, listed
+from .masks import Masks
 from .table import AnnotationTable
 
 _MOST = 50_000_000  # pixels of all parts of one mask that are drawn at once

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ...images.files import find_images
 from ...images.names import match_names
-from ..files import read_picture
 from ..checks.structure import is_size, stays_inside
+from ..files import read_picture
 
 
 def found_names(images: list[dict], folder: str | os.PathLike, key: str) -> dict[str, str]:

@@ -12,10 +12,10 @@ from pycocotools import mask as mask_utils
 from ..checks.boxes import check_box_convention, copies, written_as_corners, wrong_area
 from ..checks.masks import as_masks
 from ..checks.parts import hole_mask, measure_parts, shows_hole
-from .images import repair_from_images
-from .values import repair_values
 from ..checks.structure import check_structure, is_id
 from ..checks.table import AnnotationTable, as_table
+from .images import repair_from_images
+from .values import repair_values
 
 
 class NestedTooDeeplyError(ValueError):
