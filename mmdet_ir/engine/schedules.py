@@ -13,6 +13,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from .schedule_lengths import misfits
+
 CHOICES = ('checkpoint', 'config')
 # Where a scheduler is in its course; all else in its state are settings.
 _COURSE = {'_global_step', '_last_value', 'last_step', 'best', 'num_bad_epochs', 'cooldown_counter', 'verbose'}
@@ -77,15 +79,21 @@ class ResumedScheduleHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        """Follows the config, if that is asked for and it differs."""
+        """Follows the config, if that is asked for and it differs; tells where schedule and training differ in length."""
         loop = runner.train_loop
         if runner._resume and loop.iter >= loop.max_iters > 0:
             runner.logger.warning(
                 f'Nothing is left to train: {runner.work_dir} is at iteration {loop.iter} of {loop.max_iters}; '
                 'for more, raise train_cfg.max_epochs, or max_iters'
             )
-        if self.configured is None or self.follow != 'config':
-            return
+        if self.configured is not None and self.follow == 'config':
+            self._follow_config(runner)
+        for name, _, schedulers in _parts(runner):
+            for text in misfits(schedulers, f'{name}.' if name else '', loop):
+                runner.logger.warning(text)
+
+    def _follow_config(self, runner: Runner) -> None:
+        loop = runner.train_loop
         optimizer, schedule = copy.deepcopy(self._settings)
         fresh = runner.build_optim_wrapper(optimizer)
         runner.scale_lr(fresh, runner.auto_scale_lr)

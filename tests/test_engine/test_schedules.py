@@ -102,3 +102,64 @@ def test_another_optimiser_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='--resume-schedule: expected one of'):
         ResumedScheduleHook(build(tmp_path), 'both')
+
+
+LINEAR = {'type': 'LinearLR', 'start_factor': 0.1, 'begin': 0}
+COSINE_LR = {'type': 'CosineAnnealingLR', 'begin': 0}
+CONVERTED = {'by_epoch': True, 'convert_to_iter_based': True}
+
+
+# A training has 4 epochs of 5 steps, or 20 steps.
+@pytest.mark.parametrize(
+    ('by_epoch', 'schedule', 'told'),
+    [
+        (True, [{**LINEAR, 'by_epoch': False, 'end': 100}], ['[0] (LinearLR)', 'after 100 steps', 'only 20 steps']),
+        (False, [{**LINEAR, 'by_epoch': False, 'end': 100}], ['[0] (LinearLR)', 'after 100 steps', 'only 20 steps']),
+        (True, [STEPS[0], {**LINEAR, 'by_epoch': True, 'end': 5}], ['[1] (LinearLR)', 'after 25 steps']),
+        (True, [{**LINEAR, **CONVERTED, 'end': 6}], ['[0] (LinearLR)', 'after 30 steps']),
+        (True, [{**COSINE_LR, 'by_epoch': True, 'T_max': 3, 'end': 3}], ['[0]', 'ends at step 15 of the 20 steps']),
+        (True, [{**COSINE_LR, **CONVERTED, 'T_max': 3, 'end': 3}], ['[0]', 'ends at step 15 of the 20 steps']),
+        (
+            False,
+            [{**COSINE_LR, 'by_epoch': False, 'T_max': 12}],
+            ['[0]', 'T_max ends at step 12 of the 20', 'up again'],
+        ),
+        (True, [{**STEPS[0], 'milestones': [1, 4]}], ['[0] (MultiStepLR)', 'at step [20] are never reached']),
+        (False, STEPS, ['[0] (MultiStepLR)', 'has no epochs', 'set by_epoch=False']),
+    ],
+)
+def test_a_schedule_of_another_length_than_the_training_is_told(
+    tmp_path: Path, by_epoch: bool, schedule: list, told: list[str]
+) -> None:
+    (text,) = lengths(tmp_path, by_epoch, schedule)
+    assert all(part in text for part in ['param_scheduler', *told])
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        STEPS,
+        COSINE,
+        [{**LINEAR, 'by_epoch': False, 'end': 20}],
+        [{**LINEAR, 'by_epoch': False}],  # mmengine's end is the training's
+        [
+            {**COSINE_LR, 'by_epoch': True, 'T_max': 3, 'end': 3},
+            {'type': 'ConstantLR', 'factor': 1, 'begin': 3, 'end': 4},
+        ],
+        [{**COSINE_LR, 'by_epoch': True, 'T_max': 3, 'end': 3}, {'type': 'ReduceOnPlateauLR', 'monitor': 'score'}],
+    ],
+)
+def test_a_schedule_that_fits_is_not_told_of(tmp_path: Path, schedule: list) -> None:
+    assert lengths(tmp_path, True, schedule) == []
+
+
+def lengths(folder: Path, by_epoch: bool, schedule: list) -> list[str]:
+    """What is said of the schedule before the first step."""
+    runner = build(folder, by_epoch=by_epoch, param_scheduler=schedule)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.param_schedulers = runner.build_param_scheduler(schedule)
+    said: list[str] = []
+    runner.logger.warning = said.append
+    ResumedScheduleHook(runner).before_train(runner)
+    return said
