@@ -40,8 +40,8 @@ def misfits(schedulers: Sequence, at: str, loop: BaseLoop) -> Iterator[str]:
         last = scheduler.begin + getattr(scheduler, 'T_max', scheduler.end)
         if warm_up and end > steps:
             yield (
-                f'{place}: the warm-up ends after {end} steps, but the training has only {steps} steps, so the learning rate never '
-                'reaches its full value; set a lower end, or train longer'
+                f'{place}: the warm-up ends after {end} steps, but the training has only {steps} steps, so the '
+                'learning rate never reaches its full value; set a lower end, or train longer'
             )
         elif missed:
             yield f'{place}: the training has {steps} steps, so its milestones at step {missed} are never reached'

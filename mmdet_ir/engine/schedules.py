@@ -79,7 +79,7 @@ class ResumedScheduleHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        """Follows the config, if that is asked for and it differs; tells where schedule and training differ in length."""
+        """Follows the config, if that is asked for and it differs; tells of schedules of another length."""
         loop = runner.train_loop
         if runner._resume and loop.iter >= loop.max_iters > 0:
             runner.logger.warning(
