@@ -32,6 +32,7 @@ def apply() -> None:
     distributed.support_cpu_launchers()
     amp.register()
     packages.import_mmdet_without_its_notice()
+    notices.complete_registries()
     external_configs.name_own_configs()
     from . import rtmdet_ins  # (last: it imports mmdet's heads)
 

@@ -247,6 +247,7 @@ def test_detections_are_matched_by_class_and_iou(boxless) -> None:
         masks=torch.from_numpy(np.array(masks)),
     )
     predictor = object.__new__(MasksInBoxes)
+    predictor.name = 'model'
     predictor.model = SimpleNamespace(predict=lambda *_, **__: [SimpleNamespace(pred_instances=found)])
     sample = SimpleNamespace(ori_shape=(HEIGHT, WIDTH))
     wanted = torch.tensor([[10.0, 10, 30, 30], [10, 10, 30, 30], [60, 40, 80, 60]])
@@ -328,7 +329,11 @@ def test_boxinst_gives_the_mask_of_the_location_near_the_centre_whose_box_fits_b
 
 BLENDMASK = """
 _base_ = 'REPO/configs/_base_/models/blendmask_small.py'
-model = dict(bbox_head=dict(num_classes=2), test_cfg=dict(score_thr=0.0, max_per_img=40))
+model = dict(
+    bbox_head=dict(num_classes=2),
+    mask_head=dict(basis_module=dict(num_classes=2)),
+    test_cfg=dict(score_thr=0.0, max_per_img=40),
+)
 """
 
 

@@ -46,6 +46,8 @@ def sample(masks: torch.Tensor) -> DetDataSample:
 class Nothing:
     """Takes the place of a visualizer."""
 
+    dataset_meta = None
+
     def add_datasample(self, *args: object, **kwargs: object) -> None:
         pass
 

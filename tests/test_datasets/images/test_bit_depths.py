@@ -169,6 +169,8 @@ def test_the_picture_has_the_original_size() -> None:
 class Recorder:
     """Takes the place of the visualizer."""
 
+    dataset_meta = None
+
     def __init__(self) -> None:
         self.calls: list[tuple] = []
 
