@@ -50,6 +50,7 @@ class _Finder:
             return None
         spec = copy.copy(module.__spec__)
         spec.loader = _Ready(module)
+        module.__spec__ = spec  # (what Python takes for a module that was imported meanwhile; the loader puts it back)
         return spec
 
 
