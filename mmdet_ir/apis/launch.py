@@ -11,7 +11,6 @@ import torch
 from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
@@ -278,12 +277,9 @@ def test(
     if tta:
         check_tta(runner.model)
     add_fitting_checks(runner, training=False)
-    unfinished = f'{out}.unfinished.pkl'
     if out is not None:
-        runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=unfinished))
+        runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=out))
     with gpu_memory_errors(cfg, 'test'):
         metrics = runner.test()
-    if out is not None and is_main_process():
-        os.replace(unfinished, out)
     _leave_group()
     return metrics

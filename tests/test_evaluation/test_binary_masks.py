@@ -1,5 +1,6 @@
 """Masks of probabilities reach no encoder, no picture and no measure."""
 
+import pickle
 from pathlib import Path
 
 from mmdet_ir.analysis.errors.comparison import _as_coco
@@ -136,3 +137,19 @@ def test_thresholds_that_make_no_pixels_are_refused_by_their_place(value: object
         check_mask_thresholds(model)
     with pytest.raises(ValueError, match=r'model\.test_cfg\.mask_thr: expected a threshold between 0 and 1, got'):
         check_mask_thresholds(Part(mask_thr=value))
+
+
+def test_the_file_has_its_own_name_alone(tmp_path):
+    """What is said names the file that stays, and nothing else lies beside it."""
+    out = tmp_path / 'found.pkl'
+    DumpBinaryMasks(str(out)).compute_metrics([{'img_id': 1}])
+    assert pickle.loads(out.read_bytes()) == [{'img_id': 1}]
+    assert [file.name for file in tmp_path.iterdir()] == ['found.pkl']
+
+
+def test_a_file_that_cannot_be_written_leaves_the_former_one(tmp_path):
+    out = tmp_path / 'found.pkl'
+    out.write_bytes(b'before')
+    with pytest.raises((AttributeError, pickle.PicklingError), match='lambda'):
+        DumpBinaryMasks(str(out)).compute_metrics([lambda: None])
+    assert out.read_bytes() == b'before'
