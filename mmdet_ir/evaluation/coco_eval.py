@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import faster_coco_eval
@@ -12,6 +13,8 @@ from pycocotools import mask as mask_utils
 
 from ..cli.choices import BACKENDS, BOUNDARY_RATIO
 from ..datasets.validation.checks.structure import id_order
+
+MAX_DETS = 100  # COCO's
 
 
 def accumulate(
@@ -24,6 +27,7 @@ def accumulate(
     backend: str = BACKENDS[0],
     ranges: Sequence[tuple[float, float]] | None = None,
     boundary_ratio: float = BOUNDARY_RATIO,
+    max_dets: int = MAX_DETS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of detections at COCO's IoU thresholds, recall levels and numbers of detections.
 
@@ -44,6 +48,7 @@ def accumulate(
         ranges: Lowest and highest ``area`` that counts, both included; targets outside are ignored, and so are
             detections outside that match no target. Defaults to COCO's: all, small, medium, large.
         boundary_ratio: Width of the margin as a fraction of the image diagonal; rounded, at least one pixel.
+        max_dets: How many detections of a class count in an image, those with the highest scores.
 
     Returns:
         Precision, shape (10 IoU thresholds, 101 recall levels, categories, ranges, 3 numbers of detections), and
@@ -75,6 +80,7 @@ def accumulate(
         evaluation.cocoDt = _indexed(coco, images, found, categories)
         evaluation.params.imgIds = list(image_numbers.values())
         evaluation.params.catIds = list(class_numbers.values())
+        evaluation.params.maxDets = [1, 10, max_dets]
         if ranges is not None:
             evaluation.params.areaRng = [list(bounds) for bounds in ranges]
             evaluation.params.areaRngLbl = [str(i) for i in range(len(ranges))]
@@ -89,6 +95,28 @@ def check_backend(backend: str, kind: str = 'segm') -> None:
         raise ValueError(f'backend: expected one of {BACKENDS}, got {backend!r}')
     if backend == 'pycocotools' and kind == 'boundary':
         raise ValueError("boundary: expected backend='faster-coco-eval', as pycocotools has no boundary IoU")
+
+
+def uncounted(targets: Sequence[dict], detections: Sequence[dict], max_dets: int) -> str | None:
+    """A sentence on images with more targets or detections of a class than count; None where all count.
+
+    Args:
+        targets: COCO annotations that are scored; ignored regions are left out.
+        detections: COCO results.
+        max_dets: As for ``accumulate``.
+    """
+    told = []
+    for what, entries in (
+        ('targets', [target for target in targets if not target.get('iscrowd')]),
+        ('detections', detections),
+    ):
+        numbers = Counter((entry['image_id'], entry['category_id']) for entry in entries)
+        images = {image for (image, _), number in numbers.items() if number > max_dets}
+        if images:
+            told.append(f'{len(images)} images have more {what} (up to {max(numbers.values())})')
+    if not told:
+        return None
+    return f'only the best {max_dets} detections of each class count in an image, but {" and ".join(told)}'
 
 
 def _renumber(entries: Sequence[dict], images: dict, classes: dict) -> Iterator[dict]:

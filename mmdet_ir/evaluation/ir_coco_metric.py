@@ -17,7 +17,7 @@ from ..binary_masks import binary_masks
 from ..datasets.coco_files import read_coco, refuse, was_checked
 from ..datasets.validation.checks.structure import id_order
 from ..fileio import collector_paused, write_text
-from .coco_eval import BACKENDS, accumulate, check_backend
+from .coco_eval import BACKENDS, MAX_DETS, accumulate, check_backend, uncounted
 from .mask_data import mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows
 from .measures_table import measure_tables, plain
@@ -56,6 +56,8 @@ class IRCocoMetric(CocoMetric):
             images in ``ann_file`` whose values are scored apart, such as ``'scenario'`` and ``'source'``.
         image_root: Folder that the file names in ``ann_file`` are relative to; for ``'contrast'``.
         extra_settings: Fields of ``MeasureSettings`` other than the backend.
+        max_dets: How many detections of a class count in an image, those with the highest scores. Where an image has
+            more, the log says so. The columns keep their names; the file has the number if it is not the default.
 
     Raises:
         ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, ``ann_file`` is unsound, or, on evaluation, if
@@ -82,6 +84,7 @@ class IRCocoMetric(CocoMetric):
         extra: Sequence[str] = (),
         image_root: str | None = None,
         extra_settings: dict | None = None,
+        max_dets: int = MAX_DETS,
     ) -> None:
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if not metrics or not set(metrics) <= set(_HEADINGS):
@@ -107,7 +110,7 @@ class IRCocoMetric(CocoMetric):
         self.out_json = out_json
         self.extra = extra
         self.image_root = image_root
-        self.settings = MeasureSettings(backend=backend, **(extra_settings or {}))
+        self.settings = MeasureSettings(**{'backend': backend, 'max_dets': max_dets, **(extra_settings or {})})
         check_extra(self.extra, self._coco_api.dataset['images'], image_root, backend, str(ann_file))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -147,6 +150,7 @@ class IRCocoMetric(CocoMetric):
             tables, extra = self._score(predictions)
         logger = MMLogger.get_current_instance()
         logger.info('\n' + render(tables))
+        self._tell_uncounted(predictions)
         for title, lines in measure_tables(extra):
             logger.info(f'{title}\n{plain(lines)}')
         self._save(tables, extra)
@@ -178,6 +182,20 @@ class IRCocoMetric(CocoMetric):
             extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
         return tables, extra
 
+    def _tell_uncounted(self, predictions: list[dict]) -> None:
+        targets = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=self.img_ids, cat_ids=self.cat_ids))
+        found = [
+            {'image_id': one['img_id'], 'category_id': label}
+            for one in predictions
+            for label in one['labels'].tolist()
+        ]
+        text = uncounted(targets, found, self.settings.max_dets)
+        if text is not None:
+            MMLogger.get_current_instance().warning(
+                f'{self.ann_file}: {text}; to count more, set max_dets of IRCocoMetric, such as '
+                "test_evaluator.max_dets=300, and as high a max_per_img in the model's test_cfg"
+            )
+
     def _category_ids(self) -> list[int]:
         """Category id of each label; labels follow the file's order of categories, as in ``CocoDataset``."""
         classes = list(self.dataset_meta['classes'])
@@ -197,7 +215,13 @@ class IRCocoMetric(CocoMetric):
         )
         images = self._coco_api.load_imgs(self.img_ids)
         precision, recall = accumulate(
-            images, targets, detections, sorted(self.cat_ids, key=id_order), 'bbox', backend=self.settings.backend
+            images,
+            targets,
+            detections,
+            sorted(self.cat_ids, key=id_order),
+            'bbox',
+            backend=self.settings.backend,
+            max_dets=self.settings.max_dets,
         )
         return area_rows(precision, recall, targets, classes)
 
@@ -218,6 +242,8 @@ class IRCocoMetric(CocoMetric):
             'iteration': iteration,
             'metrics': without_nan(tables),
         }
+        if self.settings.max_dets != MAX_DETS:
+            content['max_dets'] = self.settings.max_dets
         if extra:
             content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')

@@ -16,7 +16,7 @@ from ..datasets.images.infrared_io import read_infrared
 from ..datasets.images.values import to_single_channel
 from ..datasets.validation.checks.structure import id_order
 from ..fileio import read_json
-from .coco_eval import BACKENDS, BOUNDARY_RATIO, accumulate, check_backend
+from .coco_eval import BACKENDS, BOUNDARY_RATIO, MAX_DETS, accumulate, check_backend
 from .contrast import RING_WIDTH, signal_to_clutter
 from .detections import load_detections
 from .mask_data import MaskData, mask_data
@@ -40,6 +40,7 @@ class MeasureSettings:
         size_bins: Ascending bounds of the square root of the area, in pixels; a lower bound is included, an upper not.
         contrast_bins: The same of the signal-to-clutter ratio.
         image_key: Field of the images that names the file whose values the contrast is taken from.
+        max_dets: How many detections of a class count in an image, those with the highest scores.
 
     Example:
         >>> from mmdet_ir.evaluation import MeasureSettings
@@ -53,6 +54,7 @@ class MeasureSettings:
     size_bins: tuple[float, ...] = SIZE_BINS
     contrast_bins: tuple[float, ...] = CONTRAST_BINS
     image_key: str = 'file_name'
+    max_dets: int = MAX_DETS
 
     def __post_init__(self) -> None:
         check_backend(self.backend)
@@ -62,6 +64,8 @@ class MeasureSettings:
                 raise ValueError(f'{name}: expected two or more ascending bounds from 0 on, got {bounds}')
         if not (isinstance(self.ring_width, int) and self.ring_width >= 1):
             raise ValueError(f'ring_width: expected a whole number of pixels from 1 on, got {self.ring_width!r}')
+        if not (isinstance(self.max_dets, int) and self.max_dets > 10):  # (COCO's lower numbers are 1 and 10)
+            raise ValueError(f'max_dets: expected a whole number from 11 on, got {self.max_dets!r}')
         if not 0 < self.boundary_ratio < 1:
             raise ValueError(f'boundary_ratio: expected a number between 0 and 1, got {self.boundary_ratio!r}')
 
@@ -140,6 +144,7 @@ def measure(
             'boundary_ratio': settings.boundary_ratio,
             'ring_width': settings.ring_width,
             'image_key': settings.image_key,
+            **({} if settings.max_dets == MAX_DETS else {'max_dets': settings.max_dets}),
         },
         'masks': standard_rows(data, 'segm', settings),
         **extra_measures(data, extra, images, settings, progress),
@@ -228,6 +233,7 @@ def standard_rows(data: MaskData, kind: str, settings: MeasureSettings) -> Rows:
         kind,
         backend=settings.backend,
         boundary_ratio=settings.boundary_ratio,
+        max_dets=settings.max_dets,
     )
     return area_rows(precision, recall, data.targets, data.classes)
 
@@ -248,6 +254,7 @@ def _binned_rows(
         'segm',
         backend=settings.backend,
         ranges=list(ranges.values()),
+        max_dets=settings.max_dets,
     )
     return bin_rows(precision, recall, data.targets, data.classes, ranges)
 

@@ -102,6 +102,30 @@ def test_a_target_found_exactly_scores_one(tmp_path):
             assert math.isnan(scores[f'coco/{kind}_{key}'])
 
 
+@pytest.mark.parametrize('backend', ['faster-coco-eval', 'pycocotools'])
+def test_more_targets_than_count_are_told_of_and_counted_on_demand(tmp_path, backend, capsys):
+    """150 targets, all found: 100 of them count unless more are asked for."""
+    masks = [rectangle(8 * (k % 15), 8 * (k // 15), 5, 5) for k in range(150)]
+    ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask) for mask in masks]])
+
+    def scores(**options):
+        found = prediction(1, [(CAR, mask, 1 - k / 1000) for k, mask in enumerate(masks)])
+        return evaluate(ann_file, [found], backend=backend, out_json=str(tmp_path / 'out.json'), **options)
+
+    for kind in ('segm', 'bbox'):
+        assert scores()[f'coco/{kind}_Recall'] == approx(100 / 150)
+    text = capsys.readouterr().out
+    assert 'only the best 100 detections of each class count' in text and 'test_evaluator.max_dets=300' in text
+    assert 'max_dets' not in json.loads((tmp_path / 'out.json').read_text())
+    more = scores(max_dets=150, extra=['size'])
+    for key in ('segm_Recall', 'bbox_Recall', 'segm_mAP', 'bbox_mAP', 'segm_mAP_s', 'segm_size_0-8_mAP'):
+        assert more[f'coco/{key}'] == approx(1.0)
+    assert 'only the best' not in capsys.readouterr().out
+    assert json.loads((tmp_path / 'out.json').read_text())['max_dets'] == 150
+    with pytest.raises(ValueError, match='max_dets: expected a whole number from 11 on, got 5'):
+        scores(max_dets=5)
+
+
 def test_one_of_two_targets_found(tmp_path):
     found, missed = rectangle(10, 20, 40, 30), rectangle(70, 70, 20, 20)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, found), (CAR, missed)]])
