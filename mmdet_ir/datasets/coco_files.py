@@ -66,6 +66,11 @@ def check_coco(coco: dict, path: str | Path, masks: bool = False) -> None:
         remember_checked(path)
 
 
+def lacks_targets(coco: object) -> bool:
+    """Whether a COCO file has no section of annotations, as those of test sets without ground truth."""
+    return isinstance(coco, dict) and 'annotations' not in coco
+
+
 _checked: set[tuple] = set()  # annotation files that this process has found sound
 
 

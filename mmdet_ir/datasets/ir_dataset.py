@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 
 from ..fileio import collector_paused, read_json
 from ..palette import palette_for
-from .coco_files import CLASSES, remember_checked
+from .coco_files import CLASSES, lacks_targets, remember_checked
 from .validation.annotations import Needs, check_for_training
 from .validation.problem import raise_errors
 
@@ -29,7 +29,7 @@ class IRDataset(CocoDataset):
 
     What MMDetection would leave out or mix up in silence is an error that names file and entry: class names that
     differ from ``METAINFO`` or come in another order, boxes and masks without area, RLE masks where polygons are
-    needed, image files that do not exist.
+    needed, image files that do not exist. In test mode a file without ``annotations`` is a set without targets.
 
     The arguments are those of ``CocoDataset``, and one more. For other classes pass ``metainfo=dict(classes=(...))``;
     those that ``palette`` does not reach get colours that differ from it and from each other.
@@ -62,6 +62,9 @@ class IRDataset(CocoDataset):
             ValueError: If the annotation file is unsound, or does not fit the classes or the pipeline.
         """
         dataset = read_json(path)
+        unlabelled = self.test_mode and lacks_targets(dataset)
+        if unlabelled:
+            dataset['annotations'] = []
         loaders = [t for t in _flatten(self.pipeline.transforms) if isinstance(t, LoadAnnotations) and t.with_mask]
         needs = Needs(
             classes=self.metainfo['classes'],
@@ -75,7 +78,7 @@ class IRDataset(CocoDataset):
             if problem.code in _LEFT_OUT:
                 MMLogger.get_current_instance().warning(f'{self.ann_file}: {problem.text}')
         raise_errors(self.ann_file, problems, self._command(needs))
-        if needs.masks:
+        if needs.masks and not unlabelled:
             remember_checked(path)
         for image in dataset['images']:
             image['file_name'] = image[self.image_key]

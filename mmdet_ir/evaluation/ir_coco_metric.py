@@ -14,9 +14,9 @@ from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
 from ..binary_masks import binary_masks
-from ..datasets.coco_files import read_coco, refuse, was_checked
+from ..datasets.coco_files import check_coco, lacks_targets, refuse, was_checked
 from ..datasets.validation.checks.structure import id_order
-from ..fileio import collector_paused, write_text
+from ..fileio import collector_paused, read_json, write_text
 from .coco_eval import BACKENDS, MAX_DETS, accumulate, check_backend, uncounted
 from .mask_data import mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows
@@ -46,7 +46,8 @@ class IRCocoMetric(CocoMetric):
         metric: ``'bbox'``, ``'segm'`` or both.
         out_json: Where the values are saved. Defaults to ``metrics_test.json`` or ``metrics_val_<iteration>.json``
             beside the log file of the current run; without a log file nothing is saved.
-        format_only: Only write the detections, to ``outfile_prefix``; do not score them.
+        format_only: Only write the detections, to ``outfile_prefix``; do not score them. ``ann_file`` may then be
+            one without ``annotations``.
         outfile_prefix: Detections are kept as ``<outfile_prefix>.{bbox,segm}.json``. Defaults to not keeping them.
         backend_args: Arguments of mmengine's file backend for ``ann_file``.
         collect_device: ``'cpu'`` or ``'gpu'``, where results of several processes are collected.
@@ -95,7 +96,7 @@ class IRCocoMetric(CocoMetric):
         if extra and 'segm' not in metrics:
             raise ValueError(f"extra: expected metric 'segm', as extra measures are of masks, got {metric!r}")
         if os.path.isfile(ann_file) and not was_checked(ann_file):
-            read_coco(ann_file, masks='segm' in metrics)
+            self._check_file(ann_file, masks='segm' in metrics, scored=not format_only)
         with contextlib.redirect_stdout(io.StringIO()), collector_paused():  # pycocotools prints its progress
             super().__init__(
                 ann_file=ann_file,
@@ -112,6 +113,19 @@ class IRCocoMetric(CocoMetric):
         self.image_root = image_root
         self.settings = MeasureSettings(**{'backend': backend, 'max_dets': max_dets, **(extra_settings or {})})
         check_extra(self.extra, self._coco_api.dataset['images'], image_root, backend, str(ann_file))
+
+    @staticmethod
+    def _check_file(path: str, masks: bool, scored: bool) -> None:
+        content = read_json(path)
+        if lacks_targets(content):
+            if scored:
+                raise ValueError(
+                    f'{path}: expected "annotations" to score detections with, got a file without them; to write the '
+                    'detections only, set format_only=True and outfile_prefix of the metric, such as '
+                    'test_evaluator.format_only=True test_evaluator.outfile_prefix=found'
+                )
+            content['annotations'], masks = [], False
+        check_coco(content, path, masks)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collects the detections of a batch, masks as run-length code.

@@ -126,6 +126,31 @@ def test_more_targets_than_count_are_told_of_and_counted_on_demand(tmp_path, bac
         scores(max_dets=5)
 
 
+def test_detections_in_a_set_without_ground_truth_are_written(tmp_path):
+    content = {
+        'images': [{'id': 7, 'width': SIZE, 'height': SIZE, 'file_name': '7.png'}],
+        'categories': [{'id': i, 'name': name} for i, name in enumerate(IRDataset.METAINFO['classes'], start=1)],
+    }
+    ann_file = tmp_path / 'unlabelled.json'
+    ann_file.write_text(json.dumps(content))
+    (tmp_path / '7.png').touch()
+    with_masks = [{'type': 'mmdet.LoadAnnotations', 'with_bbox': True, 'with_mask': True}]
+    for pipeline in ([], with_masks):
+        dataset = IRDataset(
+            ann_file=str(ann_file), data_prefix={'img': f'{tmp_path}/'}, pipeline=pipeline, test_mode=True
+        )
+        assert [info['img_id'] for info in dataset.load_data_list()] == [7]
+        with pytest.raises(ValueError, match='expected "annotations".*test_evaluator.format_only=True'):
+            IRCocoMetric(str(ann_file))
+    prefix = tmp_path / 'found'
+    found = prediction(7, [(CAR, rectangle(10, 20, 40, 30), 0.9)])
+    assert evaluate(str(ann_file), [found], format_only=True, outfile_prefix=str(prefix)) == {}
+    (entry,) = json.loads((tmp_path / 'found.segm.json').read_text())
+    assert (entry['image_id'], entry['category_id'], entry['bbox']) == (7, 2, [10, 20, 40, 30])
+    with pytest.raises(ValueError, match='expected a list "annotations"'):  # a training needs targets
+        IRDataset(ann_file=str(ann_file), data_prefix={'img': f'{tmp_path}/'}, pipeline=[])
+
+
 def test_one_of_two_targets_found(tmp_path):
     found, missed = rectangle(10, 20, 40, 30), rectangle(70, 70, 20, 20)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, found), (CAR, missed)]])
