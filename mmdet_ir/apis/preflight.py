@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -29,7 +30,7 @@ def check_before_training(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(cfg, (_masks_left_behind, _channels, _scores_that_decide, _evaluators), ('train', 'val'))
+    _run(cfg, (_masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score), ('train', 'val'))
 
 
 def check_before_testing(cfg: Config) -> None:
@@ -38,7 +39,7 @@ def check_before_testing(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(cfg, (_channels, _evaluators), ('test',))
+    _run(cfg, (_channels, _evaluators, _masks_to_score), ('test',))
 
 
 def _run(cfg: Config, checks: tuple[Callable[[Config, tuple[str, ...]], Iterator[str]], ...], splits: tuple) -> None:
@@ -228,6 +229,36 @@ def _evaluators(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                         f'{len(lost)} that the evaluator does not know, such as {lost[0][1]!r} (id {lost[0][0]!r}); '
                         f'set {place}.ann_file to the annotation file of the data set'
                     )
+
+
+def _masks_to_score(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
+    """A detector of boxes alone has no masks to score."""
+    model = cfg.get('model') or {}
+    model = model.get('module') or model  # within test-time augmentation
+    if not _boxes_only(model):
+        return
+    for split in splits:
+        if not cfg.get(f'{split}_dataloader'):
+            continue
+        for place, evaluator in _evaluator_entries(cfg, split):
+            metric = evaluator.get('metric', ['bbox', 'segm'] if type_name(evaluator) == 'IRCocoMetric' else 'bbox')
+            if type_name(evaluator) in ('IRCocoMetric', 'CocoMetric') and 'segm' in metric:
+                yield (
+                    f"{place}.metric: expected 'bbox', as model ({type_name(model)}) has no mask head, got "
+                    f"{metric!r}; set {place}.metric='bbox', or take a model that predicts masks"
+                )
+
+
+def _boxes_only(model: Mapping) -> bool:
+    """Whether MMDetection's detector of this config surely predicts no masks."""
+    name = model.get('type')
+    kind = name if inspect.isclass(name) else MODELS.get(name) if name else None
+    if kind is None or not kind.__module__.startswith('mmdet.'):
+        return False
+    if issubclass(kind, TwoStageDetector):
+        return not (model.get('roi_head') or {}).get('mask_head')
+    parts = [key for key in model if 'mask' in key] + [type_name(part) for part in typed_dicts(model)]
+    return issubclass(kind, SingleStageDetector) and not any('Ins' in part or 'mask' in part.lower() for part in parts)
 
 
 def _images(file: str | Path) -> dict[tuple, None]:

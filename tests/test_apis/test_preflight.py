@@ -182,3 +182,30 @@ def test_a_port_that_is_taken_ends_at_once() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == f'error: expected a free port, got {port}, which is taken; choose another by PORT=...\n'
+
+
+def test_masks_of_a_model_without_a_mask_head(config: Callable[..., Config]) -> None:
+    cfg = config()
+    cfg.model = {'type': 'FasterRCNN', 'roi_head': {'type': 'StandardRoIHead', 'mask_head': None}}
+    for check, split in ((check_before_training, 'val'), (check_before_testing, 'test')):
+        text = refused(check, cfg)
+        assert f"{split}_evaluator.metric='bbox'" in text and 'FasterRCNN' in text
+    cfg.model = {'type': 'mmdet.FCOS', 'bbox_head': {'type': 'FCOSHead'}}
+    assert 'no mask head' in refused(check_before_testing, cfg)
+    cfg.test_evaluator.metric = 'bbox'
+    check_before_testing(cfg)
+
+
+@pytest.mark.parametrize(
+    'model',
+    [
+        {'type': 'RTMDet', 'bbox_head': {'type': 'RTMDetInsSepBNHead'}},
+        {'type': 'YOLACT', 'bbox_head': {'type': 'YOLACTHead'}, 'mask_head': {'type': 'YOLACTProtonet'}},
+        {'type': 'SOLO', 'mask_head': {'type': 'SOLOHead'}},
+        {'type': 'Mask2Former', 'panoptic_head': {'type': 'Mask2FormerHead'}},
+    ],
+)
+def test_models_whose_masks_come_from_elsewhere(config: Callable[..., Config], model: dict) -> None:
+    cfg = config()
+    cfg.model = model
+    check_before_testing(cfg)
