@@ -54,7 +54,10 @@ test: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-cache
-	$(PY) -m pytest
+	@# The tests of exported models get a process of their own: where they ran before others in one process, a later test
+	@# crashed in freed memory. One of the runtimes is the likely cause; it is not known which.
+	$(PY) -m pytest tests/test_deploy
+	$(PY) -m pytest --ignore tests/test_deploy
 
 docs: install
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
