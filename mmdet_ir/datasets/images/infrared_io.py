@@ -1,6 +1,6 @@
 """Reading of infrared image files: 8 to 16 bits, temperatures, stacks; nothing is guessed, scaled or cut.
 
-Needs NumPy, OpenCV and mmengine's file access; `flyr <https://pypi.org/project/flyr/>`_ for FLIR R-JPEG only.
+Needs NumPy, OpenCV and mmengine's file access; ``flyr`` for FLIR R-JPEG only.
 """
 
 import io
