@@ -17,7 +17,7 @@ SMOKE := train_cfg.max_epochs=1 train_dataloader.dataset.indices=240 val_dataloa
 .PHONY: install demo real-smoke test docs tutorial
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.txt setup.cfg
+$(VENV)/.installed: requirements.txt setup.cfg setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit("error: expected Python 3.10 or newer, got %d.%d; name another one: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -r requirements.txt
@@ -57,9 +57,9 @@ test: install
 	@# Processes of their own. Exported models: where their tests ran before others, a later test crashed in freed memory;
 	@# one of the runtimes is the likely cause, it is not known which. The road: its tools run in forked processes, and a
 	@# fork wants a process with few threads.
-	$(PY) -m pytest tests/test_deploy
+	$(PY) -m pytest tests/test_benchmark tests/test_deploy
 	$(PY) -m pytest tests/test_road
-	$(PY) -m pytest --ignore tests/test_deploy --ignore tests/test_road
+	$(PY) -m pytest --ignore tests/test_benchmark --ignore tests/test_deploy --ignore tests/test_road
 
 docs: install
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
