@@ -207,7 +207,7 @@ def train(
             # An operator without a deterministic form would stop the training.
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it for sums in one order
             torch.use_deterministic_algorithms(True, warn_only=True)
-        with gpu_memory_errors(cfg, 'train', amp or 'Amp' in cfg.optim_wrapper.get('type', '')):
+        with gpu_memory_errors(cfg, 'train', amp or 'Amp' in type_name(cfg.optim_wrapper)):
             runner.train()
     _leave_group()
     return runner
