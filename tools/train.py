@@ -13,6 +13,7 @@ from mmdet_ir.cli import add_cfg_options, add_launcher, run_tool, tool_parser
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
   python tools/train.py configs/ir/mask_rcnn.py --work-dir work_dirs/try --cfg-options train_dataloader.batch_size=4
+  python tools/train.py work_dirs/mine.py --load-from edge --epochs 30 --batch-size 4 --lr 0.001 --tensorboard
   python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption, or start
   tools/dist_train.sh configs/ir/mask_rcnn.py 2 --amp             # two GPUs, or two CPU processes
 
@@ -40,6 +41,21 @@ def parse_args() -> argparse.Namespace:
         default='checkpoint',
         help='where epochs, schedule or learning rate of the config were changed: go on as the training began '
         '(default), or as if it had begun with the config; differences are told in either case',
+    )
+    parser.add_argument(
+        '--load-from',
+        metavar='WEIGHTS',
+        help='weights to start from: a file, a URL, the name of a model that comes with the package, or "none"',
+    )
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the training; schedules and warm-up follow')
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help='images of a step, in each process; the learning rate stays'
+    )
+    parser.add_argument('--lr', type=float, metavar='RATE', help='learning rate of the optimiser')
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='write curves and settings for TensorBoard (a package of its own)',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU')
     parser.add_argument(

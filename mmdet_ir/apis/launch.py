@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mmengine.runner import Runner
 
 from ..binary_masks import check_mask_thresholds
 from ..compat.checkpoint import read_header
+from ..config.extra_hooks import take_extra_hooks
+from ..config.lengths import set_batch_size, set_epochs, set_learning_rate
 from ..config.options import read_config
 from ..config.types import type_name
 from ..engine import (
@@ -26,12 +29,15 @@ from ..engine import (
     make_resumable,
     require_checkpoint,
 )
+from ..engine.remaining_time import add_remaining_time
 from ..engine.schedules import ResumedScheduleHook
+from ..engine.tensorboard import add_tensorboard, require_tensorboard
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import config_file
 from .memory import gpu_memory_errors
 from .preflight import check_before_testing, check_before_training
+from .summary import tell_test, tell_training
 from .tta import check_tta, set_tta
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -60,7 +66,7 @@ def load_config(
     name, config = config, config_file(config)
     if not Path(config).is_file():
         raise FileNotFoundError(f'config not found: expected a file, got {config!r}')
-    cfg = read_config(config, cfg_options)
+    cfg = take_extra_hooks(read_config(config, cfg_options))
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(name).stem))
     return cfg
@@ -85,6 +91,34 @@ def use_mixed_precision(cfg: Config) -> None:
     elif kind != 'Bf16OptimWrapper':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
+
+
+_FLAGS = {
+    'load_from': ('load_from',),
+    'epochs': ('train_cfg.max_epochs', 'max_epochs'),
+    'batch_size': ('train_dataloader.batch_size', 'batch_size'),
+    'lr': ('optim_wrapper.optimizer.lr',),
+}
+
+
+def _set_flags(
+    cfg: Config, config: str, load_from: str | None, given: dict[str, float | None], options: dict | None
+) -> None:
+    """Sets what ``--load-from``, ``--epochs``, ``--batch-size`` and ``--lr`` say, wherever the config uses it."""
+    chosen = {name: value for name, value in {'load_from': load_from, **given}.items() if value is not None}
+    for name in chosen:
+        twice = [key for key in _FLAGS[name] if key in (options or {})]
+        if twice:
+            raise ValueError(f'--{name.replace("_", "-")}: expected one setting, got --cfg-options {twice[0]} as well')
+    if load_from is not None:
+        cfg.load_from = None if load_from == 'none' else load_from
+    setters = {'epochs': set_epochs, 'batch_size': set_batch_size, 'lr': set_learning_rate}
+    for name, setter in setters.items():
+        if name in chosen:
+            try:
+                setter(cfg, chosen[name])
+            except ValueError as error:
+                raise ValueError(f'{config}: --{name.replace("_", "-")}: {error}') from error
 
 
 def _set_resume(cfg: Config, resume: str) -> dict:
@@ -148,6 +182,11 @@ def train(
     auto_scale_lr: bool = False,
     seed: int | None = None,
     deterministic: bool = False,
+    load_from: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    tensorboard: bool = False,
     cfg_options: dict | None = None,
     launcher: str = 'none',
 ) -> Runner:
@@ -163,6 +202,11 @@ def train(
         auto_scale_lr: Scales the learning rate by batch size over the config's ``auto_scale_lr.base_batch_size``.
         seed: Of all random numbers.
         deterministic: Prefers deterministic kernels; where there is none, torch warns.
+        load_from: Weights to start from: a file, a URL, the name of a model of the package, or ``'none'``.
+        epochs: Length of the training; schedules and warm-up keep their shares of it.
+        batch_size: Images of a step, in each process; the learning rate stays.
+        lr: Learning rate of the optimiser.
+        tensorboard: Writes curves and settings for TensorBoard.
         cfg_options: Dotted keys of the config and their values.
         launcher: One of ``none``, ``pytorch``, ``slurm``, ``mpi``.
 
@@ -181,6 +225,12 @@ def train(
         1
     """
     cfg = load_config(config, cfg_options, work_dir, launcher)
+    given = {'epochs': epochs, 'batch_size': batch_size, 'lr': lr}
+    _set_flags(cfg, config, load_from, given, cfg_options)
+    if tensorboard:
+        require_tensorboard()
+    if lr is not None and auto_scale_lr:
+        raise ValueError('--lr: expected the learning rate of this run, got --auto-scale-lr as well, which changes it')
     if amp or type_name(cfg.optim_wrapper) == 'AmpOptimWrapper':
         use_mixed_precision(cfg)
     if auto_scale_lr:
@@ -203,12 +253,17 @@ def train(
         make_resumable(runner, stop)
         if isinstance(runner, Runner):
             runner.register_hook(ResumedScheduleHook(runner, resume_schedule))
+            add_remaining_time(runner)
+        if tensorboard:
+            add_tensorboard(runner)
         if deterministic:
             # An operator without a deterministic form would stop the training.
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it for sums in one order
             torch.use_deterministic_algorithms(True, warn_only=True)
         with gpu_memory_errors(cfg, 'train', amp or 'Amp' in type_name(cfg.optim_wrapper)):
+            began = time.time()
             runner.train()
+            tell_training(runner, config, time.time() - began)
     _leave_group()
     return runner
 
@@ -281,5 +336,6 @@ def test(
         runner.test_evaluator.metrics.append(DumpBinaryMasks(out_file_path=out))
     with gpu_memory_errors(cfg, 'test'):
         metrics = runner.test()
+    tell_test(runner, config, checkpoint, out, show_dir)
     _leave_group()
     return metrics

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..compat.config_variables import variables_set
+from .extra_hooks import NAMES as EXTRA_HOOKS
 from .signatures import keys_of
 
 # What is read besides the arguments of the runner: by mmengine, by tools of MMDetection and of this project.
@@ -25,6 +26,7 @@ READ = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'
     'compile',
     'custom_imports',
     'efficient_conv_bn_eval',
+    *EXTRA_HOOKS,
     'runner_type',
     'strategy',
     'tta_model',

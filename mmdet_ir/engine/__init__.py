@@ -8,6 +8,7 @@ from .invalid_loss_hook import InvalidLossError, InvalidLossHook, add_invalid_lo
 from .resuming import ResumeHook, find_whole_checkpoint, make_resumable
 from .stopping import EX_TEMPFAIL, StopRequest, TrainingStopped
 from .visualization_hook import IRVisualizationHook
+from .warm_up import LinearWarmupLR
 
 __all__ = [
     'EX_TEMPFAIL',
@@ -17,6 +18,7 @@ __all__ = [
     'IRVisualizationHook',
     'InvalidLossError',
     'InvalidLossHook',
+    'LinearWarmupLR',
     'ResumeHook',
     'StopRequest',
     'TrainingStopped',

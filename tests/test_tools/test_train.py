@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -80,6 +81,49 @@ def test_mixed_precision_on_the_cpu_follows_full_precision(
     got, expected = losses(read_scalars(tmp_path)), losses(read_scalars(trained))
     assert got == pytest.approx(expected, rel=0.05)
     assert got != pytest.approx(expected, rel=1e-6)
+
+
+def test_flags_reach_the_training_and_the_end_tells_what_is_next(toy_config: Path, tmp_path: Path) -> None:
+    """Eight images in batches of four are two steps; the schedule of the toy ends nowhere near."""
+    pytest.importorskip('tensorboard')
+    options = {'experiment_name': tmp_path.name, 'val_cfg': None, 'val_dataloader': None, 'val_evaluator': None}
+    flags = {'epochs': 1, 'batch_size': 4, 'lr': 0.003, 'load_from': 'none', 'tensorboard': True}
+    runner = launch.train(str(toy_config), work_dir=str(tmp_path), seed=3, cfg_options=options, **flags)
+    assert runner.iter == 2 and runner.optim_wrapper.param_groups[0]['initial_lr'] == 0.003
+    (events,) = tmp_path.glob('*/vis_data/events.out.tfevents.*')
+    assert b'train/loss' in events.read_bytes() or b'loss' in events.read_bytes()
+    assert 'Tensorboard' not in (tmp_path / 'toy.py').read_text()  # nor in the hash of the config
+    (log,) = tmp_path.glob('*/*.log')
+    text = log.read_text()
+    assert f'TensorBoard: tensorboard --logdir {tmp_path}' in text
+    assert f'next: python tools/test.py {toy_config} {tmp_path}/epoch_1.pth --show-dir drawn' in text
+    assert Path(re.search(r'log and curves  (\S+)', text)[1]).is_dir()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'options', 'told'),
+    [
+        (
+            {'epochs': 3},
+            {'train_cfg.max_epochs': 2},
+            '--epochs: expected one setting, got --cfg-options train_',
+        ),
+        ({'epochs': 0}, {}, r'toy\.py: --epochs: expected a number of epochs from 1 on, got 0'),
+        ({'lr': 0.1, 'auto_scale_lr': True}, {}, '--lr: expected .*--auto-scale-lr as well'),
+        ({'load_from': 'edgy'}, {}, "checkpoint not found: expected a file or URL, got 'edgy'"),
+    ],
+)
+def test_flags_that_cannot_be_meant_are_refused(
+    toy_config: Path, tmp_path: Path, flags: dict, options: dict, told: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        launch.train(str(toy_config), work_dir=str(tmp_path / 'run'), cfg_options=options, **flags)
+
+
+def test_a_missing_tensorboard_is_told(toy_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
+    with pytest.raises(ImportError, match='--tensorboard: .* pip install tensorboard'):
+        launch.train(str(toy_config), work_dir=str(tmp_path / 'run'), tensorboard=True)
 
 
 def free_port() -> str:

@@ -10,6 +10,9 @@ examples:
   # a folder that tools/data/convert.py and tools/data/split.py made, in the manner of the small full method
   python tools/data/new_config.py data/mine --out work_dirs/mine.py
 
+  # from the weights of a model that comes with the package
+  python tools/data/new_config.py data/mine --out work_dirs/mine.py --like edge --epochs 20
+
   # in the manner of another model, with a batch of four and twelve epochs
   python tools/data/new_config.py data/mine --out work_dirs/condinst.py \\
       --like configs/quickstart/condinst_real.py --batch-size 4 --epochs 12
@@ -25,13 +28,19 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('data', metavar='FOLDER', help='data set with annotations/{train,val}.json and images/')
     parser.add_argument('--out', required=True, metavar='CONFIG.py', help='config to write')
-    parser.add_argument('--like', default=LIKE, metavar='CONFIG', help='config to inherit from (default: %(default)s)')
+    parser.add_argument(
+        '--like',
+        default=LIKE,
+        metavar='CONFIG',
+        help='config to inherit from, or the name of a model that comes with the package, from whose weights the '
+        'training then starts (default: %(default)s)',
+    )
     parser.add_argument('--images', default='images', metavar='FOLDER', help='of the images (default: %(default)s)')
     parser.add_argument('--train', default='annotations/train.json', metavar='FILE', help='default: %(default)s')
     parser.add_argument('--val', default='annotations/val.json', metavar='FILE', help='default: %(default)s')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images of a step; the learning rate follows')
-    parser.add_argument('--epochs', type=int, metavar='N', help='length of the training, for bases that count epochs')
-    parser.add_argument('--load-from', metavar='FILE', help='weights to start from')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the training')
+    parser.add_argument('--load-from', metavar='FILE', help='weights to start from: a file, or the name of a model')
     parser.add_argument('--overwrite', action='store_true', help='replace a config that is there')
     return parser.parse_args()
 

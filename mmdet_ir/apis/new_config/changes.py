@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from mmengine.config import ConfigDict
 
+from ...config.lengths import set_batch_size
+from ...model_zoo import model_names
 from ...visualization.colors import class_colors
 from .facts import DataFacts
 
@@ -220,7 +222,7 @@ def _set_batch(plan: Plan, batch_size: int) -> None:
     """The batch, and the learning rate after it: in proportion for SGD, by the square root for Adam's kind."""
     loader, optimizer = plan.settings.train_dataloader, plan.settings.optim_wrapper.optimizer
     factor = batch_size / loader.batch_size
-    loader.batch_size = batch_size
+    set_batch_size(plan.settings, batch_size)
     before = optimizer.lr
     optimizer.lr = float(f'{before * (factor if optimizer.type == "SGD" else factor**0.5):.3g}')
     plan.notes.append(f'The learning rate follows the batch: {before:g} became {optimizer.lr:g}.')
@@ -228,7 +230,7 @@ def _set_batch(plan: Plan, batch_size: int) -> None:
 
 def _set_start(plan: Plan) -> None:
     start = plan.settings.get('load_from')
-    if start and '://' not in start and not os.path.isfile(start):
+    if start and '://' not in start and start not in model_names() and not os.path.isfile(start):
         plan.settings.load_from = None
         plan.notes.append(
             f'The base starts from {start}, which is not there, so that training starts from random weights; '

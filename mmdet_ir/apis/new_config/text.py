@@ -48,7 +48,8 @@ def render(value: object, indent: int = 0, column: int = 0) -> str:
         return str(value)
     if isinstance(value, Mapping):
         named = all(isinstance(key, str) and key.isidentifier() for key in value)
-        parts = [(f'{key}=' if named else f'{key!r}: ', item) for key, item in value.items()]
+        items = sorted(value.items(), key=lambda item: item[0] not in ('_delete_', 'type'))  # as people write them
+        parts = [(f'{key}=' if named else f'{key!r}: ', item) for key, item in items]
         return _wrap(parts, 'dict(' if named else '{', ')' if named else '}', indent, column)
     if isinstance(value, list | tuple):
         ends = ('[', ']') if isinstance(value, list) else ('(', ',)' if len(value) == 1 else ')')

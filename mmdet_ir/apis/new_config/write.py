@@ -1,18 +1,22 @@
 """Writes a config of a few lines that inherits from one of ours."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from ...config.lengths import counts_epochs, set_epochs, set_iterations, stretch_schedules
 from ...fileio import write_text
+from ...model_zoo import config_file, model_names
 from .changes import Plan, adapt, innermost
 from .facts import DataFacts, collect_facts
 from .text import Code, difference, render
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _EVALUATORS = ('val_evaluator', 'test_evaluator')
+_ORDER = (*_LOADERS, *_EVALUATORS, 'model', 'optim_wrapper', 'train_cfg', 'param_scheduler')
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,13 @@ def new_config(
     Args:
         data: Folder of a data set of this project's layout (``tools/data/convert.py`` writes it).
         out: The config to write, ``.py``.
-        like: The config to inherit from.
+        like: The config to inherit from: a file, ``mmdet_ir::...``, or the name of a model of the package, from whose
+            weights the training then starts.
         images: Folder of the images, relative to ``data``.
         splits: Annotation files for training and validation, relative to ``data``.
         batch_size: Images of a training step; the learning rate follows.
-        epochs: Length of the training, for bases that count epochs.
-        load_from: Weights to start from.
+        epochs: Length of the training; for bases that count iterations, as many as these epochs have.
+        load_from: Weights to start from: a file, or the name of a model of the package.
         overwrite: Whether to replace a config that is there.
 
     Raises:
@@ -60,13 +65,12 @@ def new_config(
         FileExistsError: If ``out`` is there and ``overwrite`` is not set.
         ValueError: If the data set is unsound, or the base is none for instance segmentation.
     """
-    data, out, like = Path(data), Path(out), Path(like)
+    data, out = Path(data), Path(out)
     if out.suffix != '.py':
         raise ValueError(f'expected the name of a config, which ends with .py, got {out}')
     if out.exists() and not overwrite:
         raise FileExistsError(f'{out} is there already; choose another name, or pass --overwrite to replace it')
-    if not like.is_file():
-        raise FileNotFoundError(f'config not found: expected a file, got {str(like)!r}')
+    base_file, base_path = find_base(str(like), out)
     for split in splits:
         if not (data / split).is_file():
             raise FileNotFoundError(
@@ -76,38 +80,102 @@ def new_config(
     other = collect_facts(data / splits[1], data / images)
     if other.classes != facts.classes:
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
-    base = Config.fromfile(like)._cfg_dict
+    base = Config.fromfile(base_file)._cfg_dict
     root = f'{data.as_posix().rstrip("/")}/'
     plan = adapt(base, facts, root, splits, f'{Path(images).as_posix().rstrip("/")}/', batch_size)
-    if epochs:
-        _set_epochs(plan, epochs)
+    if epochs is not None:
+        _set_length(plan, facts, epochs)
+    _shorten_warm_up(plan, facts)
+    if load_from is None and str(like) in model_names():
+        load_from = str(like)
     if load_from:
-        plan.settings.load_from = load_from
-        plan.notes = [note for note in plan.notes if 'random weights' not in note]
-    write_text(out, config_text(base, plan, _base_path(like, out), data, facts))
+        _set_weights(plan, load_from, facts)
+    write_text(out, config_text(base, plan, base_path, data, facts))
     _compare(out, plan)
     return NewConfig(out, facts, plan.notes)
 
 
-def _set_epochs(plan: Plan, epochs: int) -> None:
-    train_cfg = plan.settings.train_cfg
-    if 'max_epochs' not in train_cfg:
-        raise ValueError(
-            f'--epochs: expected a base that counts epochs, got one of {train_cfg.get("max_iters")} steps'
+def find_base(like: str, out: Path) -> tuple[str, str]:
+    """The file of a base config, and how a new config should name it.
+
+    Args:
+        like: A file, ``mmdet_ir::...`` or ``mmdet::...``, or the name of a model of the package.
+        out: The new config.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    path = Path(config_file(like))
+    if '::' not in like and not path.is_file() and path.parts[:1] == ('configs',):  # outside of a clone
+        like = f'mmdet_ir::{Path(*path.parts[1:]).as_posix()}'
+    if '::' in like:
+        try:
+            return Config._get_cfg_path(like, str(out))[0], like
+        except (FileNotFoundError, ImportError) as error:
+            raise FileNotFoundError(f'config not found: expected one of the package, got {like!r}') from error
+    if not path.is_file():
+        names = ', '.join(model_names())
+        raise FileNotFoundError(
+            f'config not found: expected a file, or the name of a model of the package ({names}), got {like!r}'
         )
-    before, train_cfg.max_epochs = train_cfg.max_epochs, epochs
-    train_cfg.val_interval = max(1, min(train_cfg.get('val_interval', 1), epochs))
-    for scheduler in plan.settings.param_scheduler:
-        for key in ('T_max', 'end'):
-            if scheduler.get('by_epoch') and scheduler.get(key) == before:
-                scheduler[key] = epochs
-        if 'milestones' in scheduler and scheduler.get('by_epoch'):
-            scheduler.milestones = [max(1, round(step * epochs / before)) for step in scheduler.milestones]
+    # relative, so that the folder of both can move
+    return str(path), Path(os.path.relpath(path.resolve(), out.resolve().parent)).as_posix()
 
 
-def _base_path(like: Path, out: Path) -> str:
-    """The base as the new config should name it: relative, so that the folder of both can move."""
-    return Path(os.path.relpath(like.resolve(), out.resolve().parent)).as_posix()
+def _steps(plan: Plan, facts: DataFacts) -> int:
+    """Training steps of an epoch, for one process."""
+    return math.ceil(facts.images / plan.settings.train_dataloader.batch_size)
+
+
+def _set_length(plan: Plan, facts: DataFacts, epochs: int) -> None:
+    if counts_epochs(plan.settings):
+        set_epochs(plan.settings, epochs)
+        return
+    steps = epochs * _steps(plan, facts)
+    set_iterations(plan.settings, steps)
+    plan.notes.append(f'The base counts iterations: {epochs} epochs are {steps} of them.')
+
+
+def _shorten_warm_up(plan: Plan, facts: DataFacts) -> None:
+    """Takes a warm-up that would fill more than a fifth of the training down to a tenth; tests once, at least."""
+    settings = plan.settings
+    train_cfg = settings.train_cfg
+    epochs = counts_epochs(settings)
+    steps = train_cfg.max_epochs * _steps(plan, facts) if epochs else train_cfg.max_iters
+    longest = max((s.get('end', 0) for s in settings.param_scheduler if _is_warm_up(s)), default=0)
+    if longest > steps / 5:
+        warm_up = [scheduler for scheduler in settings.param_scheduler if _is_warm_up(scheduler)]
+        stretch_schedules({'param_scheduler': warm_up}, 1.0, steps / 10 / longest)
+        plan.notes.append(f'The training has {steps} steps, so that the warm-up takes {round(steps / 10)} of them.')
+    length = train_cfg.max_epochs if epochs else steps
+    if train_cfg.get('val_interval', 1) > length:
+        train_cfg.val_interval = length
+
+
+def _is_warm_up(scheduler: ConfigDict) -> bool:
+    return scheduler.get('type') in ('LinearLR', 'QuadraticWarmupLR') and not scheduler.get('by_epoch', True)
+
+
+def _set_weights(plan: Plan, load_from: str, facts: DataFacts) -> None:
+    plan.settings.load_from = load_from
+    plan.notes = [note for note in plan.notes if 'random weights' not in note]
+    trained = known_classes(load_from)
+    if trained is not None and trained != facts.classes:
+        plan.notes.append(
+            f'{load_from} knows the classes {", ".join(trained)}; the layers for the {len(facts.classes)} classes '
+            f'of this data set start '
+            + ('as they are.' if len(trained) == len(facts.classes) else 'from random values.')
+        )
+
+
+def known_classes(model: str) -> tuple[str, ...] | None:
+    """Classes of a model of the package; ``None`` for other weights."""
+    if model not in model_names() or os.path.isfile(model):
+        return None
+    from ...datasets.coco_files import CLASSES
+
+    dataset = innermost(Config.fromfile(config_file(model)).test_dataloader.dataset)
+    return tuple((dataset.get('metainfo') or {}).get('classes', CLASSES))
 
 
 def config_text(base: ConfigDict, plan: Plan, base_path: str, data: Path, facts: DataFacts) -> str:
@@ -134,12 +202,35 @@ def config_text(base: ConfigDict, plan: Plan, base_path: str, data: Path, facts:
     for later, earlier in (('test_dataloader', 'val_dataloader'), ('test_evaluator', 'val_evaluator')):
         if later in changed and changed[later] == changed.get(earlier):
             changed[later] = Code(earlier)
+    shared |= _training_variables(changed, plan.settings)
     for name in shared:
         changed.pop(name, None)
+    changed = {name: changed[name] for name in sorted(changed, key=_place)}
     targets = f'{facts.targets} targets of {len(facts.classes)} classes in {facts.images} images'
     lines = [f'"""{data.name}: {targets}.', '', *plan.notes, '"""', '', f'_base_ = {base_path!r}', '']
     lines += [f'{name} = {render(value, column=len(name) + 3)}' for name, value in {**shared, **changed}.items()]
     return '\n'.join(lines) + '\n'
+
+
+def _place(name: str) -> int:
+    """Where a setting stands: what others refer to comes first."""
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+def _training_variables(changed: dict, settings: ConfigDict) -> dict[str, object]:
+    """Batch and length as variables, which the loader, the loop and the schedules use."""
+    length = 'max_epochs' if counts_epochs(settings) else 'max_iters'
+    number = settings.train_cfg[length]
+    changed['train_dataloader']['batch_size'] = Code('batch_size')
+    train_cfg = changed.setdefault('train_cfg', {})
+    train_cfg[length] = Code(length)
+    if settings.train_cfg.get('val_interval') == number:
+        train_cfg['val_interval'] = Code(length)
+    changed['param_scheduler'] = [
+        {key: Code(length) if key in ('T_max', 'end') and value == number else value for key, value in entry.items()}
+        for entry in settings.param_scheduler
+    ]
+    return {'batch_size': settings.train_dataloader.batch_size, length: number}
 
 
 _SHARED_STEPS = {'LoadIRImageFromFile': 'load', 'ToneMapping': 'tone_mapping'}

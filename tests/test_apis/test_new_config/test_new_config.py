@@ -1,62 +1,23 @@
 """A config for own data merges to what the data are, whatever model it inherits from."""
 
-import json
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401
 from mmdet_ir.apis.new_config import new_config
 from mmdet_ir.apis.new_config.text import Code, difference, render
+from mmdet_ir.compat.config_variables import variables_set
 
-import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
 
 REPO = Path(__file__).parents[3]
-WIDTH, HEIGHT = 160, 128
-SETS = {
-    'deep': (('fox', 'hot engine', 'ship'), np.uint16),
-    'grey': (tuple(f'kind {i}' for i in range(12)), np.uint8),
-    'degrees': (('leak',), np.float32),
-}
+LIKE = REPO / 'configs' / 'quickstart' / 'mask_rcnn_bnsa_focalsiou_mbcedicels_real.py'
 CONFIGS = sorted(  # (the configs of ablations have the models of ir)
     path.relative_to(REPO / 'configs').as_posix()
     for folder in ('ir', 'baselines', 'quickstart', 'edge')
     for path in (REPO / 'configs' / folder).glob('*.py')
 )
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sets of six images of 160x128 pixels, with targets of 12x24 pixels; values begin at 1000."""
-    root = tmp_path_factory.mktemp('own')
-    for name, (classes, dtype) in SETS.items():
-        rng, images, annotations = np.random.default_rng(0), [], []
-        (root / name / 'images').mkdir(parents=True)
-        (root / name / 'annotations').mkdir()
-        for number in range(6):
-            pixels = rng.uniform(0, 100, (HEIGHT, WIDTH)) + (0 if dtype == np.uint8 else 1000)
-            suffix = '.png' if dtype != np.float32 else '.tiff'
-            cv2.imwrite(str(root / name / 'images' / f'{number}{suffix}'), pixels.astype(dtype))
-            images.append({'id': number, 'file_name': f'{number}{suffix}', 'width': WIDTH, 'height': HEIGHT})
-            for target in range(4):
-                x, y = 10 + 36 * target, 20
-                annotations.append(
-                    {
-                        'id': len(annotations) + 1,
-                        'image_id': number,
-                        'category_id': len(annotations) % len(classes) + 1,
-                        'bbox': [x, y, 12, 24],
-                        'area': 288,
-                        'iscrowd': 0,
-                        'segmentation': [[x, y, x + 12, y, x + 12, y + 24, x, y + 24]],
-                    }
-                )
-        categories = [{'id': i, 'name': n} for i, n in enumerate(classes, start=1)]
-        content = json.dumps({'images': images, 'annotations': annotations, 'categories': categories})
-        for split in ('train', 'val'):
-            (root / name / 'annotations' / f'{split}.json').write_text(content)
-    return root
 
 
 def heads_of(value: object) -> list[int]:
@@ -68,9 +29,9 @@ def heads_of(value: object) -> list[int]:
 
 
 @pytest.mark.parametrize(('number', 'like'), list(enumerate(CONFIGS)), ids=CONFIGS)
-def test_every_config_serves_as_a_base(data: Path, tmp_path: Path, number: int, like: str) -> None:
-    name = list(SETS)[number % 3]
-    classes, dtype = SETS[name]
+def test_every_config_serves_as_a_base(data: Path, sets: dict, tmp_path: Path, number: int, like: str) -> None:
+    name = list(sets)[number % 3]
+    classes, dtype = sets[name]
     written = new_config(data / name, tmp_path / 'mine.py', REPO / 'configs' / like)
     assert 'Traceback' not in (tmp_path / 'mine.py').read_text() and written.facts.classes == classes
     cfg, base = Config.fromfile(tmp_path / 'mine.py'), Config.fromfile(REPO / 'configs' / like)
@@ -115,9 +76,33 @@ def test_what_cannot_be_done_is_told(data: Path, tmp_path: Path) -> None:
     out.write_text('')
     with pytest.raises(FileExistsError, match='--overwrite'):
         new_config(data / 'grey', out, like)
-    with pytest.raises(ValueError, match='expected a base that counts epochs, got one of 400 steps'):
-        new_config(data / 'grey', tmp_path / 'b.py', REPO / 'configs' / 'edge' / 'mask_rcnn_edge_real.py', epochs=3)
+    for like in ('edgy', 'mmdet_ir::ir/mask_rcnnn.py', 'configs/ir/mask_rcnnn.py'):
+        with pytest.raises(FileNotFoundError, match=r'config not found: expected .* got .*' + like[-5:]):
+            new_config(data / 'grey', tmp_path / 'b.py', like)
     assert out.read_text() == '' and not (tmp_path / 'a.py').exists() and not (tmp_path / 'b.py').exists()
+
+
+def test_a_model_of_the_package_gives_its_weights(data: Path, tmp_path: Path) -> None:
+    """Batches of 4 of 6 images are 2 steps an epoch; `edge` has a warm-up of 50 of 300 steps."""
+    written = new_config(data / 'deep', tmp_path / 'mine.py', 'edge', epochs=6)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    assert cfg.load_from == 'edge' and cfg.train_cfg.max_iters == 12 and cfg.train_cfg.val_interval == 12
+    assert [(s.get('end'), s.get('T_max')) for s in cfg.param_scheduler] == [(2, None), (None, 12)]
+    assert any('edge knows the classes human, car, bicycle, uav;' in note for note in written.notes)
+    with variables_set({'max_iters': 20, 'batch_size': 3}):
+        changed = Config.fromfile(tmp_path / 'mine.py')
+    assert changed.train_cfg.max_iters == changed.param_scheduler[1].T_max == changed.train_cfg.val_interval == 20
+    assert changed.train_dataloader.batch_size == 3
+    written = new_config(data / 'deep', tmp_path / 'other.py', LIKE, load_from='edge')
+    assert Config.fromfile(written.path).load_from == 'edge'
+
+
+def test_a_warm_up_is_a_part_of_a_short_training(data: Path, tmp_path: Path) -> None:
+    """Batches of 2 of 6 images are 36 steps in 12 epochs; the base has a warm-up of 100."""
+    written = new_config(data / 'grey', tmp_path / 'mine.py', LIKE, batch_size=2, epochs=12)
+    cfg = Config.fromfile(written.path)
+    assert cfg.param_scheduler[0].end == 4 and cfg.param_scheduler[1].T_max == cfg.train_cfg.max_epochs == 12
+    assert any('36 steps, so that the warm-up takes 4 of them' in note for note in written.notes)
 
 
 def test_text() -> None:
