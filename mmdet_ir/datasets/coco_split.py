@@ -1,11 +1,16 @@
 """Splitting of a COCO dictionary into a training and a validation part."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
-from .coco_files import refuse
+from .coco_files import read_coco, refuse, write_coco
 
 
-def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None) -> tuple[dict, dict]:
+def split_coco(
+    coco: dict, ratio: float, seed: int, group_by: str | None = None, kept: Mapping[str, bool] | None = None
+) -> tuple[dict, dict]:
     """Split a COCO dictionary reproducibly into training and validation part, stratified by class.
 
     Groups (single images without ``group_by``) are taken one by one, those with the most instances first and ties in
@@ -18,13 +23,14 @@ def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None)
         ratio: Share of the training part, between 0 and 1.
         seed: Seed of the order.
         group_by: Field of the images, such as ``clip`` or ``date``. Images of equal value stay together.
+        kept: By ``file_name``, whether an image of a former split was for training; it stays there, with its group.
 
     Returns:
         Training and validation dictionary. Ids and all other fields are kept.
 
     Raises:
-        ValueError: If ``ratio`` is not between 0 and 1, an image lacks the field ``group_by``, or there are fewer
-            than two groups.
+        ValueError: If ``ratio`` is not between 0 and 1, an image lacks the field ``group_by``, there are fewer than
+            two groups, or a former split has images of a group in both parts.
     """
     if not 0 < ratio < 1:
         raise ValueError(f'expected a ratio between 0 and 1, got {ratio}')
@@ -42,7 +48,17 @@ def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None)
     np.add.at(counts, (list(group_of.values()), 0), 1)
     for annotation in coco['annotations']:
         counts[group_of[annotation['image_id']], column[annotation['category_id']]] += 1
-    in_train = _assign_groups(counts, ratio, seed, exact=not group_by)
+    fixed = np.full(len(groups), -1)
+    for image in images:
+        if kept and image['file_name'] in kept:
+            group, side = group_of[image['id']], int(not kept[image['file_name']])
+            if fixed[group] == 1 - side:
+                raise ValueError(
+                    f'the former split has images of {group_by} {image[group_by]!r} in both parts, such as '
+                    f'{image["file_name"]}; delete its files to split anew'
+                )
+            fixed[group] = side
+    in_train = _assign_groups(counts, ratio, seed, exact=not group_by, fixed=fixed)
 
     def part(wanted: bool) -> dict:
         return {
@@ -54,7 +70,44 @@ def split_coco(coco: dict, ratio: float, seed: int, group_by: str | None = None)
     return part(True), part(False)
 
 
-def _assign_groups(counts: np.ndarray, ratio: float, seed: int, exact: bool) -> np.ndarray:
+def existing_split(folder: Path) -> dict[str, bool]:
+    """Images of a split that is in a folder: whether each of them is for training, by ``file_name``."""
+    found = {}
+    for name in ('train', 'val'):
+        path = folder / f'{name}.json'
+        if path.is_file():
+            found |= {image['file_name']: name == 'train' for image in read_coco(path)['images']}
+    return found
+
+
+def keep_split(folder: Path, kept: Mapping[str, bool], ratio: float = 0.8, seed: int = 0) -> str:
+    """Splits ``all.json`` as a former split did, where a folder has that file and no parts.
+
+    Args:
+        folder: Of the annotation files.
+        kept: The former split, see :func:`existing_split`.
+        ratio: Share of the training part, for new images.
+        seed: Of the order of new images.
+
+    Returns:
+        What was done; empty if there was nothing to do.
+    """
+    source = folder / 'all.json'
+    if not source.is_file() or (folder / 'train.json').exists():
+        return ''
+    coco = read_coco(source)
+    by_clip = all(image.get('clip') is not None for image in coco['images'])
+    parts = split_coco(coco, ratio, seed, 'clip' if by_clip else None, kept)
+    for name, part in zip(('train', 'val'), parts, strict=True):
+        write_coco(part, folder / f'{name}.json')
+    known = sum(image['file_name'] in kept for image in coco['images'])
+    return (
+        f'the split that was there is kept: {known} images stay in train.json or val.json, '
+        f'{len(coco["images"]) - known} new images were divided'
+    )
+
+
+def _assign_groups(counts: np.ndarray, ratio: float, seed: int, exact: bool, fixed: np.ndarray) -> np.ndarray:
     """Which groups go to training: ``[G]`` bool, from ``counts`` ``[G, 1 + classes]`` of images and instances."""
     share = counts / np.maximum(counts.sum(axis=0), 1)
     order = np.random.default_rng(seed).permutation(len(counts))
@@ -67,24 +120,26 @@ def _assign_groups(counts: np.ndarray, ratio: float, seed: int, exact: bool) -> 
     wanted = np.array([[ratio], [1 - ratio]])
     filled = np.zeros((2, counts.shape[1]))
     in_train = np.zeros(len(counts), bool)
-    for group in order:
+    for group in order[np.argsort(fixed[order] < 0, kind='stable')]:
         # Going to training is better if training lacks more of what the group holds, relative to its share.
         lack = ((wanted - filled) / wanted) @ share[group]
-        side = int(lack[1] > lack[0]) if room.all() else int(room[0] == 0)
+        side = int(lack[1] > lack[0]) if (room > 0).all() else int(room[0] <= 0)
+        side = side if fixed[group] < 0 else fixed[group]
         filled[side] += share[group]
         room[side] -= 1
         in_train[group] = side == 0
     if not exact:
-        _move_single_groups(in_train, share[:, share.any(axis=0)], ratio)
+        _move_single_groups(in_train, share[:, share.any(axis=0)], ratio, fixed >= 0)
     return in_train
 
 
-def _move_single_groups(in_train: np.ndarray, share: np.ndarray, ratio: float) -> None:
+def _move_single_groups(in_train: np.ndarray, share: np.ndarray, ratio: float, fixed: np.ndarray) -> None:
     """Change ``in_train`` by one group at a time for as long as that brings the shares nearer to ``ratio``."""
     error = ((share[in_train].sum(axis=0) - ratio) ** 2).sum()
     while True:
         moved = share[in_train].sum(axis=0) + np.where(in_train, -1, 1)[:, None] * share
         errors = ((moved - ratio) ** 2).sum(axis=1)
+        errors[fixed] = np.inf
         for part in (in_train, ~in_train):
             if part.sum() == 1:  # must not become empty
                 errors[part] = np.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
@@ -19,6 +20,7 @@ examples:
   python tools/data/convert.py drone-ir downloads/Drone-detection-dataset data/drone_ir --stride 15
   python tools/data/convert.py flir-v2 downloads/FLIR_ADAS_v2 data/flir_v2 --bits 16 --derive-masks --classes four
   python tools/data/convert.py labelme recordings/labelled data/mine --classes human=person,rider car=car,taxi
+  python tools/data/convert.py labelme recordings/labelled data/mine --clip-from '(flight[0-9]+)_'
   python tools/data/convert.py masks recordings/masks data/mine --kind semantic --values 1=person 2=car
 Then merge them: python tools/data/merge.py data/real4 data/hit_uav data/drone_ir
 
@@ -33,7 +35,11 @@ def parse_args() -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('src', metavar='SRC', help='folder of the source, in its own layout')
     common.add_argument('out', metavar='OUT', help='folder to write: annotations/*.json and images/')
-    common.add_argument('--overwrite', action='store_true', help='replace the data set that is in OUT')
+    common.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace the data set that is in OUT; a split that was made there is kept',
+    )
     common.add_argument(
         '--strict', action='store_true', help='changes nothing: files that had to be skipped give exit code 1 anyway'
     )
@@ -48,6 +54,15 @@ def parse_args() -> argparse.Namespace:
     )
     labels.add_argument(
         '--derive-masks', action='store_true', help='derive masks for objects with boxes only, marked as derived'
+    )
+    labels.add_argument(
+        '--clip-from',
+        metavar="folder|'REGEX'",
+        help='the recording of each image, as its field "clip" for split.py --group-by clip: the folder that the '
+        'image is in, or what a regular expression finds in the file name (its first group)',
+    )
+    labels.add_argument(
+        '--depth', choices=('8', '16', 'float'), help='take the images of this depth only (default: all, told apart)'
     )
     labels.add_argument('--fill-holes', action='store_true', help='fill holes of masks, so that all become polygons')
     formats = parser.add_subparsers(dest='format', metavar='FORMAT', required=True)
@@ -183,6 +198,7 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
             args.dev_ratio,
         )
     chosen = {'derive_masks': args.derive_masks, 'fill_holes': args.fill_holes, 'overwrite': args.overwrite}
+    chosen |= {'clip_from': args.clip_from, 'depth': args.depth}
     if args.classes:
         chosen['classes'] = converters.parse_classes(args.classes)
     options = Options(**chosen)
@@ -202,8 +218,14 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
 
 
 def main() -> None:
-    report = convert(parse_args())
+    args = parse_args()
+    from mmdet_ir.datasets.coco_split import existing_split, keep_split
+
+    kept = existing_split(Path(args.out, 'annotations')) if args.overwrite else {}
+    report = convert(args)
     print(report)
+    if kept and (said := keep_split(Path(args.out, 'annotations'), kept)):
+        print(said)
     if report.lost:
         sys.exit(1)
 

@@ -10,8 +10,12 @@ EPILOG = """\
 examples:
   python tools/data/split.py data/mine/all.json data/mine/annotations
   python tools/data/split.py data/mine/all.json data/mine/annotations --group-by clip --seed 1
+  python tools/data/split.py data/mine/all.json data/mine/annotations --clip-from folder
+  python tools/data/split.py data/mine/all.json data/mine/annotations --clip-from '(flight[0-9]+)_'
 Frames of one recording resemble each other: whenever the images have a field such as clip or date, group by it, or
-validation will measure memory. OUT_DIR/train.json and OUT_DIR/val.json are replaced if they exist.
+validation will measure memory.
+A split that is in OUT_DIR already is not touched without --overwrite. With it, known images keep their part, and
+only new images are divided; delete train.json and val.json to split anew.
 """
 
 
@@ -22,6 +26,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--ratio', type=float, default=0.8, help='share of the training part (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='same seed, same split (default: %(default)s)')
     parser.add_argument('--group-by', metavar='FIELD', help='image field whose values never straddle the parts')
+    parser.add_argument(
+        '--clip-from',
+        metavar="folder|'REGEX'",
+        help='split by recording: the recording is the folder that an image is in, or what a regular expression finds '
+        'in its file name (its first group)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='write the files anew; images that are in one of them keep their part'
+    )
     return parser.parse_args()
 
 
@@ -29,9 +42,28 @@ def main() -> None:
     args = parse_args()
 
     from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
-    from mmdet_ir.datasets.coco_split import split_coco
+    from mmdet_ir.datasets.coco_split import existing_split, split_coco
+    from mmdet_ir.datasets.recordings import recordings_of
 
-    parts = split_coco(read_coco(args.coco_json), args.ratio, args.seed, args.group_by)
+    if args.group_by and args.clip_from:
+        raise ValueError(f'--clip-from: expected one way to group, got --group-by {args.group_by} as well')
+    kept = existing_split(args.out_dir)
+    if kept and not args.overwrite:
+        raise FileExistsError(
+            f'{args.out_dir} holds a split already, which was kept; --overwrite writes it anew, where known images '
+            f'keep their part and only new images are divided'
+        )
+    coco = read_coco(args.coco_json)
+    if args.clip_from:
+        clips = recordings_of([image['file_name'] for image in coco['images']], args.clip_from)
+        for image, clip in zip(coco['images'], clips, strict=True):
+            image['clip'] = clip
+        args.group_by = 'clip'
+        print(f'{len(set(clips))} recordings')
+    parts = split_coco(coco, args.ratio, args.seed, args.group_by, kept)
+    if kept:
+        known = sum(image['file_name'] in kept for image in coco['images'])
+        print(f'{known} images keep their part, {len(coco["images"]) - known} new images were divided')
     for name, part in zip(('train', 'val'), parts, strict=True):
         write_coco(part, args.out_dir / f'{name}.json')
         print(f'{name}: {len(part["images"])} images, {count_instances(part)}')

@@ -99,6 +99,11 @@ def _set_data(plan: Plan, facts: DataFacts, data_root: str, splits: tuple[str, s
     if len(facts.sizes) > 1:
         others = facts.images - facts.sizes[facts.size]
         plan.notes.append(f'{others} of {facts.images} images have other sizes than {facts.size[0]}x{facts.size[1]}.')
+    if facts.window is None and facts.depth != '8-bit':
+        plan.notes.append(
+            f'The images have different depths: {facts.depth}. The tone mapping stretches each image between its own '
+            f'percentiles; tools/data/convert.py --depth makes a data set of one depth, which can have one window.'
+        )
     if facts.window:
         low, high = facts.window
         plan.notes.append(f'The images hold {facts.depth} values; the tone mapping keeps {low:.6g} to {high:.6g}.')
@@ -119,6 +124,10 @@ def _adapt_pipeline(pipeline: list[dict], facts: DataFacts) -> list[dict]:
         if channels != 3:
             tone.channels = channels
         steps.insert(place + 1, tone)
+    elif facts.depth != '8-bit':  # of different depths: each image by its own values
+        steps[place] = ConfigDict(type=_LOAD, channels=1, raw=True)
+        channel = {} if channels == 3 else {'channels': channels}
+        steps.insert(place + 1, ConfigDict(type=_TONE, method='percentile', **channel))
     else:
         steps[place] = ConfigDict(type=_LOAD) if channels == 3 else ConfigDict(type=_LOAD, channels=channels)
     for step in steps:

@@ -27,9 +27,10 @@ class DataFacts:
         targets: Number of annotations that are no ignored regions.
         size: Width and height that most images have, in pixels.
         sizes: How many images have each width and height.
-        depth: ``'8-bit'``, ``'16-bit'`` or ``'float'``: the pixels of the images that were decoded.
+        depth: ``'8-bit'``, ``'16-bit'`` or ``'float'``: the pixels of the images that were decoded; for images of
+            different depths all of them, each with a file.
         window: Lowest and highest value that the tone mapping should keep, in the unit of the images; ``None`` for
-            8 bits.
+            8 bits and for images of different depths.
         box_sizes: Square roots of the boxes' areas, in pixels, shape ``[targets]``.
         box_shapes: Height over width of each box, shape ``[targets]``.
         most_targets: Largest number of targets in an image.
@@ -105,8 +106,7 @@ def _measure_values(images: list[dict], folder: Path, seed: int) -> tuple[str, t
         values = pixels.ravel()
         drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
     if len(kinds) > 1:
-        found = ', '.join(f'{kind} ({path})' for kind, path in kinds.items())
-        raise ValueError(f'{folder}: expected images of one depth, got {found}; make a data set of each depth')
+        return ', '.join(f'{kind} ({path})' for kind, path in kinds.items()), None
     (depth,) = kinds
     if depth == '8-bit':
         return depth, None

@@ -9,10 +9,12 @@ from tqdm import tqdm
 from ..coco_files import link_or_copy, output_folder
 from ..images.files import is_eight_bit
 from ..images.infrared_io import read_with_header, turned
+from ..recordings import recordings_of
 from .builder import ALL, CocoBuilder, Instance
 from .class_names import own_classes
 from .report import ConversionReport
 
+_DEPTHS = {'uint8': '8', 'uint16': '16'}
 _SPLIT_NAMES = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 
 
@@ -26,6 +28,8 @@ class Options:
         derive_masks: Whether to derive masks for objects that have boxes only; they are marked as derived.
         fill_holes: Whether to fill the holes of masks, so that all of them become polygons.
         overwrite: Whether to replace a data set that is in the output folder.
+        clip_from: How the recording of an image (``clip``) follows from its file, see ``recordings_of``.
+        depth: ``'8'``, ``'16'`` or ``'float'``: takes the images of this depth only.
 
     Example:
         >>> from mmdet_ir.datasets.converters import Options, parse_classes
@@ -37,6 +41,8 @@ class Options:
     derive_masks: bool = False
     fill_holes: bool = False
     overwrite: bool = False
+    clip_from: str | None = None
+    depth: str | None = None
 
 
 @dataclass
@@ -107,8 +113,12 @@ def write_records(
     report.own_names = classes is None
     if classes is None:
         classes = own_classes(declared, (name for record in records for name in record.labels))
+    if options.clip_from is not None:
+        for record, clip in zip(records, recordings_of([r.name for r in records], options.clip_from), strict=True):
+            record.fields['clip'] = clip
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes)
     seen, eight_bit, unsure = set(), 0, []
+    depths: dict[str, list[Path]] = {}
     with output_folder(out, options.overwrite) as folder:
         for record in tqdm(records, desc='convert', unit='image'):
             try:
@@ -116,6 +126,10 @@ def write_records(
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
                 image, header = read_with_header(record.path)
                 height, width = image.shape[:2]
+                depth = _DEPTHS.get(image.dtype.name, 'float')
+                depths.setdefault(depth, []).append(record.path)
+                if options.depth not in (None, depth):
+                    continue
                 if record.size not in (None, (width, height)):
                     raise ValueError(
                         f'{record.path}: expected width and height {record.size} as in {record.where}, '
@@ -140,6 +154,7 @@ def write_records(
         if check_depth:
             fate = 'kept, marked eight_bit' if keep_eight_bit else 'left out (see skipped)'
             report.notes.append(f'{eight_bit} of {len(records)} images hold 8-bit levels in a 16-bit file: {fate}')
+        _tell_depths(depths, options.depth, report)
         if unsure:
             report.notes.append(
                 f'{len(unsure)} images have an EXIF orientation, first {unsure[0]}: they are turned upright '
@@ -148,6 +163,25 @@ def write_records(
             )
         builder.write(folder)
     return report
+
+
+def _tell_depths(depths: dict[str, list[Path]], chosen: str | None, report: ConversionReport) -> None:
+    if chosen is not None:
+        others = {depth: paths for depth, paths in depths.items() if depth != chosen}
+        report.notes += [
+            f'{len(paths)} images of {_named(depth)} were left out, as --depth {chosen} asks, the first: {paths[0]}'
+            for depth, paths in others.items()
+        ]
+    elif len(depths) > 1:
+        told = '; '.join(f'{len(paths)} of {_named(depth)}, the first: {paths[0]}' for depth, paths in depths.items())
+        report.notes.append(
+            f'the images have different depths: {told}. One tone mapping rarely suits both: --depth '
+            f'{max(depths, key=lambda depth: len(depths[depth]))} takes the images of one depth only'
+        )
+
+
+def _named(depth: str) -> str:
+    return 'floating-point values' if depth == 'float' else f'{depth} bits'
 
 
 def skip(report: ConversionReport, record: Record, reason: str) -> None:

@@ -1,5 +1,6 @@
 """A config for own data merges to what the data are, whatever model it inherits from."""
 
+import shutil
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401
@@ -66,6 +67,18 @@ def test_batch_and_epochs(data: Path, tmp_path: Path) -> None:
     cfg = Config.fromfile(tmp_path / 'mine.py')
     assert cfg.train_dataloader.batch_size == 6 and cfg.optim_wrapper.optimizer.lr == pytest.approx(0.003)
     assert cfg.train_cfg.max_epochs == 10 and cfg.param_scheduler[1].milestones == [7, 9]
+
+
+def test_images_of_different_depths_are_stretched_one_by_one(data: Path, tmp_path: Path) -> None:
+    for folder in ('annotations', 'images'):
+        shutil.copytree(data / 'grey' / folder, tmp_path / 'mixed' / folder)
+    shutil.copy(data / 'deep' / 'images' / '3.png', tmp_path / 'mixed' / 'images' / '3.png')
+    written = new_config(tmp_path / 'mixed', tmp_path / 'mine.py', LIKE)
+    assert any('8-bit (' in note and '16-bit (' in note and '3.png' in note for note in written.notes)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        load, tone = loader.dataset.pipeline[:2]
+        assert load.raw and tone.type == 'ToneMapping' and tone.method == 'percentile'
 
 
 def test_what_cannot_be_done_is_told(data: Path, tmp_path: Path) -> None:

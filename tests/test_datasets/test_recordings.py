@@ -1,0 +1,111 @@
+"""Recordings from file names; a split that is there stays; images of different depths."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+from mmdet_ir.datasets.coco_split import split_coco
+from mmdet_ir.datasets.converters import Options, convert_labelme
+from mmdet_ir.datasets.recordings import recordings_of
+
+import cv2
+import numpy as np
+import pytest
+
+REPO = Path(__file__).parents[2]
+NAMES = [f'flight{flight:02d}_{frame:03d}.png' for flight in range(5) for frame in range(4)]
+
+
+def labelme(folder: Path, names: list[str], dtype: type = np.uint8) -> None:
+    rng = np.random.default_rng(0)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(3, 250, (32, 48)).astype(dtype) * (1 if dtype == np.uint8 else 40))
+        shape = {'label': 'fox', 'shape_type': 'polygon', 'points': [[4, 4], [20, 5], [18, 20]]}
+        content = {'shapes': [shape], 'imagePath': path.name, 'imageWidth': 48, 'imageHeight': 32}
+        path.with_suffix('.json').write_text(json.dumps(content))
+
+
+def tool(name: str, *arguments: object) -> int:
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        runpy.run_path(str(REPO / 'tools' / 'data' / name), run_name='__main__')
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def clips(path: Path) -> dict[str, str]:
+    return {image['file_name']: image['clip'] for image in json.loads(path.read_text())['images']}
+
+
+def test_recordings_of_folders_and_names() -> None:
+    assert recordings_of(['train/a/1.png', 'val/b/c/1.png'], 'folder') == ['a', 'b/c']
+    assert recordings_of(['x_07_1.png', 'x_12_1.png'], '_([0-9]+)_') == ['07', '12']
+    assert recordings_of(['x07.png', 'x12.png'], '[0-9]+') == ['07', '12']
+    for names, source, told in (
+        (['a.png', 'b/c.png'], 'folder', r'--clip-from folder: 1 images whose file name does not tell .*a\.png'),
+        (['a/1.png', 'a/2.png'], 'folder', "expected 2 recordings or more, got 'a' for all 2 images; a regular"),
+        (['a.png', 'b.png'], '(', r'expected "folder" or a regular expression, got'),
+        (['a1.png', 'b.png'], '[0-9]', r'1 images .*b\.png'),
+    ):
+        with pytest.raises(ValueError, match=told):
+            recordings_of(names, source)
+
+
+def test_a_split_by_recording_needs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    labelme(tmp_path / 'src', NAMES)
+    assert tool('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out', '--clip-from', '(flight[0-9]+)_') == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    expected = {name: name[:8] for name in NAMES}
+    assert clips(annotations / 'all.json') == expected
+    assert tool('split.py', annotations / 'all.json', annotations, '--group-by', 'clip') == 0
+    train, val = clips(annotations / 'train.json'), clips(annotations / 'val.json')
+    assert train | val == expected and len(set(val.values())) == 1 and not set(train.values()) & set(val.values())
+    assert tool('split.py', annotations / 'all.json', tmp_path / 'other', '--clip-from', '^(.*)_') == 0
+    assert clips(tmp_path / 'other' / 'val.json') == val and '5 recordings' in capsys.readouterr().out
+
+
+def test_a_split_stays_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('labelme', tmp_path / 'src', tmp_path / 'out', '--clip-from', '(flight[0-9]+)_')
+    assert tool('convert.py', *convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    split = (annotations / 'all.json', annotations, '--group-by', 'clip')
+    assert tool('split.py', *split) == 0
+    before = [(annotations / f'{name}.json').read_bytes() for name in ('train', 'val')]
+    assert tool('split.py', *split, '--seed', 5) == 2  # not touched
+    assert 'holds a split already, which was kept' in capsys.readouterr().err
+    assert [(annotations / f'{name}.json').read_bytes() for name in ('train', 'val')] == before
+    old = clips(annotations / 'val.json')
+    new = [f'flight{flight:02d}_{frame:03d}.png' for flight in range(5, 15) for frame in range(2)]
+    new.append(f'{next(iter(old.values()))}_900.png')  # one more of the recording for validation
+    labelme(tmp_path / 'src', new)
+    assert tool('convert.py', *convert, '--overwrite') == 0
+    assert 'the split that was there is kept: 20 images stay' in capsys.readouterr().out
+    train, val = clips(annotations / 'train.json'), clips(annotations / 'val.json')
+    assert set(old) < set(val) and new[-1] in val and len(train) + len(val) == 41
+    assert not set(train.values()) & set(val.values())
+    assert tool('split.py', *split, '--overwrite', '--seed', 9) == 0
+    assert '41 images keep their part, 0 new images' in capsys.readouterr().out
+    assert clips(annotations / 'val.json') == val
+
+
+def test_a_former_split_through_a_recording_is_refused() -> None:
+    images = [{'id': i, 'file_name': f'{i}.png', 'clip': str(i // 2)} for i in range(6)]
+    coco = {'images': images, 'annotations': [], 'categories': []}
+    with pytest.raises(ValueError, match="images of clip '1' in both parts, such as 3.png; delete"):
+        split_coco(coco, 0.5, 0, 'clip', {'2.png': True, '3.png': False})
+
+
+def test_depths_are_told_apart(tmp_path: Path) -> None:
+    labelme(tmp_path / 'src', NAMES[:3])
+    labelme(tmp_path / 'src', NAMES[10:15], np.uint16)
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'all')
+    (note,) = (note for note in report.notes if 'depths' in note)
+    assert '3 of 8 bits, the first: ' in note and '5 of 16 bits, the first: ' in note and '--depth 16 takes' in note
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'deep', Options(depth='16'))
+    assert report.images['all'] == 5 and not report.lost
+    assert any('3 images of 8 bits were left out, as --depth 16 asks' in note for note in report.notes)
