@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .coco_files import CLASSES, DEV, SPLITS, link_or_copy, output_folder, read_coco, refuse, write_coco
-from .images.files import IMAGE_SUFFIXES
+from .images.files import image_suffixes
 from .validation.checks.structure import stays_inside
 
 
@@ -138,7 +138,7 @@ def _companions(image: dict, folder: Path) -> list[str]:
         for field, value in image.items()
         if field != 'file_name'
         and isinstance(value, str)
-        and Path(value).suffix.lower() in IMAGE_SUFFIXES
+        and Path(value).suffix.lower() in image_suffixes()
         and stays_inside(value)
         and (folder / value).is_file()
     ]

@@ -64,6 +64,12 @@ def parse_args() -> argparse.Namespace:
     labels.add_argument(
         '--depth', choices=('8', '16', 'float'), help='take the images of this depth only (default: all, told apart)'
     )
+    labels.add_argument(
+        '--raw',
+        nargs=3,
+        metavar=('W', 'H', 'DTYPE'),
+        help='take files of pixels alone (.raw, .bin) as images, such as --raw 640 512 uint16; written as .npy',
+    )
     labels.add_argument('--fill-holes', action='store_true', help='fill holes of masks, so that all become polygons')
     formats = parser.add_subparsers(dest='format', metavar='FORMAT', required=True)
 
@@ -182,6 +188,7 @@ def parse_values(entries: list[str]) -> dict[int, str]:
 def convert(args: argparse.Namespace) -> converters.ConversionReport:
     from mmdet_ir.datasets import converters
     from mmdet_ir.datasets.converters import Options
+    from mmdet_ir.datasets.images import register_raw
 
     if args.format == 'hit-uav':
         dates = tuple(args.val_dates), args.overwrite, tuple(args.dev_dates)
@@ -198,6 +205,9 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
             args.dev_ratio,
         )
     chosen = {'derive_masks': args.derive_masks, 'fill_holes': args.fill_holes, 'overwrite': args.overwrite}
+    if args.raw:
+        register_raw(*args.raw)
+    chosen |= {'raw': bool(args.raw)}
     chosen |= {'clip_from': args.clip_from, 'depth': args.depth}
     if args.classes:
         chosen['classes'] = converters.parse_classes(args.classes)

@@ -115,7 +115,7 @@ class IRInferencer(DetInferencer):
         """
         loader = self.pipeline.loader
         if isinstance(loader, LoadIRImageFromFile):
-            return read_infrared(path, page=page, rjpeg=loader.rjpeg, backend_args=loader.backend_args)
+            return read_infrared(path, page=page, **loader.reading)
         if page:
             raise ValueError(f'image {path}: a stack needs LoadIRImageFromFile in the test pipeline of the config')
         try:

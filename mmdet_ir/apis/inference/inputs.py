@@ -11,14 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...datasets.images.files import IMAGE_SUFFIXES, find_files, is_foreign, tell_left_out
+from ...datasets.images.files import find_files, image_suffixes, is_foreign, tell_left_out
 from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
 from ...datasets.images.videos import as_grey, video_bits
 from ...fileio import unique_name
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
-_KNOWN = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 DEFAULT_FPS = 25.0  # for videos that do not tell
 _PATTERN = re.compile(r'%(?:0(\d+))?d')
 _MAGIC = re.compile(r'[*?[]')
@@ -218,10 +217,11 @@ def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[P
     if path.is_file():
         yield path.stem, [path], False
     elif path.is_dir():
-        files = [p for p in find_files(path, _KNOWN) if not p.resolve().is_relative_to(out)]
+        known = (*image_suffixes(), *VIDEO_SUFFIXES)
+        files = [p for p in find_files(path, known) if not p.resolve().is_relative_to(out)]
         if not files:
             raise ValueError(
-                f'{given}: expected a folder with images ({", ".join(IMAGE_SUFFIXES)}) or videos, found none'
+                f'{given}: expected a folder with images ({", ".join(image_suffixes())}) or videos, found none'
             )
         yield from _group(files, path, as_video)
     elif _PATTERN.search(path.name):
@@ -249,7 +249,7 @@ def _matching(given: str, root: Path) -> list[Path]:
     """Images and videos that a glob matches, by path, each once; files of other programs are left out and told."""
     found, left_out = {}, Counter()
     for path in sorted(map(Path, glob.glob(given, recursive=True))):
-        if path.suffix.lower() in _KNOWN and path.is_file():
+        if path.suffix.lower() in (*image_suffixes(), *VIDEO_SUFFIXES) and path.is_file():
             foreign = next((part for part in path.relative_to(root).parts if is_foreign(part)), None)
             if foreign is None:
                 found.setdefault(path.resolve(), path)

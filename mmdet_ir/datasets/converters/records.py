@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder
 from ..images.files import is_eight_bit
 from ..images.infrared_io import read_with_header, turned
+from ..images.readers import RAW_SUFFIXES
 from ..recordings import recordings_of
 from .builder import ALL, CocoBuilder, Instance
 from .class_names import own_classes
@@ -30,6 +32,7 @@ class Options:
         overwrite: Whether to replace a data set that is in the output folder.
         clip_from: How the recording of an image (``clip``) follows from its file, see ``recordings_of``.
         depth: ``'8'``, ``'16'`` or ``'float'``: takes the images of this depth only.
+        raw: Whether files of pixels alone (``register_raw``) are among the images; they are written as ``.npy``.
 
     Example:
         >>> from mmdet_ir.datasets.converters import Options, parse_classes
@@ -43,6 +46,7 @@ class Options:
     overwrite: bool = False
     clip_from: str | None = None
     depth: str | None = None
+    raw: bool = False
 
 
 @dataclass
@@ -147,7 +151,13 @@ def write_records(
                 skip(report, record, str(error))
                 continue
             seen.add(record.name)
-            link_or_copy(record.path.resolve(), folder / 'images' / record.name)
+            if options.raw and record.path.suffix.lower() in RAW_SUFFIXES:
+                record.name = str(PurePosixPath(record.name).with_suffix('.npy'))
+                target = folder / 'images' / record.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                np.save(target, image)
+            else:
+                link_or_copy(record.path.resolve(), folder / 'images' / record.name)
             if disguised:
                 record.fields['eight_bit'] = True
             builder.add_image(record.split, record.name, image, instances, **record.fields)

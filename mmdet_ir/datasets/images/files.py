@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from .readers import reader_suffixes
 from .values import eight_bit_content
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.npy')
@@ -101,9 +102,14 @@ def _foreign_part(path: Path, folder: Path) -> str:
     return next(part for part in path.relative_to(folder).parts if is_foreign(part))
 
 
+def image_suffixes() -> tuple[str, ...]:
+    """Endings of image files, with those that have a reader of their own."""
+    return (*IMAGE_SUFFIXES, *reader_suffixes())
+
+
 def find_images(folder: Path) -> list[Path]:
     """Image files below a folder, see ``find_files``."""
-    return find_files(folder, IMAGE_SUFFIXES)
+    return find_files(folder, image_suffixes())
 
 
 def is_eight_bit(image: np.ndarray) -> bool:

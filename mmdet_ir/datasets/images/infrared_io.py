@@ -5,6 +5,7 @@ Needs NumPy, OpenCV and mmengine's file access; ``flyr`` for FLIR R-JPEG only.
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from PIL import Image
 from ...cli.choices import RJPEG_MODES
 from .headers import ImageHeader, jpeg_fault, kind_of, read_headers
 from .image_limits import check_image
+from .readers import count_registered, read_registered, reader_of
 from .tiff_header import PACKED
 from .values import as_plain_type
 
@@ -28,6 +30,12 @@ _TURNS = {2: (False, 1, -1), 3: (False, -1, -1), 4: (False, -1, 1), 5: (True, 1,
 _TURNS |= {6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1)}
 # For a damaged R-JPEG, and from Pillow for a huge one inside.
 _FLYR_ERRORS = (ValueError, KeyError, IndexError, OSError, OverflowError, Image.DecompressionBombError)
+# Settings of R-JPEG, as flyr calls them.
+_RJPEG_SETTINGS = {
+    'emissivity': 'emissivity',
+    'reflected': 'reflected_apparent_temperature',
+    'distance': 'object_distance',
+}
 _told: set[str] = set()
 
 
@@ -36,6 +44,7 @@ def read_infrared(
     *,
     page: int | None = None,
     rjpeg: str = 'picture',
+    rjpeg_settings: Mapping[str, float] | None = None,
     backend_args: dict | None = None,
 ) -> np.ndarray:
     """Reads an image file with the values that it holds.
@@ -44,12 +53,15 @@ def read_infrared(
     decoder would lose bits, values of a pixel, transparency or further images, the file is refused.
 
     Args:
-        path: PNG, JPEG, BMP or TIFF (anything that OpenCV decodes), or ``.npy``.
+        path: PNG, JPEG, BMP or TIFF (anything that OpenCV decodes), ``.npy``, or by its ending a file of a registered
+            reader (DICOM, cameras' own formats), see ``register_reader``.
         page: Which image of a stack (TIFF pages, or the first axis of an ``.npy``), from 0. ``None``: the only one.
             Reduced copies and masks within a TIFF do not count.
         rjpeg: What to take from a FLIR R-JPEG: ``'picture'``, the 8-bit picture that every viewer shows, or
             ``'celsius'``, the temperatures behind it, with the emissivity and distance that the camera stored. With
             ``'celsius'`` every JPEG has to be an R-JPEG.
+        rjpeg_settings: For ``'celsius'``, what replaces the settings that the camera stored: ``emissivity`` (0 to 1),
+            ``reflected`` (apparent temperature of the surroundings, degrees Celsius), ``distance`` (metres).
         backend_args: Of mmengine's file access; ``None`` for local files.
 
     Returns:
@@ -71,9 +83,29 @@ def read_infrared(
         >>> image.dtype, image.shape
         (dtype('uint16'), (60, 88))
     """
-    image, header = read_with_header(path, page=page, rjpeg=rjpeg, backend_args=backend_args)
+    settings = {'rjpeg': rjpeg, 'rjpeg_settings': rjpeg_settings, 'backend_args': backend_args}
+    image, header = read_with_header(path, page=page, **settings)
     tell_turned(header, path)
     return image
+
+
+def check_rjpeg_settings(rjpeg: str, settings: Mapping[str, float] | None) -> None:
+    """Refuses settings of R-JPEG that mean nothing.
+
+    Raises:
+        ValueError: For an unknown name, a value out of its range, or settings without ``rjpeg='celsius'``.
+    """
+    if not settings:
+        return
+    if rjpeg != 'celsius':
+        raise ValueError(f"rjpeg_settings: expected rjpeg='celsius' beside {dict(settings)}, got {rjpeg!r}")
+    ranges = {'emissivity': (0.01, 1.0), 'reflected': (-273.15, 3000.0), 'distance': (0.0, 1e5)}
+    for name, value in settings.items():
+        if name not in ranges:
+            raise ValueError(f'rjpeg_settings: expected names out of {list(ranges)}, got {name!r}')
+        low, high = ranges[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f'rjpeg_settings: {name}: expected a number from {low:g} to {high:g}, got {value!r}')
 
 
 def read_with_header(
@@ -81,17 +113,23 @@ def read_with_header(
     *,
     page: int | None = None,
     rjpeg: str = 'picture',
+    rjpeg_settings: Mapping[str, float] | None = None,
     backend_args: dict | None = None,
 ) -> tuple[np.ndarray, ImageHeader]:
     """As ``read_infrared``, and what the file says about the image; an orientation is not told in the log."""
     if rjpeg not in RJPEG_MODES:
         raise ValueError(f'rjpeg: expected one of {RJPEG_MODES}, got {rjpeg!r}')
+    check_rjpeg_settings(rjpeg, rjpeg_settings)
     if page is not None and (not isinstance(page, int | np.integer) or not 0 <= page < 1 << 31):
         raise ValueError(f'image {path}: expected a page number from 0 on, got {page!r}')
+    reader = reader_of(path)
     try:
+        if reader is not None:
+            image, header = read_registered(reader, path, page, backend_args)
+            return as_plain_type(image, path), header
         source = _open(path, page, backend_args)
         header = _find_image(source, path, page)
-        image = _decode(source, header, path, rjpeg)
+        image = _decode(source, header, path, rjpeg, rjpeg_settings)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'image not found: {path}') from error
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
@@ -134,6 +172,9 @@ def count_pages(path: str | os.PathLike) -> int:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'image not found: {path}')
+    reader = reader_of(path)
+    if reader is not None:
+        return count_registered(reader, path)
     with Path(path).open('rb') as file:
         if kind_of(file.read(32)) not in STACKS:
             return 1
@@ -179,11 +220,17 @@ def _find_image(source: bytes | Path, path: str | os.PathLike, page: int | None)
     return headers[0]
 
 
-def _decode(source: bytes | Path, header: ImageHeader, path: str | os.PathLike, rjpeg: str) -> np.ndarray:
+def _decode(
+    source: bytes | Path,
+    header: ImageHeader,
+    path: str | os.PathLike,
+    rjpeg: str,
+    settings: Mapping[str, float] | None,
+) -> np.ndarray:
     if header.kind == 'NPY':
         return _read_npy(source, header, path)
     if header.kind == 'JPEG' and rjpeg == 'celsius':
-        return turn_upright(_read_rjpeg(source, path), header.orientation)
+        return turn_upright(_read_rjpeg(source, path, settings), header.orientation)
     image = _decode_picture(source, header, _FLAGS)
     if image is None or (header.kind == 'JPEG' and _cut_off(source)):
         reason = 'damaged, cut off, or not an image file'
@@ -289,7 +336,7 @@ def _read_npy(source: bytes | Path, header: ImageHeader, path: str | os.PathLike
     return np.array(array)
 
 
-def _read_rjpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
+def _read_rjpeg(content: bytes, path: str | os.PathLike, settings: Mapping[str, float] | None = None) -> np.ndarray:
     if b'FLIR\x00' not in content:
         raise ValueError(
             f"image {path}: expected a FLIR R-JPEG for rjpeg='celsius', got a JPEG without FLIR's thermal data; "
@@ -300,6 +347,12 @@ def _read_rjpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
     except ImportError as error:
         raise ImportError(f"image {path}: rjpeg='celsius' needs the package flyr: pip install flyr") from error
     try:
-        return np.asarray(flyr.unpack(io.BytesIO(content)).celsius, np.float32)
+        thermogram = flyr.unpack(io.BytesIO(content))
+        if settings:
+            changed = {_RJPEG_SETTINGS[name]: value for name, value in settings.items()}
+            if 'reflected' in settings:
+                changed['reflected_apparent_temperature'] += 273.15  # kelvin
+            thermogram = thermogram.adjust_metadata(**changed)
+        return np.asarray(thermogram.celsius, np.float32)
     except _FLYR_ERRORS as error:
         raise ValueError(f'cannot read the thermal data of R-JPEG {path}: {error}') from error

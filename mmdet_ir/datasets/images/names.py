@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from .files import IMAGE_SUFFIXES
+from .files import image_suffixes
 
 _LONGEST = 4000  # characters; no file system has longer paths
 
@@ -68,7 +68,7 @@ def _plain(path: str) -> str:
 
 
 def _without_ending(path: str) -> str:
-    return path[: -len(Path(path).suffix)] if Path(path).suffix.lower() in IMAGE_SUFFIXES else path
+    return path[: -len(Path(path).suffix)] if Path(path).suffix.lower() in image_suffixes() else path
 
 
 _KEYS = (str, str.casefold, lambda path: _without_ending(path).casefold())
@@ -78,7 +78,7 @@ def _ends(name: str) -> Iterator[str]:
     """The name and what is left of it without its first folders, longest first."""
     query = re.search(r'[?#][^/]*$', name)  # of a link to a file
     link = name[: query.start()] if query else name
-    texts = (name, link) if Path(unquote(link)).suffix.lower() in IMAGE_SUFFIXES else (name,)
+    texts = (name, link) if Path(unquote(link)).suffix.lower() in image_suffixes() else (name,)
     for text in dict.fromkeys((*texts, *map(unquote, texts))):
         parts = [part for part in _plain(text).split('/') if part not in ('', '.', '..')]
         yield from ('/'.join(parts[i:]) for i in range(len(parts)))

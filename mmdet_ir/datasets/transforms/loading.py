@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.logging import MMLogger
 
-from ..images.infrared_io import RJPEG_MODES, read_with_header, tell_turned, turned
+from ..images.infrared_io import RJPEG_MODES, check_rjpeg_settings, read_with_header, tell_turned, turned
 from ..images.values import eight_bit_content, repeat_channels, to_single_channel
 
 _DISGUISES = ('error', 'warn', 'allow')
@@ -23,6 +23,8 @@ class LoadIRImageFromFile(BaseTransform):
             before ``ToneMapping`` and needed for a backbone with one input channel (``GreyStemResNet``).
         raw: Files may hold counts or temperatures of more than 8 bits; 8-bit files load as before.
         rjpeg: ``'picture'`` or ``'celsius'``: what to take from FLIR R-JPEG files.
+        rjpeg_settings: ``emissivity``, ``reflected`` (degrees Celsius) and ``distance`` (metres) instead of what the
+            camera stored, for ``'celsius'``; see ``read_infrared``.
         disguised: What to do about 8-bit content in a 16-bit file: ``'error'``, ``'warn'`` or ``'allow'``. The values
             stay as they are.
         to_float32: Converts what was loaded to float32.
@@ -48,17 +50,25 @@ class LoadIRImageFromFile(BaseTransform):
         disguised: str = 'error',
         to_float32: bool = False,
         backend_args: dict | None = None,
+        rjpeg_settings: dict | None = None,
     ) -> None:
         choices = {'channels': (channels, (1, 3)), 'rjpeg': (rjpeg, RJPEG_MODES), 'disguised': (disguised, _DISGUISES)}
         for name, (value, allowed) in choices.items():
             if value not in allowed:
                 raise ValueError(f'LoadIRImageFromFile: {name}: expected one of {allowed}, got {value!r}')
+        check_rjpeg_settings(rjpeg, rjpeg_settings)
+        self.rjpeg_settings = rjpeg_settings
         self.channels = channels
         self.raw = raw
         self.rjpeg = rjpeg
         self.disguised = disguised
         self.to_float32 = to_float32
         self.backend_args = backend_args
+
+    @property
+    def reading(self) -> dict:
+        """Arguments of ``read_infrared``."""
+        return {'rjpeg': self.rjpeg, 'rjpeg_settings': self.rjpeg_settings, 'backend_args': self.backend_args}
 
     def transform(self, results: dict) -> dict:
         """Load the image of ``results['img_path']``.
@@ -77,9 +87,7 @@ class LoadIRImageFromFile(BaseTransform):
                 says, holds more than 8 bits without ``raw``, 8-bit content in 16 bits, or colours for ``channels=1``.
         """
         path = results['img_path']
-        image, header = read_with_header(
-            path, page=results.get('page'), rjpeg=self.rjpeg, backend_args=self.backend_args
-        )
+        image, header = read_with_header(path, page=results.get('page'), **self.reading)
         shape, expected = image.shape[:2], (results.get('height'), results.get('width'))
         if None not in expected and shape != expected:
             why = f'; {turned(header)}' if header.orientation > 1 else ''
@@ -130,5 +138,6 @@ class LoadIRImageFromFile(BaseTransform):
             MMLogger.get_current_instance().warning(message)
 
     def __repr__(self) -> str:
-        settings = ('channels', 'raw', 'rjpeg', 'disguised', 'to_float32', 'backend_args')
+        settings = ['channels', 'raw', 'rjpeg', 'disguised', 'to_float32', 'backend_args']
+        settings += ['rjpeg_settings'] if self.rjpeg_settings else []
         return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in settings)})'

@@ -349,6 +349,35 @@ def test_rjpeg_temperatures(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec('flyr') is None, reason='needs flyr (extra "data")')
+def test_rjpeg_settings_replace_those_of_the_camera(tmp_path: Path) -> None:
+    """At no distance, the camera sees emissivity times the object, and the surroundings for the rest."""
+    raw = np.array([[16500, 17000, 18500], [20000, 17500, 18000]])
+    (tmp_path / 'a.jpg').write_bytes(flir_rjpeg(raw, np.zeros((2, 3), np.uint8)))
+    r1, b, f, o, r2 = (PLANCK[name] for name in ('r1', 'b', 'f', 'o', 'r2'))
+    surroundings = r1 / (r2 * (np.exp(b / (273.15 + 15)) - f)) - o
+    seen = (raw - (1 - 0.8) * surroundings) / 0.8
+    expected = b / np.log(r1 / (r2 * (seen + o)) + f) - 273.15
+    settings = {'emissivity': 0.8, 'reflected': 15, 'distance': 0}
+    image = load(tmp_path / 'a.jpg', channels=1, raw=True, rjpeg='celsius', rjpeg_settings=settings)
+    np.testing.assert_allclose(image, expected, atol=0.02)
+    far = load(tmp_path / 'a.jpg', channels=1, raw=True, rjpeg='celsius', rjpeg_settings={'distance': 200})
+    assert np.abs(far - image).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ('rjpeg', 'settings', 'told'),
+    [
+        ('picture', {'emissivity': 0.9}, "expected rjpeg='celsius' beside"),
+        ('celsius', {'emissivity': 95}, 'emissivity: expected a number from 0.01 to 1, got 95'),
+        ('celsius', {'emisivity': 0.9}, r"expected names out of \['emissivity', 'reflected', 'distance'\], got"),
+    ],
+)
+def test_rjpeg_settings_without_a_meaning(rjpeg: str, settings: dict, told: str) -> None:
+    with pytest.raises(ValueError, match=f'rjpeg_settings: {told}'):
+        LoadIRImageFromFile(raw=True, rjpeg=rjpeg, rjpeg_settings=settings)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('flyr') is None, reason='needs flyr (extra "data")')
 def test_damaged_rjpeg(tmp_path: Path) -> None:
     content = flir_rjpeg(np.full((6, 8), 17000), np.zeros((6, 8), np.uint8))
     (tmp_path / 'a.jpg').write_bytes(content[:90] + zlib.compress(b'x') + content[150:])

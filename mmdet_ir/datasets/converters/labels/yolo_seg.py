@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from ....fileio import read_lines, read_text
-from ...images.files import IMAGE_SUFFIXES, find_files, find_images
+from ...images.files import find_files, find_images, image_suffixes
 from ..builder import Instance
 from ..images import ImageFinder, name_in_set, resolve_inside
 from ..records import Options, Record, write_records
@@ -190,7 +190,7 @@ def _unread_image(label: Path) -> str:
     """What is there under the name of a label file's image, if it is of a kind that is not read."""
     folder = Path(*('images' if part == 'labels' else part for part in label.parent.parts))
     others = [path.name for path in sorted(folder.glob(f'{glob.escape(label.stem)}.*')) if path.is_file()]
-    others = [name for name in others if Path(name).suffix.lower() not in IMAGE_SUFFIXES]
+    others = [name for name in others if Path(name).suffix.lower() not in image_suffixes()]
     return f' ({others[0]} is there, which is no kind of image that is read)' if others else ''
 
 
@@ -202,5 +202,5 @@ def _label_file(src: Path, image: Path) -> Path:
             parts[i] = 'labels'
             break
     name = parts[-1]
-    parts[-1] = (name[: name.rindex('.')] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name) + '.txt'
+    parts[-1] = (name[: name.rindex('.')] if Path(name).suffix.lower() in image_suffixes() else name) + '.txt'
     return src.joinpath(*parts)
