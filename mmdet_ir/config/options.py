@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from ..compat.config_variables import variables_set
 from .extra_hooks import NAMES as EXTRA_HOOKS
 from .signatures import keys_of
+from .types import with_type_names
 
 # What is read besides the arguments of the runner: by mmengine, by tools of MMDetection and of this project.
 READ = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
@@ -46,7 +47,7 @@ def read_config(filename: str, options: Mapping[str, object] | None = None) -> C
     Raises:
         ValueError: For an option that would change nothing; the message names what may have been meant.
     """
-    plain = Config.fromfile(filename)
+    plain = with_type_names(Config.fromfile(filename))
     variables = {key: value for key, value in (options or {}).items() if key.split('.')[0] not in READ}
     if not variables:
         return with_options(plain, options)
@@ -55,7 +56,7 @@ def read_config(filename: str, options: Mapping[str, object] | None = None) -> C
             raise _refusal(key, plain, 'has no such variable')
     try:
         with variables_set(variables):
-            changed = Config.fromfile(filename)
+            changed = with_type_names(Config.fromfile(filename))
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(
             f'--cfg-options {" ".join(variables)}: expected settings of variables of {filename}, got {error}'
