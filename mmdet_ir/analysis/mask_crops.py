@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pycocotools import mask as mask_utils
 
+from ..cli import Skipped, reading
 from ..datasets.coco_files import check_file_name, read_coco
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
@@ -28,6 +29,7 @@ def draw_mask_crops(
     out: str | os.PathLike,
     per_class: int = 3,
     image_key: str = 'file_name',
+    skipped: Skipped | None = None,
 ) -> list[int]:
     """Draw crops: a column for each object, a row for the image and one for each file; exact green, other red.
 
@@ -41,6 +43,7 @@ def draw_mask_crops(
         out: Where the picture goes; the ending decides its format.
         per_class: How many objects of each class.
         image_key: Field of the images that names the file to load.
+        skipped: Gets the images that cannot be read; without it the first of them is an error.
 
     Returns:
         The annotation ids of the objects shown.
@@ -51,7 +54,15 @@ def draw_mask_crops(
     other_masks = {
         name: {a['id']: a for a in read_coco(path, masks=True)['annotations']} for name, path in others.items()
     }
-    chosen = _spread(agreement, per_class)
+    greys = {}
+    for index in _spread(agreement, per_class):
+        info = infos[exact_masks[agreement.annotations[index]]['image_id']]
+        name = check_file_name(info.get(image_key), f'{exact}, image id {info["id"]}, "{image_key}"')
+        with reading(skipped, Path(images) / name):
+            greys[index] = grey_levels(read_infrared(Path(images) / name, page=info.get('page')))
+    chosen = list(greys)
+    if skipped is not None:
+        skipped.require_some(chosen)
 
     width = _LEFT + len(chosen) * (_CELL + _GAP)
     height = _TOP + (1 + len(others)) * (_CELL + _GAP)
@@ -62,9 +73,7 @@ def draw_mask_crops(
         figure.text((_LEFT - 8) / width, y, name, ha='right', va='center', fontsize=9)
     for column, index in enumerate(chosen):
         annotation = exact_masks[agreement.annotations[index]]
-        info = infos[annotation['image_id']]
-        name = check_file_name(info.get(image_key), f'{exact}, image id {info["id"]}, "{image_key}"')
-        grey = grey_levels(read_infrared(Path(images) / name, page=info.get('page')))
+        grey = greys[index]
         x0, y0, side = _window(annotation['bbox'])
         # Beyond the image's border the crop repeats the border, the masks end.
         rows, columns = np.mgrid[y0 : y0 + side, x0 : x0 + side]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.fileio import load
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmark.subject import Subject, make_batch, make_proposals, named_parts
 from ..cli.choices import TABLE4
+from ..config.options import read_config
 from ..experiments.tables import PAPER_RESULTS
 from ..markdown import markdown_table
 
@@ -67,7 +67,7 @@ def parameter_counts(config: str) -> dict[str, int | dict[str, int]]:
     Raises:
         ValueError: If no number of classes is to be found in the config.
     """
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     model = build_without_weights(cfg.model)
     parts = {name: count_parameters(part) for name, part in named_parts(model)}
     as_trained = count_parameters(model)

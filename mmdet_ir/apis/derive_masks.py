@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..cli import Skipped, reading
 from ..cli.choices import MASK_METHODS as METHODS
 from ..cli.choices import MIN_IOU
 from ..datasets.coco_files import check_file_name, read_coco, refuse, write_coco
@@ -77,6 +78,7 @@ def derive_masks(
     image_key: str = 'file_name',
     device: str | None = None,
     cfg_options: dict | None = None,
+    skipped: Skipped | None = None,
 ) -> DerivedCounts:
     """Write a copy of a COCO file in which every object has a mask inside its box.
 
@@ -98,6 +100,8 @@ def derive_masks(
         image_key: Field of the images that names the file to load.
         device: Of the model; defaults to the GPU if there is one.
         cfg_options: Settings that replace those of the model's config.
+        skipped: Gets the images that cannot be read, or have another size than the file says; their annotations stay
+            as they are. Without it the first of them is an error.
 
     Raises:
         FileNotFoundError: If the annotation file, an image, config or checkpoint is missing.
@@ -146,7 +150,13 @@ def derive_masks(
         everything = objects[image['id']]
         wanted = [a for a in everything if _needs_mask(a, replace)]
         names = [classes[a['category_id']] for a in wanted]
-        masks = maker.masks({**image, 'img_path': str(images / image[image_key])}, everything, wanted, names)
+        image = {**image, 'img_path': str(images / image[image_key])}
+        grey = None
+        with reading(skipped, image['img_path']):
+            grey = _grey_levels(image)
+        if grey is None:
+            continue
+        masks = maker.masks(image, grey, everything, wanted, names)
         for entry, name, mask in zip(wanted, names, masks, strict=True):
             maker.counts.methods[name, mask.method] += 1
             made[id(entry)] = {
@@ -155,6 +165,8 @@ def derive_masks(
                 'mask_source': 'derived',
                 'mask_method': mask.method,
             }
+    if skipped is not None:
+        skipped.require_some(made)
     coco['annotations'] = [{**entry, **made.get(id(entry), {})} for entry in coco['annotations']]
     if made:
         note = 'some or all derived from boxes, not annotated: see mask_source and mask_method of each annotation'
@@ -194,6 +206,18 @@ def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_ke
     refuse(path, 'boxes lie outside their images (tools/data/validate.py tells more); annotation ids', outside)
 
 
+def _grey_levels(image: dict) -> np.ndarray:
+    """``[H, W]`` of an image that has the size that the annotation file says."""
+    grey = grey_levels(read_infrared(image['img_path'], page=image.get('page')))
+    size = image['height'], image['width']
+    if grey.shape != size:
+        raise ValueError(
+            f'{image["img_path"]}: image {image["id"]}: expected height and width {size} as in the annotation file, '
+            f'got {grey.shape}'
+        )
+    return grey
+
+
 @dataclass
 class _Maker:
     """Makes the masks of an image; the arguments are those of ``derive_masks``."""
@@ -203,15 +227,11 @@ class _Maker:
     min_iou: float
     counts: DerivedCounts
 
-    def masks(self, image: dict, everything: list[dict], wanted: list[dict], names: list[str]) -> list[DerivedMask]:
+    def masks(
+        self, image: dict, grey: np.ndarray, everything: list[dict], wanted: list[dict], names: list[str]
+    ) -> list[DerivedMask]:
         """Masks of the annotations ``wanted`` of the classes ``names``, in an image that has ``everything``."""
-        grey = grey_levels(read_infrared(image['img_path'], page=image.get('page')))
-        size = image['height'], image['width']
-        if grey.shape != size:
-            raise ValueError(
-                f'{image["img_path"]}: image {image["id"]}: expected height and width {size} as in the '
-                f'annotation file, got {grey.shape}'
-            )
+        size = grey.shape
         occupied = occupied_pixels([clip_box(a['bbox'], *size[::-1]) for a in everything], size)
         boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
         predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)

@@ -16,6 +16,7 @@ from torch._dynamo.utils import counters
 
 from ..apis.inference.inferencer import IRInferencer
 from ..compat.amp import keep_rois_in_float32
+from ..config.options import read_config
 from ..config.types import type_name
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
@@ -62,7 +63,7 @@ class Form:
 
 def sized_config(config: str, size: tuple[int, int]) -> Config:
     """A config whose test pipeline resizes to ``size`` (width, height) and whose backbone needs no download."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.model.backbone.init_cfg = None
     for transform in get_test_pipeline_cfg(cfg):
         if type_name(transform) == 'Resize':

@@ -6,11 +6,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import Runner
 
+from ..config.options import read_config
 from .forms import compile_model
 from .subject import PROPOSALS, Subject, interleaved, make_batch, make_proposals
 
@@ -167,7 +167,7 @@ def compare_compiled(size: tuple[int, int], batch_size: int, device: str, repeat
 
 def loading_rate(data_root: str, workers: int, batch_size: int, seconds: float, config: str = FULL) -> float:
     """Images a second that the training's data loader gives, with its augmentation, for some seconds."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.merge_from_dict({'train_dataloader.dataset.data_root': f'{Path(data_root)}/'})
     loader = {**cfg.train_dataloader, 'num_workers': workers, 'batch_size': batch_size}
     loader['persistent_workers'] = workers > 0

@@ -15,10 +15,10 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-from mmengine.config import Config
 from tqdm import tqdm
 
 from ..apis.inference.inputs import find_sources
+from ..config.options import read_config
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
 from ..deploy.backends import ExportedModel
@@ -68,7 +68,7 @@ class Settings:
             raise ValueError(f'benchmark: expected at least 1 round and image, got {self.repeats} and {self.count}')
         for model, checkpoint in self.models.items():
             if model != NAME:
-                Config.fromfile(model)
+                read_config(model)
             elif checkpoint:
                 raise ValueError(f'{model}: expected no checkpoint, got {checkpoint}')
             if checkpoint and not Path(checkpoint).is_file():

@@ -11,12 +11,12 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
+from ..config.options import read_config
 from ..datasets.synthetic import generate_scene
 from ..engine.fitting.weights import load_detector
 
@@ -127,7 +127,7 @@ class Subject:
         score_thr: float | None = None,
         checkpoint: str | None = None,
     ) -> None:
-        cfg = Config.fromfile(config)
+        cfg = read_config(config)
         cfg.model.backbone.init_cfg = None  # times do not depend on weights, and no download is needed
         torch.manual_seed(0)
         if checkpoint is None:

@@ -3,14 +3,17 @@
 from .entries import named_entries, split_entry
 from .errors import run_tool
 from .parser import add_cfg_options, add_device, add_image_key, add_launcher, add_model, tool_parser
+from .skipping import Skipped, reading
 
 __all__ = [
+    'Skipped',
     'add_cfg_options',
     'add_device',
     'add_image_key',
     'add_launcher',
     'add_model',
     'named_entries',
+    'reading',
     'run_tool',
     'split_entry',
     'tool_parser',

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
@@ -45,9 +46,10 @@ def read_config(filename: str, options: Mapping[str, object] | None = None) -> C
         options: Dotted keys and their values, as ``--cfg-options`` gives them.
 
     Raises:
-        ValueError: For an option that would change nothing; the message names what may have been meant.
+        ValueError: For a file that cannot be read as a config, and for an option that would change nothing; the
+            message names what may have been meant.
     """
-    plain = with_type_names(Config.fromfile(filename))
+    plain = _read(filename)
     variables = {key: value for key, value in (options or {}).items() if key.split('.')[0] not in READ}
     if not variables:
         return with_options(plain, options)
@@ -64,6 +66,13 @@ def read_config(filename: str, options: Mapping[str, object] | None = None) -> C
     for key, value in variables.items():
         _require_effect(key, value, plain, changed, options)
     return with_options(changed, options)
+
+
+def _read(filename: str) -> Config:
+    try:
+        return with_type_names(Config.fromfile(filename))
+    except (SyntaxError, NameError, AttributeError, LookupError, TypeError, ConfigParsingError) as error:
+        raise ValueError(f'{filename}: cannot be read as a config: {type(error).__name__}: {error}') from error
 
 
 def with_options(cfg: Config, options: Mapping[str, object] | None) -> Config:

@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
+from ..config.options import read_config
 from ..config.types import type_name
 from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash, config_settings
@@ -151,7 +152,7 @@ def make_record(
         'data_title': data_title,
         'config': Path(config).as_posix(),
         'config_sha256': config_hash(used),
-        'config_overrides': config_difference(Config.fromfile(config), used),
+        'config_overrides': config_difference(read_config(str(config)), used),
         'environment_from': 'start of the training' if noted.is_file() else 'time of recording',
         **environment,
         'seed': checkpoint['meta']['seed'],

@@ -188,3 +188,18 @@ def test_a_config_without_its_file_refuses_variables(write: Callable[..., str]) 
         refuse_variables(cfg, {'data_root': 'x'})
     refuse_variables(cfg, {'load_from': 'x'})
     assert with_options(cfg, {'load_from': 'x'}).load_from == 'x'
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('model = dict(type=', 'SyntaxError'),
+        ('model = dict(neck=nck)', "name 'nck' is not defined"),
+        ('a = _base_.modell', 'modell'),
+        ("_base_.model.pop('roi_head')['x']", 'KeyError'),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_by_name(write: Callable[..., str], text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=rf'own\.py.*{words}') as told:
+        read_config(write(text))
+    assert '\n' not in str(told.value).strip()

@@ -149,3 +149,48 @@ model['neck'] = dict(in_channels=[64, 128, 256, 512])
         import onnxruntime
 
         onnxruntime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
+
+
+def test_one_damaged_image_does_not_end_a_tool(tool: Callable, trained: Trained, tmp_path: Path) -> None:
+    """The others are used, the damaged one is told by its name, and 1 says that an input was lost."""
+    classes = ('person', 'truck', 'small boat', 'dog', 'hot engine', 'drone')
+    root = write_set(tmp_path / 'data', coco(4, classes))
+    damaged = root / 'images' / 'a1.png'
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    config = put(tmp_path / 'six.py', trained.config.read_text().replace(str(trained.images.parent), str(root)))
+    truth, out = root / 'annotations' / 'val.json', tmp_path / 'out'
+    boxes = coco(4, classes)
+    for entry in boxes['annotations']:
+        del entry['segmentation']
+    saved = put(tmp_path / 'found.segm.json', '[]')
+    copies = put(tmp_path / 'in' / 'a0.png', scene(0)).parent
+    put(copies / 'a1.png', damaged.read_bytes())
+    models = (config, trained.checkpoint)
+    runs = {
+        'page.html': ('data/browse.py', config, '--out'),
+        'grid.png': ('analysis/draw_grid.py', *models, '--score-thr', '0.01', '--out'),
+        'errors.png': ('analysis/draw_grid.py', *models, '--mark-errors', '--choose', 'errors', '--out'),
+        'saved.png': (
+            *('analysis/draw_grid.py', '--detections', f'none={saved}', '--ann', truth, '--images', root / 'images'),
+            '--out',
+        ),
+        'masks.json': (
+            'data/derive_masks.py',
+            put(tmp_path / 'boxes.json', boxes),
+            '--images',
+            root / 'images',
+            '--out',
+        ),
+        'crops.png': (
+            *('analysis/compare_masks.py', truth, f'same={truth}', '--images', root / 'images', '--per-class', '9'),
+            '--picture',
+        ),
+        'labels': ('data/label.py', 'prelabels', *models, root / 'images', '--format', 'coco', '--out'),
+        'copies': ('data/label.py', 'copies', copies),
+    }
+    for name, arguments in runs.items():
+        done = tool(*arguments, out / name)
+        done.told(r'skipped: .*a1\.png')
+        assert done.code == 1 and (out / name).exists(), f'{name}: {done.text[-2000:]}'
+    made = json.loads((out / 'masks.json').read_text())['annotations']
+    assert {a['image_id'] for a in made if 'segmentation' in a} == {1, 3, 4}

@@ -4,7 +4,7 @@
 import argparse
 import json
 
-from mmdet_ir.cli import add_image_key, named_entries, run_tool, tool_parser
+from mmdet_ir.cli import Skipped, add_image_key, named_entries, run_tool, tool_parser
 from mmdet_ir.fileio import write_text
 
 EPILOG = """\
@@ -42,7 +42,11 @@ def main() -> None:
     if args.json:
         write_text(args.json, json.dumps(agreement.summary(), indent=1) + '\n')
     if args.picture:
-        draw_mask_crops(args.exact, others, agreement, args.images, args.picture, args.per_class, args.image_key)
+        skipped = Skipped()
+        draw_mask_crops(
+            args.exact, others, agreement, args.images, args.picture, args.per_class, args.image_key, skipped
+        )
+        skipped.finish()
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mmdet_ir.cli import add_cfg_options, add_device, named_entries, run_tool, tool_parser
+from mmdet_ir.cli import Skipped, add_cfg_options, add_device, named_entries, run_tool, tool_parser
 
 if TYPE_CHECKING:
     from mmdet_ir.analysis.errors.comparison import Comparison
@@ -83,6 +83,7 @@ def main() -> None:
         raise ValueError('expected CONFIG CHECKPOINT of at least one model, or --detections, got neither')
     if len(args.models) % 2:
         raise ValueError(f'expected pairs of config and checkpoint, got {args.models[-1]!r} without a checkpoint')
+    skipped = Skipped()
     ids = draw_comparison(
         open_comparison(args),
         args.out,
@@ -95,8 +96,10 @@ def main() -> None:
         panel_width=args.panel_width,
         score_thr=args.score_thr,
         iou_thr=args.iou_thr,
+        skipped=skipped,
     )
     print(f'{args.out}: images with the ids {" ".join(map(str, ids))}')
+    skipped.finish()
 
 
 if __name__ == '__main__':

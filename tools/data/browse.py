@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
+from mmdet_ir.cli import Skipped, add_cfg_options, run_tool, tool_parser
 from mmdet_ir.cli.choices import SPLITS
 
 
@@ -37,8 +37,12 @@ def main() -> None:
     from mmdet_ir.apis.launch import load_config
 
     config = load_config(args.config, args.cfg_options)
-    indices = browse(config, args.out, args.split, args.count, args.contrast_images, progress=sys.stderr.isatty())
+    skipped = Skipped()
+    indices = browse(
+        config, args.out, args.split, args.count, args.contrast_images, progress=sys.stderr.isatty(), skipped=skipped
+    )
     print(f'{args.out}: {args.split} images {" ".join(map(str, indices))}')
+    skipped.finish()
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 
 import argparse
 
-from mmdet_ir.cli import add_cfg_options, add_device, add_image_key, run_tool, tool_parser
+from mmdet_ir.cli import Skipped, add_cfg_options, add_device, add_image_key, run_tool, tool_parser
 from mmdet_ir.cli.choices import MASK_METHODS, MIN_IOU
 
 EPILOG = """\
@@ -49,6 +49,7 @@ def main() -> None:
 
     from mmdet_ir.apis.derive_masks import derive_masks
 
+    skipped = Skipped()
     counts = derive_masks(
         args.annotations,
         args.images,
@@ -61,9 +62,11 @@ def main() -> None:
         image_key=args.image_key,
         device=args.device,
         cfg_options=args.cfg_options,
+        skipped=skipped,
     )
     print(counts)
     print(f'written: {args.out}')
+    skipped.finish()
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ tools/data/convert.py; `back` then replaces the copies by the recordings, after 
 
 import argparse
 
-from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, split_entry, tool_parser
+from mmdet_ir.cli import Skipped, add_cfg_options, add_device, add_model, run_tool, split_entry, tool_parser
 
 EPILOG = """\
 examples:
@@ -63,19 +63,20 @@ def number(text: str) -> float:
 
 def main() -> None:
     args = parse_args()
+    skipped = Skipped()
     if args.command == 'copies':
         from mmdet_ir.apis.labelling import make_copies
 
         settings = dict(split_entry('--settings', entry, 'NAME=NUMBER') for entry in args.settings)
         settings = {name: number(value) for name, value in settings.items()}
-        manifest = make_copies(args.source, args.out, args.method, settings, args.overwrite)
+        manifest = make_copies(args.source, args.out, args.method, settings, args.overwrite, skipped)
         print(f'{args.out}: {len(manifest["copies"])} copies, tone mapping {manifest["tone_mapping"]}')
     elif args.command == 'prelabels':
         from mmdet_ir.apis.labelling.predict import predict_folder
         from mmdet_ir.apis.labelling.prelabels import write_prelabels
 
         found, classes = predict_folder(
-            args.config, args.checkpoint, args.images, args.score, args.device, args.cfg_options
+            args.config, args.checkpoint, args.images, args.score, args.device, args.cfg_options, skipped
         )
         files = write_prelabels(args.out or args.images, found, classes, args.format, args.images)
         total = sum(len(instances) for _, instances in found.values())
@@ -86,6 +87,7 @@ def main() -> None:
         done = labels_back(args.labelled, args.copies, args.out, args.source, args.overwrite)
         for split, coco in done.items():
             print(f'{args.out}: {split}: {len(coco["annotations"])} targets in {len(coco["images"])} images')
+    skipped.finish()
 
 
 if __name__ == '__main__':

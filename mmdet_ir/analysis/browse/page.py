@@ -18,7 +18,10 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from ...cli import Skipped, reading
 from ...cli.choices import SPLITS
+from ...config.options import read_config
+from ...config.types import with_type_names
 from ...datasets.wrappers import leaves
 from ...evaluation.contrast import RING_WIDTH
 from ...fileio import write_text
@@ -60,6 +63,7 @@ def browse(
     count: int = 24,
     max_images: int = 300,
     progress: bool = False,
+    skipped: Skipped | None = None,
 ) -> list[int]:
     """Write the page.
 
@@ -70,6 +74,7 @@ def browse(
         count: How many images, chosen to show all classes.
         max_images: Images of each split that are read for the contrasts.
         progress: Whether to show progress bars.
+        skipped: Gets the images that cannot be read; without it the first of them is an error.
 
     Returns:
         The indices of the images that are shown.
@@ -79,16 +84,21 @@ def browse(
     """
     if count < 1:
         raise ValueError(f'count: expected at least 1 image, got {count}')
-    config = config if isinstance(config, Config) else Config.fromfile(config)
+    config = with_type_names(config) if isinstance(config, Config) else read_config(str(config))
     present = [name for name in SPLITS if (config.get(f'{name}_dataloader') or {}).get('dataset')]
     if split not in present:
         raise ValueError(f'{config.filename}: expected split to be one of {present}, got {split!r}')
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet')):
         built = {name: DATASETS.build(config[f'{name}_dataloader'].dataset) for name in present}
         shown = built[split]
-        indices = select_images(shown, count)
-        samples = [shown[i] for i in tqdm(indices, desc='images', disable=not progress)]
-    sets = _statistics(built, max_images, progress)
+        samples = {}
+        for i in tqdm(select_images(shown, count), desc='images', disable=not progress):
+            with reading(skipped, shown.get_data_info(i)['img_path']):
+                samples[i] = shown[i]
+    indices = list(samples)
+    if skipped is not None:
+        skipped.require_some(samples)
+    sets = _statistics(built, max_images, progress, skipped)
     meta = leaves(shown)[0].metainfo
     classes = meta['classes']
     colors = np.asarray(palette_for(len(classes), meta.get('palette')), float) / 255
@@ -114,7 +124,7 @@ def browse(
         f'<p class="note">{len(indices)} of {len(shown)}, chosen to show all classes; at the size and with the values '
         'that the model gets, before normalisation. Left as it is, right with boxes and masks.</p>',
         '<div class="pictures">',
-        *_pictures(samples, classes, colors),
+        *_pictures(list(samples.values()), classes, colors),
         '</div>',
     ]
     write_text(
@@ -127,7 +137,9 @@ def browse(
     return indices
 
 
-def _statistics(built: dict[str, object], max_images: int, progress: bool) -> list[Statistics]:
+def _statistics(
+    built: dict[str, object], max_images: int, progress: bool, skipped: Skipped | None
+) -> list[Statistics]:
     """Of each annotation file once, named after the splits that read it."""
     names: dict[tuple, list[str]] = {}
     parts = {}
@@ -136,7 +148,7 @@ def _statistics(built: dict[str, object], max_images: int, progress: bool) -> li
             key = (str(leaf.ann_file), str(leaf.data_prefix))
             names.setdefault(key, []).append(name)
             parts.setdefault(key, leaf)
-    return [measure_split(', '.join(names[key]), leaf, max_images, progress) for key, leaf in parts.items()]
+    return [measure_split(', '.join(names[key]), leaf, max_images, progress, skipped) for key, leaf in parts.items()]
 
 
 def _uri(kind: str, content: bytes) -> str:

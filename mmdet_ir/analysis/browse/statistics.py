@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
+from ...cli import Skipped, reading
 from ...datasets.images.infrared_io import read_infrared
 from ...evaluation.contrast import signal_to_clutter
 from ..images import ground_truth_of
@@ -44,7 +45,9 @@ class Statistics:
     contrasts: np.ndarray | None = None
 
 
-def measure_split(name: str, dataset: BaseDataset, max_images: int = 300, progress: bool = False) -> Statistics:
+def measure_split(
+    name: str, dataset: BaseDataset, max_images: int = 300, progress: bool = False, skipped: Skipped | None = None
+) -> Statistics:
     """Collect the statistics of a data set that reads COCO files.
 
     Args:
@@ -52,6 +55,7 @@ def measure_split(name: str, dataset: BaseDataset, max_images: int = 300, progre
         dataset: A fully initialised data set without wrappers.
         max_images: Images that are read for the contrasts, spread evenly over the data set.
         progress: Whether to show a progress bar.
+        skipped: Gets the images that cannot be read; without it the first of them is an error.
     """
     found = Statistics(name, str(dataset.ann_file))
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
@@ -69,7 +73,11 @@ def measure_split(name: str, dataset: BaseDataset, max_images: int = 300, progre
     labels, contrasts = [], []
     chosen = np.unique(np.linspace(0, len(infos) - 1, min(max_images, len(infos))).round().astype(int))
     for i in tqdm(chosen.tolist(), desc=f'{name}: contrast', disable=not progress):
-        image = read_infrared(infos[i]['img_path'], page=infos[i].get('page'))
+        image = None
+        with reading(skipped, infos[i]['img_path']):
+            image = read_infrared(infos[i]['img_path'], page=infos[i].get('page'))
+        if image is None:
+            continue
         found.depths[image.dtype.name] += 1
         image = image if image.ndim == 2 else image[..., 1]
         if targets[i]:

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
 from ...binary_masks import encode_masks
+from ...cli import Skipped, reading
 from ...datasets.coco_files import check_file_name, read_coco, refuse
 from ...datasets.images.files import grey_levels
 from ...datasets.images.infrared_io import read_infrared
@@ -261,6 +262,7 @@ def choose_positions(
     indices: Sequence[int] | None = None,
     ids: Sequence[int] | None = None,
     iou_thr: float = 0.5,
+    skipped: Skipped | None = None,
 ) -> list[int]:
     """Positions of the images to draw.
 
@@ -272,6 +274,7 @@ def choose_positions(
         indices: Positions that are wanted.
         ids: Image ids that are wanted.
         iou_thr: Mask IoU from which a detection finds a target.
+        skipped: Gets the images that cannot be read; without it they are chosen as others are.
 
     Raises:
         ValueError: If there is no such position or id.
@@ -284,12 +287,26 @@ def choose_positions(
         raise ValueError(f'ids: expected ids of images, got {wrong}')
     chosen = list(dict.fromkeys([*(indices or ()), *(known[i] for i in ids or ())]))
     if by_errors and len(chosen) < num:
-        ranked = most_different(judge(comparison, range(number), iou_thr), num + len(chosen))
-        chosen += [i for i in ranked if i not in chosen][: num - len(chosen)]
+        usable = _readable(comparison, range(number), skipped)
+        ranked = most_different(judge(comparison, usable, iou_thr), num + len(chosen))
+        chosen += [usable[i] for i in ranked if usable[i] not in chosen][: num - len(chosen)]
     if chosen:
-        return chosen
+        return _readable(comparison, chosen, skipped)
     labels = [{a['category_id'] for a in of_image if not a.get('iscrowd')} for of_image in comparison.annotations]
-    return select_by_labels(labels, num)
+    return _readable(comparison, select_by_labels(labels, num), skipped)
+
+
+def _readable(comparison: Comparison, positions: Sequence[int], skipped: Skipped | None) -> list[int]:
+    """The positions whose images can be read: before the models run on them."""
+    if skipped is None:
+        return list(positions)
+    usable = []
+    for position in positions:
+        with reading(skipped, comparison.images[position]['name']):
+            comparison.picture(position)
+            usable.append(position)
+    skipped.require_some(usable)
+    return usable
 
 
 def instances(entries: Sequence[dict], size: tuple[int, int]) -> InstanceData:

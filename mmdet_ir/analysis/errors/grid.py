@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from pycocotools import mask as mask_utils
 
+from ...cli import Skipped
 from ...visualization.colors import ERROR, class_colors
 from ...visualization.figure_file import save_figure
 from ...visualization.grid import draw_grid, enlarge, legend_lines, paint_masks
@@ -36,6 +37,7 @@ def draw_comparison(
     panel_width: int | None = None,
     score_thr: float = 0.3,
     iou_thr: float = 0.5,
+    skipped: Skipped | None = None,
 ) -> list[int]:
     """Choose images and draw what the models find in them.
 
@@ -51,6 +53,7 @@ def draw_comparison(
         panel_width: Width of each picture in pixels; default is 400 with ``mark_errors``, else 640.
         score_thr: The lowest score in ``comparison``, for the title.
         iou_thr: Mask IoU from which a detection of the right class finds a target.
+        skipped: Gets the images that cannot be read; without it the first of them is an error.
 
     Returns:
         The ids of the images drawn.
@@ -60,7 +63,7 @@ def draw_comparison(
     """
     if choose not in ('classes', 'errors'):
         raise ValueError(f"choose: expected 'classes' or 'errors', got {choose!r}")
-    positions = choose_positions(comparison, num, choose == 'errors', indices, ids, iou_thr)
+    positions = choose_positions(comparison, num, choose == 'errors', indices, ids, iou_thr, skipped)
     if mark_errors:
         judged = judge(comparison, positions, iou_thr)
         draw_error_grid(comparison, positions, judged, out, zoom, panel_width or 400, score_thr, iou_thr)

@@ -22,7 +22,7 @@ from torch import nn
 
 from ...binary_masks import binary_masks
 from ...config.options import refuse_variables, with_options
-from ...config.types import type_name
+from ...config.types import type_name, with_type_names
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
 from ...datasets.images.infrared_io import read_infrared
@@ -85,7 +85,7 @@ class IRInferencer(DetInferencer):
                 raise ValueError(f'expected weights, or one of the models {model_names()}, got the config alone')
             weights = model
         if isinstance(model, Config):
-            cfg = deepcopy(model)
+            cfg = with_type_names(deepcopy(model))
             refuse_variables(cfg, cfg_options)
             with_options(cfg, cfg_options)
         else:

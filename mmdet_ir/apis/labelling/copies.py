@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...cli import Skipped, reading
 from ...datasets.images.files import find_images
 from ...datasets.images.infrared_io import count_pages, read_infrared
 from ...datasets.images.values import to_single_channel
@@ -27,6 +28,7 @@ def make_copies(
     method: str = 'window',
     settings: dict | None = None,
     overwrite: bool = False,
+    skipped: Skipped | None = None,
 ) -> dict:
     """Writes an 8-bit PNG for each image, and each page of a stack, of a folder.
 
@@ -37,6 +39,7 @@ def make_copies(
             that equal counts have equal grey levels in all copies.
         settings: Of the method.
         overwrite: Whether copies and a manifest that are there may be replaced.
+        skipped: Gets the recordings that cannot be read; without it the first of them is an error.
 
     Returns:
         The manifest, which is also written to ``OUT/manifest.json``: the tone mapping, and for each copy its
@@ -62,7 +65,10 @@ def make_copies(
     files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
     if not files:
         raise ValueError(f'{source}: expected images, found none')
-    images = [(path, page) for path in files for page in _pages(path)]
+    images = []
+    for path in files:
+        with reading(skipped, path):
+            images += [(path, page) for page in _pages(path)]
     names = {}
     for path, page in images:
         name = copy_name(path.relative_to(source), page)
@@ -70,13 +76,16 @@ def make_copies(
             raise ValueError(f'{path}: its copy {name} would replace that of {names[name]}; rename one of them')
         names[name] = path
     if method == 'window' and not settings:
-        low, high = _measure(images)
+        low, high = _measure(images, skipped)
         settings = {'low': low, 'high': high}
     settings = settings or {}
     copies = {}
     for (path, page), name in tqdm(list(zip(images, names, strict=True)), desc='copies', unit='image'):
-        pixels = to_single_channel(read_infrared(path, page=page), path)
-        levels = tone_map(pixels, method, **settings)
+        levels = None
+        with reading(skipped, path):
+            levels = tone_map(to_single_channel(read_infrared(path, page=page), path), method, **settings)
+        if levels is None:
+            continue
         write_picture(out / name, np.repeat(levels[..., None], 3, axis=-1))
         copies[name] = {
             'file_name': path.relative_to(source).as_posix(),
@@ -86,6 +95,8 @@ def make_copies(
             'sha256': file_hash(path),
             'copy_sha256': file_hash(out / name),
         }
+    if skipped is not None:
+        skipped.require_some(copies)
     manifest = {
         'source': str(source),
         'tone_mapping': {'method': method, **settings},
@@ -138,12 +149,15 @@ def _pages(path: Path) -> list[int | None]:
     return [None] if number == 1 else list(range(number))
 
 
-def _measure(images: list[tuple[Path, int | None]]) -> tuple[float, float]:
+def _measure(images: list[tuple[Path, int | None]], skipped: Skipped | None) -> tuple[float, float]:
     rng, drawn = np.random.default_rng(0), []
     chosen = sorted(rng.permutation(len(images))[:_SAMPLED].tolist())
     for path, page in tqdm([images[i] for i in chosen], desc='window', unit='image'):
-        values = to_single_channel(read_infrared(path, page=page), path).ravel()
-        drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
+        with reading(skipped, path):
+            values = to_single_channel(read_infrared(path, page=page), path).ravel()
+            drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
+    if skipped is not None:
+        skipped.require_some(drawn)
     low, high = (float(value) for value in np.percentile(np.concatenate(drawn), _PERCENTILES))
     if not low < high:
         raise ValueError(f'expected images with contrast, got the value {low:g} nearly everywhere')

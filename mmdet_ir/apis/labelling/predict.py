@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ...cli import Skipped, reading
 from ...datasets.images.files import find_images
 from ...visualization.overlay import FoundInstance, find_instances
 from ..inference.inferencer import IRInferencer
@@ -19,6 +20,7 @@ def predict_folder(
     scores: Sequence[str] = ('0.3',),
     device: str | None = None,
     cfg_options: dict | None = None,
+    skipped: Skipped | None = None,
 ) -> tuple[dict[str, tuple[tuple[int, int], list[FoundInstance]]], tuple[str, ...]]:
     """Runs a model on all images below a folder.
 
@@ -29,6 +31,7 @@ def predict_folder(
         scores: Lowest scores, see ``score_thresholds``.
         device: Defaults to the GPU if there is one.
         cfg_options: Settings that replace the config's.
+        skipped: Gets the images that cannot be read; without it the first of them is an error.
 
     Returns:
         Width, height and instances of each image, by its name relative to the folder; and the classes.
@@ -47,8 +50,15 @@ def predict_folder(
     thresholds = score_thresholds(scores, inferencer.classes)
     found = {}
     for path in tqdm(files, desc='prelabels', unit='image'):
-        image = inferencer.read(path)
-        (prediction,) = inferencer.predict([inferencer.prepare(image, path)])
+        data = None
+        with reading(skipped, path):
+            image = inferencer.read(path)
+            data = inferencer.prepare(image, path)
+        if data is None:
+            continue
+        (prediction,) = inferencer.predict([data])
         name = path.relative_to(folder).as_posix()
         found[name] = (image.shape[1::-1], find_instances(prediction, thresholds))
+    if skipped is not None:
+        skipped.require_some(found)
     return found, inferencer.classes

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from ...config.lengths import counts_epochs, set_epochs, set_iterations, stretch_schedules
+from ...config.options import read_config
 from ...fileio import write_text
 from ...model_zoo import config_file, model_names
 from .changes import Plan, adapt, innermost
@@ -80,7 +81,12 @@ def new_config(
     other = collect_facts(data / splits[1], data / images)
     if other.classes != facts.classes:
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
-    base = Config.fromfile(base_file)._cfg_dict
+    if Config._is_lazy_import(str(base_file)):
+        raise ValueError(
+            f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python (read_base()); a '
+            f'run keeps its config in text style beside its log, as vis_data/config.py: name that file'
+        )
+    base = read_config(str(base_file))._cfg_dict
     root = f'{data.as_posix().rstrip("/")}/'
     plan = adapt(base, facts, root, splits, f'{Path(images).as_posix().rstrip("/")}/', batch_size)
     if epochs is not None:
