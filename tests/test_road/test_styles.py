@@ -75,7 +75,7 @@ def test_drawing_exporting_and_browsing(pure: Trained, tool: Callable, tmp_path:
     tool('analysis/model_complexity.py', pure.config).went_well()
     model = tmp_path / 'model.onnx'
     tool('deploy/export.py', *models, '--format', 'onnx', '--out', model).went_well()
-    tool('deploy/test_exported.py', model, pure.config).went_well('all')
+    tool('deploy/test_exported.py', model, pure.config).went_well()
 
 
 def test_styles_that_are_mixed_are_told(pure: Trained, tool: Callable, tmp_path: Path) -> None:
