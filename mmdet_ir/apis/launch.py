@@ -35,7 +35,7 @@ from ..engine.tensorboard import add_tensorboard, require_tensorboard
 from ..evaluation.dump import DumpBinaryMasks
 from ..fileio import OutputError
 from ..model_zoo import config_file
-from .memory import gpu_memory_errors
+from .memory import gpu_memory_errors, small_map_errors
 from .preflight import check_before_testing, check_before_training
 from .summary import tell_test, tell_training
 from .tta import check_tta, set_tta
@@ -260,7 +260,7 @@ def train(
             # An operator without a deterministic form would stop the training.
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it for sums in one order
             torch.use_deterministic_algorithms(True, warn_only=True)
-        with gpu_memory_errors(cfg, 'train', amp or 'Amp' in type_name(cfg.optim_wrapper)):
+        with gpu_memory_errors(cfg, 'train', amp or 'Amp' in type_name(cfg.optim_wrapper)), small_map_errors(cfg):
             began = time.time()
             runner.train()
             tell_training(runner, config, time.time() - began)

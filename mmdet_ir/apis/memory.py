@@ -1,4 +1,4 @@
-"""A GPU whose memory is used up: one line with the numbers of the run, and what to lower."""
+"""A GPU whose memory is used up, and images that are too small: one line with the numbers of the run, and remedies."""
 
 import re
 from collections.abc import Iterator
@@ -30,6 +30,30 @@ def gpu_memory_errors(cfg: Config, loader: str, mixed_precision: bool = False) -
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfGpuMemory(memory_advice(str(error), cfg, loader, mixed_precision)) from error
+
+
+@contextmanager
+def small_map_errors(cfg: Config) -> Iterator[None]:
+    """Names the remedies where a batch normalisation gets one value of each channel, which has no deviation.
+
+    Args:
+        cfg: Of the training.
+
+    Raises:
+        ValueError: In the place of PyTorch's.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if 'Expected more than 1 value per channel' not in str(error):
+            raise
+        batch = cfg.train_dataloader.get('batch_size', 1)
+        raise ValueError(
+            f'train_dataloader: the images of a step (batch_size={batch}) are so small that a batch normalisation '
+            f'gets one value of each channel ({str(error).rsplit("input size ", 1)[-1]}) and cannot train on it; take '
+            f'larger crops or a larger scale in the training pipeline, a batch_size above 1, or a model without batch '
+            f"normalisation there, such as norm_cfg=dict(type='GN', num_groups=8)"
+        ) from error
 
 
 def memory_advice(message: str, cfg: Config, loader: str, mixed_precision: bool) -> str:

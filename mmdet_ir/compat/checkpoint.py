@@ -22,6 +22,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 FORCE_SAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 FORCE_UNSAFE = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+SAFETENSORS = '.safetensors'
 STATISTICS = ('min', 'max', 'current', 'mean')
 OLD_FORMAT = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.'  # the pickled magic number of torch before 1.6
 GLOBAL_IN_MESSAGE = re.compile(
@@ -118,6 +119,8 @@ def guard_checkpoint_loading() -> None:
     @functools.wraps(stock.__func__)
     def load_checkpoint(cls: type, filename: str, *args: object, **kwargs: object) -> dict:
         try:
+            if '://' not in str(filename) and str(filename).endswith(SAFETENSORS):
+                return _read_safetensors(filename)
             _check_archive(filename)
             with _weights_only():
                 content = stock(filename, *args, **kwargs)
@@ -135,6 +138,22 @@ def guard_checkpoint_loading() -> None:
             raise CheckpointError(_refusal(filename, f'{type(error).__name__}: {error}')) from None
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _read_safetensors(filename: str) -> dict:
+    """The tensors of a file in the format of Hugging Face, as the weights of a checkpoint that names no classes."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(
+            f'{filename}: reading weights in the format safetensors needs the package of this name: '
+            f'pip install safetensors'
+        ) from None
+    try:
+        return {'state_dict': load_file(filename)}
+    except SafetensorError as error:
+        raise CheckpointError(f'{filename}: expected weights in the format safetensors, got {error}') from None
 
 
 def _check_archive(filename: str) -> None:
@@ -191,6 +210,10 @@ def read_header(path: str | os.PathLike) -> dict:
         FileNotFoundError: If there is none.
     """
     path = str(path)
+    if path.endswith(SAFETENSORS) and os.path.isfile(path):
+        raise CheckpointError(
+            f'{path}: holds weights alone, which no training can go on from; start with load_from={path}'
+        )
     try:
         zipped = zipfile.is_zipfile(path)
         if not zipped:

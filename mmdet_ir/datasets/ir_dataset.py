@@ -5,6 +5,7 @@ import io
 import shlex
 from collections.abc import Iterator, Mapping
 
+from mmcv.image import rescale_size
 from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
@@ -101,6 +102,24 @@ class IRDataset(CocoDataset):
         except RecursionError as error:
             raise ValueError(f'{self.ann_file}: expected a COCO file, got one that is nested too deeply') from error
 
+    def load_data_list(self) -> list[dict]:
+        """Read the annotations as ``CocoDataset`` does.
+
+        Raises:
+            ValueError: If an image is so long and thin that ``Resize`` would leave nothing of its short side.
+        """
+        infos = super().load_data_list()
+        for scale in _scales(self.pipeline.transforms):
+            lost = [info for info in infos if 0 in rescale_size((info['width'], info['height']), scale)]
+            if lost:
+                first = lost[0]
+                raise ValueError(
+                    f'{self.ann_file}: image id {first["img_id"]} ({first["img_path"]}): Resize to {tuple(scale)} '
+                    f'with keep_ratio leaves a side of 0 of its {first["width"]}x{first["height"]} pixels '
+                    f'({len(lost)} such images); cut them into parts, or leave them out'
+                )
+        return infos
+
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping | Config | None = None) -> dict:
         """As mmengine does when it makes a data set, with a colour for every class.
@@ -162,6 +181,20 @@ def text_instead_of_classes(place: str, classes: str) -> str:
         f'{place}: classes: expected a tuple of names, got the text {classes!r}; a single class needs a comma: '
         f'classes=({classes!r},)'
     )
+
+
+def _scales(transforms: list) -> list[tuple[int, int]]:
+    """Sizes that the first resizing of a pipeline fits images into, its smallest ones where it draws them."""
+    for transform in _flatten(transforms):
+        resize = getattr(transform, 'resize', transform)  # (random ones hold one of a fixed size)
+        if not getattr(resize, 'keep_ratio', getattr(resize, 'resize_cfg', {}).get('keep_ratio', False)):
+            continue
+        scale = getattr(transform, 'scale', None) or getattr(transform, 'scales', None)
+        if isinstance(scale, tuple) and len(scale) == 2 and all(isinstance(side, int) for side in scale):
+            low = (getattr(transform, 'ratio_range', None) or (1.0,))[0]
+            return [tuple(max(1, int(side * low)) for side in scale)]
+        return [tuple(s) for s in scale or () if isinstance(s, tuple | list) and len(s) == 2]
+    return []
 
 
 def _flatten(transforms: list) -> Iterator[BaseTransform]:

@@ -190,7 +190,7 @@ class DatasetWatch:
         content = io.BytesIO()
         try:
             _Fingerprint(content, pickle.HIGHEST_PROTOCOL).dump(self.loader.dataset)
-        except (pickle.PicklingError, TypeError, AttributeError):  # an open file, a class within a function, ...
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError):  # an open file, a deep nest, ...
             parts = every(self.loader.dataset.seeded)
             return repr([(name, id(value)) for part in parts for name, value in vars(part).items()]).encode()
         return hashlib.sha256(content.getbuffer()).digest()

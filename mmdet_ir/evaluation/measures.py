@@ -16,7 +16,7 @@ from ..datasets.images.infrared_io import read_infrared
 from ..datasets.images.values import to_single_channel
 from ..datasets.validation.checks.structure import id_order
 from ..fileio import read_json
-from .coco_eval import BACKENDS, BOUNDARY_RATIO, MAX_DETS, accumulate, check_backend
+from .coco_eval import BACKENDS, BOUNDARY_RATIO, MAX_DETS, accumulate, check_backend, uncounted
 from .contrast import RING_WIDTH, signal_to_clutter
 from .detections import load_detections
 from .mask_data import MaskData, mask_data
@@ -101,6 +101,7 @@ def measure(
         - ``'masks'``: row -> column -> value, rows being ``'all'`` and each class, columns those of ``IRCocoMetric``
         - ``'boundary'``: the same with boundary IoU
         - ``'size'``, ``'contrast'``: bin (such as ``'8-12'``) -> row -> ``targets, mAP, Recall, mAP50, mAP75``
+        - ``'uncounted'``: only where an image has more than ``max_dets`` targets or detections of a class: a sentence
         - each field: value -> row -> column -> value, with ``'not stated'`` for images without the field
 
     Raises:
@@ -149,7 +150,8 @@ def measure(
         'masks': standard_rows(data, 'segm', settings),
         **extra_measures(data, extra, images, settings, progress),
     }
-    return without_nan(result)
+    text = uncounted(data.targets, data.detections, settings.max_dets)
+    return without_nan(result | ({} if text is None else {'uncounted': text}))
 
 
 def _available(images: Sequence[dict], folder: str | os.PathLike | None, settings: MeasureSettings) -> list[str]:

@@ -26,7 +26,7 @@ def measure_tables(measures: dict) -> list[tuple[str, list[list[str]]]]:
     for name, content in measures.items():
         if name in _NO_GROUPS:
             tables.append((TITLES[name], _class_lines(content)))
-        elif name not in ('images', 'detections', 'settings'):
+        elif name not in ('images', 'detections', 'settings', 'uncounted'):
             title = TITLES[name] if name in MEASURES else f'Masks by "{name}" of the image'
             tables.append((title, _group_lines(content)))
     return tables

@@ -4,12 +4,13 @@ import functools
 import http.server
 import os
 import pickle
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmdet_ir.compat.checkpoint import CheckpointError, replace_unsafe_fallback
+from mmdet_ir.compat.checkpoint import CheckpointError, read_header, replace_unsafe_fallback
 
 import mmengine.runner.checkpoint
 import numpy as np
@@ -274,6 +275,29 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -
     path = tmp_path / 'broken.pth'
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match='broken.pth: not a readable PyTorch checkpoint'):
+        load_checkpoint(nn.Linear(1, 1), str(path))
+
+
+def test_weights_in_the_format_of_hugging_face_are_read(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip('safetensors.torch')
+    weights = {'weight': torch.tensor([[3.0]]), 'bias': torch.tensor([4.0])}
+    path = tmp_path / 'model.safetensors'
+    safetensors.save_file(weights, str(path))
+    model = nn.Linear(1, 1)
+    assert set(load_checkpoint(model, str(path))) == {'state_dict'}
+    assert model(torch.tensor([[2.0]])).item() == 10.0
+    with pytest.raises(CheckpointError, match=r'model\.safetensors: holds weights alone, .* load_from='):
+        read_header(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=r'model\.safetensors: expected weights in the format safetensors'):
+        load_checkpoint(nn.Linear(1, 1), str(path))
+
+
+def test_the_package_that_reads_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    path = tmp_path / 'model.safetensors'
+    path.write_bytes(b'anything')
+    with pytest.raises(CheckpointError, match=r'model\.safetensors: .* pip install safetensors'):
         load_checkpoint(nn.Linear(1, 1), str(path))
 
 

@@ -185,3 +185,18 @@ def test_a_data_set_that_cannot_be_pickled_is_watched_by_its_attributes() -> Non
     dataset.note = 'new'
     assert watch.end_outdated_workers()
     assert not watch.end_outdated_workers()
+
+
+def test_a_data_set_that_is_nested_deeply_is_watched_by_its_attributes() -> None:
+    init_default_scope('mmdet')
+    dataset = SeededDataset(ONE)
+    nest: list = []
+    for _ in range(100_000):
+        nest = [nest]
+    dataset.seeded.nest = nest
+    watch = DatasetWatch(DataLoader(dataset, num_workers=1))
+    assert not watch.end_outdated_workers()
+    dataset.note = 'new'
+    assert watch.end_outdated_workers()
+    while nest:  # (freed from the outside: Python would free it from the inside, deeply)
+        nest = nest.pop()

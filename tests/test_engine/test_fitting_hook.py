@@ -186,6 +186,24 @@ def test_a_part_of_the_backbone_that_starts_anew_is_a_warning(trained: Path, tmp
     assert 'start anew: backbone.2 (not in the file)' in line
 
 
+@pytest.mark.parametrize(('own', 'theirs'), [(50, 101), (101, 50), (18, 34), (34, 18)])
+def test_weights_of_a_deeper_or_shallower_backbone_are_refused(own: int, theirs: int) -> None:
+    """All of a ResNet-50 fits into a ResNet-101, whose other layers would start anew."""
+    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1 of the paper
+
+    def detector(depth: int) -> nn.Module:
+        stages = {
+            f'layer{i}': nn.ModuleList(nn.Linear(1, 1) for _ in range(n)) for i, n in enumerate(blocks[depth], 1)
+        }
+        return nn.ModuleDict({'backbone': nn.ModuleDict(stages), 'neck': nn.Linear(1, 1)})
+
+    model = detector(own)
+    fit = load_weights(model, detector(theirs).state_dict(), 'w.pth')
+    layers = 'backbone.layer3 has [26] layers in the file and [26] in the model' if 18 in (own, theirs) else ''
+    with pytest.raises(ValueError, match=rf'w.pth: the backbone is another: .*{layers}'):
+        check_start(model, fit, 'w.pth')
+
+
 def test_a_training_goes_on_only_with_its_own_model(trained: Path, tmp_path: Path, stopped_early: Callable) -> None:
     resume = {'load_from': str(trained), 'resume': True}
     stopped_early(r'bbox_head\.fc_cls.*set load_from', tmp_path, Detector(classes=5), tuple('abcde'), **resume)

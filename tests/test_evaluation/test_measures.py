@@ -275,3 +275,39 @@ def test_tool(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match='2'):
         run_tool(main)
     assert capsys.readouterr().err.startswith('error: extra: contrast is taken from the images')
+
+
+def test_tool_with_more_targets_than_count(tmp_path, monkeypatch, capsys):
+    """A perfect detector of 12 targets in an image: with 11 that count, one is never found; it is told."""
+    entries = []
+    for number in range(12):
+        pixels = np.zeros((40, 480), np.uint8, order='F')
+        pixels[10:30, 40 * number : 40 * number + 20] = 1
+        mask = mask_utils.encode(pixels)
+        entries.append(
+            {
+                'image_id': 1,
+                'category_id': 1,
+                'segmentation': {'size': mask['size'], 'counts': mask['counts'].decode()},
+            }
+        )
+    coco = {
+        'images': [{'id': 1, 'file_name': 'a.png', 'width': 480, 'height': 40}],
+        'categories': [{'id': 1, 'name': 'car'}],
+        'annotations': [
+            {'id': n, 'bbox': [40 * n, 10, 20, 20], 'area': 400, 'iscrowd': 0, **entry}
+            for n, entry in enumerate(entries)
+        ],
+    }
+    (tmp_path / 'gt.json').write_text(json.dumps(coco))
+    (tmp_path / 'run.segm.json').write_text(json.dumps([{**entry, 'score': 0.9} for entry in entries]))
+    main = runpy.run_path(str(TOOL))['main']
+    recalls = {}
+    for limit in (11, 12):
+        files = [str(tmp_path / 'gt.json'), str(tmp_path / 'run.segm.json'), '--out', str(tmp_path / 'out.json')]
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *files, '--max-dets', str(limit)])
+        main()
+        told = capsys.readouterr()
+        assert ('only the best 11 detections' in told.out + told.err) == (limit == 11)
+        recalls[limit] = json.loads((tmp_path / 'out.json').read_text())['masks']['all']['Recall']
+    assert recalls == {11: pytest.approx(11 / 12), 12: 1.0}

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from road import CLASSES, Trained, coco, put, write_set
@@ -217,3 +218,30 @@ custom_hooks = [dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=
 def test_classes_of_the_project_stay_the_default(tool: Callable, write_config: Callable, tmp_path: Path) -> None:
     done = tool('train.py', write_config(), '--work-dir', tmp_path / 'run').went_well()
     assert all(name in done.text for name in CLASSES)
+
+
+def test_an_image_of_which_resizing_leaves_nothing(tool: Callable, write_config: Callable, tmp_path: Path) -> None:
+    """2 of 2000 pixels in height: a third of one in an image of 320."""
+    config = write_config()
+    for split in ('train', 'val'):
+        file = tmp_path / 'mine_data' / 'annotations' / f'{split}.json'
+        content = json.loads(file.read_text())
+        content['images'].append({'id': 77, 'file_name': 'thin.png', 'width': 2000, 'height': 2})
+        put(file, content)
+    put(tmp_path / 'mine_data' / 'images' / 'thin.png', np.zeros((2, 2000), np.uint8))
+    refused(tool('train.py', config, '--work-dir', tmp_path / 'run'), r'train\.json', r'thin\.png', '2000x2')
+    drawn = "train_dataloader['dataset']['pipeline'] = [*_base_.train_pipeline[:2], dict(type='RandomChoiceResize', "
+    drawn += 'scales=[(2000, 2000), (320, 256)], keep_ratio=True), *_base_.train_pipeline[3:]]\n'
+    config.write_text(config.read_text() + drawn)
+    refused(tool('train.py', config, '--work-dir', tmp_path / 'drawn'), r'thin\.png', '320')
+
+
+def test_crops_too_small_for_batch_normalisation(tool: Callable, write_config: Callable, tmp_path: Path) -> None:
+    crops = """
+train_dataloader['batch_size'] = 1
+train_dataloader['dataset'] = dict(**data, pipeline=[*_base_.train_pipeline[:2], dict(type='RandomCrop',
+    crop_size=(16, 16), allow_negative_crop=True), _base_.train_pipeline[-1]])
+model['backbone'] = dict(norm_eval=True)
+"""
+    done = tool('train.py', write_config(more=crops), '--work-dir', tmp_path / 'run')
+    done.told(r'error: train_dataloader', 'batch_size=1', 'crops', 'normalisation')

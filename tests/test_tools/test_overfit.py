@@ -110,3 +110,15 @@ def test_targets_that_are_not_measured_are_refused(toy_config: Path) -> None:
         overfit(str(toy_config), targets={'mAP': 0.5})
     with pytest.raises(ValueError, match=r"test_evaluator that yields \['bbox_mAP50'\], got \['segm'\]"):
         overfit(str(toy_config), targets={'bbox_mAP50': 0.5}, cfg_options={'test_evaluator.metric': ['segm']})
+
+
+@pytest.mark.parametrize(
+    'option', ['train_dataloader.batch_size=1', 'optim_wrapper.optimizer.lr=0.5', 'train_cfg.max_epochs=9']
+)
+def test_options_that_it_would_not_read_are_refused(toy_config: Path, tmp_path: Path, option: str) -> None:
+    key, value = option.split('=')
+    options = {key: float(value) if '.' in value else int(value), 'model.test_cfg.rcnn.score_thr': 0.2}
+    with pytest.raises(ValueError, match=rf'--cfg-options {key}: this tool sets it itself'):
+        small = {'steps': 1, 'eval_every': 1, 'images': 2, 'size': (96, 64), 'targets': {'segm_mAP50': 0.5}}
+        overfit(str(toy_config), **small, work_dir=str(tmp_path / 'out'), cfg_options=options)
+    assert not (tmp_path / 'out').exists()

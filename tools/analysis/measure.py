@@ -4,6 +4,7 @@ targets and by the kind of image (day or night, source, ...)."""
 
 import argparse
 import json
+import sys
 
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import BACKENDS, BOUNDARY_RATIO, RING_WIDTH
@@ -62,6 +63,13 @@ def parse_args() -> argparse.Namespace:
         help="width of a target's surroundings, for the contrast (default: %(default)s)",
     )
     parser.add_argument(
+        '--max-dets',
+        type=int,
+        default=100,
+        metavar='N',
+        help='how many detections of a class count in an image, the best ones (default: %(default)s, as in COCO)',
+    )
+    parser.add_argument(
         '--image-key',
         default='file_name',
         metavar='FIELD',
@@ -81,9 +89,12 @@ def main() -> None:
         boundary_ratio=args.boundary_ratio,
         ring_width=args.ring_width,
         image_key=args.image_key,
+        max_dets=args.max_dets,
     )
     result = measure(args.annotations, args.detections, args.images, extra=args.only, settings=settings, progress=True)
     print(f'{result["detections"]} detections in {result["images"]} images; mAP in percent, recall as a fraction')
+    if 'uncounted' in result:
+        sys.stderr.write(f'warning: {result["uncounted"]}; --max-dets counts more\n')
     for title, lines in measure_tables(result):
         print(f'\n{title}\n\n{markdown_table(lines[0], lines[1:])}' if args.markdown else f'\n{title}\n{plain(lines)}')
     if args.out:

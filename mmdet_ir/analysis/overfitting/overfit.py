@@ -233,6 +233,27 @@ def draw_curve(curve: LearningCurve, title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
+def _places(cfg: Config) -> tuple[str, str]:
+    """Annotation file and image folder of the training data."""
+    source = _innermost(cfg.train_dataloader.dataset)
+    root = source.get('data_root') or ''
+    return os.path.join(root, source.ann_file), os.path.join(root, source.data_prefix.img)
+
+
+def _require_effects(cfg: Config, config: str, options: dict, settings: tuple, places: tuple[str, str]) -> None:
+    """Refuses options of what this training has its own settings for."""
+    for key in options:
+        others = {name: value for name, value in options.items() if name != key}
+        without = load_config(config, others, cfg.work_dir)
+        same_data = _places(without) == places
+        adapt_config(without, *settings)
+        if same_data and without.to_dict() == cfg.to_dict():
+            raise ValueError(
+                f'--cfg-options {key}: this tool sets it itself and would not read it; expected options of the model, '
+                f'the training data, its pipeline or load_from, or the options of the tool (--help)'
+            )
+
+
 def overfit(
     config: str,
     *,
@@ -272,7 +293,7 @@ def overfit(
         amp: Mixed precision.
         from_scratch: No pretrained weights; nothing of the backbone is frozen.
         work_dir: Default is ``work_dirs/overfit/NAME_OF_CONFIG``.
-        cfg_options: Dotted keys of the config and their values; those of the schedule and the data have no effect.
+        cfg_options: Dotted keys of the config and their values; those that nothing of this training reads are refused.
         report: Called after each evaluation.
 
     Returns:
@@ -285,14 +306,14 @@ def overfit(
     cfg = load_config(config, cfg_options, work_dir or str(Path('work_dirs', 'overfit', Path(config).stem)))
     if unscored := {name for name in targets if name.split('_')[0] not in _scored(cfg)}:
         raise ValueError(f'{config}: expected a test_evaluator that yields {sorted(unscored)}, got {_scored(cfg)}')
-    source = _innermost(cfg.train_dataloader.dataset)
-    root = source.get('data_root') or ''
-    ann_file = os.path.join(root, source.ann_file)
+    ann_file, folder = _places(cfg)
     coco = read_coco(ann_file, masks=True)
     crops = choose_crops(coco, images, size, min_area, max_targets, ann_file)
     out = Path(cfg.work_dir)
-    write_crops(crops, coco['categories'], os.path.join(root, source.data_prefix.img), out / 'data')
-    adapt_config(cfg, out / 'data', steps, eval_every, batch, lr, seed, from_scratch)
+    own = (out / 'data', steps, eval_every, batch, lr, seed, from_scratch)
+    adapt_config(cfg, *own)
+    _require_effects(cfg, config, cfg_options or {}, own, (ann_file, folder))
+    write_crops(crops, coco['categories'], folder, out / 'data')
     if cfg.get('load_from') is not None:
         require_checkpoint(cfg.load_from)
     if amp:

@@ -83,8 +83,8 @@ def new_config(
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
     if Config._is_lazy_import(str(base_file)):
         raise ValueError(
-            f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python (read_base()); '
-            f'a run keeps its config in text style beside its log, as vis_data/config.py: name that file'
+            f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python '
+            f'(read_base()); a run keeps its config in text style beside its log, as vis_data/config.py: name that file'
         )
     base = read_config(str(base_file))._cfg_dict
     root = f'{data.as_posix().rstrip("/")}/'

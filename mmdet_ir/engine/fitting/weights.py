@@ -255,6 +255,12 @@ def check_start(model: nn.Module, fit: Fit, checkpoint_name: str) -> tuple[str, 
             f'{label}: the backbone is another: {taken} of the {own} parameters of model.backbone fit, not '
             f'{shown(others)}. Expected weights of a detector with the backbone of the config'
         )
+    depths = _other_lengths(model.state_dict(), [*fit.taken, *fit.misshapen, *fit.foreign])
+    if depths:
+        raise ValueError(
+            f'{label}: the backbone is another: {"; ".join(depths)}. Expected weights of a detector with the backbone '
+            f'of the config'
+        )
     warnings = []
     if others:
         warnings.append(
@@ -272,6 +278,25 @@ def check_start(model: nn.Module, fit: Fit, checkpoint_name: str) -> tuple[str, 
     if fit.foreign:
         line += f'; {len(fit.foreign)} of the file are not used: {shown(fit.foreign)}'
     return line, warnings
+
+
+def _other_lengths(own: Iterable[str], theirs: Iterable[str]) -> list[str]:
+    """Stacks of equal layers in the backbone that are longer or shorter in a file than in the model."""
+    lengths = []
+    for names in (own, theirs):
+        found: dict[str, set[str]] = {}
+        for name in names:
+            parts = name.split('.')
+            for place, part in enumerate(parts):
+                if part.isdigit() and place > 1 and parts[0] == 'backbone':
+                    found.setdefault('.'.join(parts[:place]), set()).add(part)
+        lengths.append({stack: len(members) for stack, members in found.items()})
+    mine, other = lengths
+    return [
+        f'{stack} has {other[stack]} layers in the file and {number} in the model'
+        for stack, number in mine.items()
+        if other.get(stack, number) != number
+    ]
 
 
 def _is_statistic(name: str) -> bool:
