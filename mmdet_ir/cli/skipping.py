@@ -54,5 +54,14 @@ class Skipped:
 
 
 def reading(skipped: Skipped | None, name: str | os.PathLike) -> contextlib.AbstractContextManager:
-    """``skipped.unreadable(name)``; without ``skipped`` an input that cannot be read is an error, as ever."""
+    """``skipped.unreadable(name)``; without ``skipped`` an input that cannot be read is an error.
+
+    Example:
+        >>> from mmdet_ir.cli import Skipped, reading
+        >>> skipped = Skipped()
+        >>> with reading(skipped, 'lost.png'):
+        ...     raise ValueError('cannot be read')
+        >>> list(skipped.reasons)
+        ['lost.png']
+    """
     return contextlib.nullcontext() if skipped is None else skipped.unreadable(name)
