@@ -84,7 +84,7 @@ def new_config(
     if Config._is_lazy_import(str(base_file)):
         raise ValueError(
             f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python '
-            f'(read_base()); a run keeps its config in text style beside its log, as vis_data/config.py: name that file'
+            f'(read_base()); a run keeps its config in text style, beside its log as vis_data/config.py, to name here'
         )
     base = read_config(str(base_file))._cfg_dict
     root = f'{data.as_posix().rstrip("/")}/'
