@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
@@ -71,7 +70,7 @@ def read_config(filename: str, options: Mapping[str, object] | None = None) -> C
 def _read(filename: str) -> Config:
     try:
         return with_type_names(Config.fromfile(filename))
-    except (SyntaxError, NameError, AttributeError, LookupError, TypeError, ConfigParsingError) as error:
+    except (SyntaxError, NameError, AttributeError, LookupError, TypeError, RuntimeError) as error:
         raise ValueError(f'{filename}: cannot be read as a config: {type(error).__name__}: {error}') from error
 
 
