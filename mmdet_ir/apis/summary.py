@@ -21,7 +21,8 @@ def tell_training(runner: Runner, config: str, seconds: float) -> None:
     if not is_main_process():
         return
     took = timedelta(seconds=round(seconds))
-    lines = [f'The training has ended after {runner.iter} steps, {runner.epoch} epochs; this run took {took}.']
+    epochs = f' ({runner.epoch} epochs)' if runner.epoch else ''
+    lines = [f'The training has ended after {runner.iter} steps{epochs}; this run took {took}.']
     last = Path(runner.work_dir, 'last_checkpoint')
     weights = last.read_text().strip() if last.is_file() else ''
     best = next((_best(hook) for hook in runner.hooks if isinstance(hook, CheckpointHook)), '')

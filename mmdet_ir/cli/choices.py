@@ -15,6 +15,16 @@ PRECISIONS = {'float32': 'f32', 'bfloat16': 'bf16'}  # of an exported model, and
 # Layers that quantisation keeps: one step of 1/255 of the range of scores, box deltas and mask logits is a lot there,
 # and they are a small part of the time.
 KEPT = ('rpn_cls', 'rpn_reg', 'fc_cls', 'fc_reg', 'conv_logits')
+# Public data that tools/data/convert.py knows by name, and the folders of each.
+RELEASES = {
+    'irstd-1k': 'IRSTD-1k, small targets: SRC holds IRSTD1k_Img/ and IRSTD1k_Label/',
+    'sirst': 'SIRST and NUDT-SIRST, small targets: SRC holds images/ and masks/',
+    'llvip': 'LLVIP, people by night: SRC holds infrared/ and Annotations/',
+    'mfnet': 'MFNet, streets: SRC holds images/ (four channels), labels/ and lists',
+    'msrs': 'MSRS, streets: SRC holds train/ and test/ with ir/ and Segmentation_labels/',
+    'pst900': 'PST900, underground: SRC holds train/ and test/ with thermal/, thermal_raw/ and labels/',
+    'drone-vehicle': 'DroneVehicle, vehicles from above: SRC holds train/, val/ and test/ with *imgr/ and *labelr/',
+}
 VAL_DATES = ('20210116', '20210121')  # of HIT-UAV's flights
 STRIDE = 30  # frames, one second: the drone clips have 30 frames a second
 EMPTY_EVERY = 5  # of the clips' frames without a drone, those that are kept

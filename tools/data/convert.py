@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
-from mmdet_ir.cli.choices import EMPTY_EVERY, STRIDE, VAL_DATES
+from mmdet_ir.cli.choices import EMPTY_EVERY, RELEASES, STRIDE, VAL_DATES
 
 if TYPE_CHECKING:
     from mmdet_ir.datasets import converters
@@ -127,6 +127,11 @@ def parse_args() -> argparse.Namespace:
             action='store_true',
             help='with --bits 16, keep TIFFs that hold 8-bit levels only (marked); else they are left out',
         )
+    for name, text in RELEASES.items():
+        release = formats.add_parser(name, parents=[labels], help=text)
+        release.add_argument(
+            '--bits', type=int, choices=(8, 16), default=8, help='16: the counts, of PST900 (default: %(default)s)'
+        )
     formats.add_parser('labelme', parents=[labels], help='LabelMe: SRC holds a JSON file for each image')
     cvat = formats.add_parser(
         'cvat-coco',
@@ -215,6 +220,8 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
     if args.format in ('flir-v1', 'flir-v2'):
         function = converters.convert_flir_v1 if args.format == 'flir-v1' else converters.convert_flir_v2
         return function(args.src, args.out, args.bits, args.keep_eight_bit, options)
+    if args.format in RELEASES:
+        return converters.convert_release(args.format, args.src, args.out, args.bits, options)
     if args.format == 'labelme':
         return converters.convert_labelme(args.src, args.out, options)
     if args.format == 'cvat-coco':

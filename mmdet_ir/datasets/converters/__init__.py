@@ -10,9 +10,11 @@ from .records import Options
 from .releases.drone_ir import convert_drone_ir
 from .releases.flir import convert_flir_v1, convert_flir_v2
 from .releases.hit_uav import convert_hit_uav
+from .releases.public import RELEASES, convert_release
 from .report import ConversionReport
 
 __all__ = [
+    'RELEASES',
     'ConversionReport',
     'Options',
     'convert_cvat_coco',
@@ -21,6 +23,7 @@ __all__ = [
     'convert_flir_v2',
     'convert_hit_uav',
     'convert_labelme',
+    'convert_release',
     'convert_mask_images',
     'convert_voc',
     'convert_yolo_seg',

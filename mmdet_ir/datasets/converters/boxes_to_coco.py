@@ -12,7 +12,7 @@ MIN_SIDE = 1.0  # pixels; MMDetection drops smaller boxes too
 
 
 def derive_mask(
-    image: np.ndarray, corners: np.ndarray, box: list[float], name: str, ignore: bool, occupied: np.ndarray
+    image: np.ndarray, corners: np.ndarray, box: list[float], name: str, fills_box: bool, occupied: np.ndarray
 ) -> DerivedMask | None:
     """Mask of one box by the rule of its class: the oriented box itself, or the pixels that differ from around it.
 
@@ -21,11 +21,11 @@ def derive_mask(
         corners: ``[4, 2]`` corners of the (oriented) box, pixels.
         box: xywh, pixels, inside the image.
         name: Class; by its usual names, see ``FOUR_CLASSES``.
-        ignore: Whether it is an ignored region, whose mask is its oriented box.
+        fills_box: Whether the mask is the oriented box, whatever the class, as of ignored regions.
         occupied: ``[H, W]`` bool, pixels of all boxes of the image.
     """
     name = class_of(name, FOUR_CLASSES)
-    if ignore or name in FILLS_ITS_BOX:
+    if fills_box or name in FILLS_ITS_BOX:
         return derive_box_mask(corners, box, image.shape)
     return derive_threshold_mask(image, corners, box, occupied, LOOSE if name in LOOSE_BOXES else TIGHT)
 

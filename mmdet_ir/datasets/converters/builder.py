@@ -32,6 +32,7 @@ class Instance:
         fields: Further fields of the annotation.
         corners: ``[4, 2]`` corners of the oriented box, pixels, for a mask that is derived; None: those of ``box``.
         targets: Classes to write, an annotation for each, where a release has its own rule; None: by ``name``.
+        fills_box: Whether its derived mask is its (oriented) box, as of vehicles that are seen from above.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Instance:
     fields: dict = field(default_factory=dict)
     corners: np.ndarray | None = None
     targets: tuple[str, ...] | None = None
+    fills_box: bool = False
 
 
 class CocoBuilder:
@@ -169,7 +171,7 @@ class CocoBuilder:
             return {'bbox': box, 'segmentation': [], 'area': box[2] * box[3]}
         x, y, w, h = item.box
         corners = box_corners(x + w / 2, y + h / 2, w, h) if item.corners is None else item.corners
-        mask = derive_mask(grey, corners, box, targets[0], item.ignore, occupied)
+        mask = derive_mask(grey, corners, box, targets[0], item.ignore or item.fills_box, occupied)
         if mask is None:
             raise ValueError('too small for a mask')
         for target in targets:

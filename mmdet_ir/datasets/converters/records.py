@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -62,6 +63,8 @@ class Record:
         read: The objects, from width and height of the image; raises ``ValueError`` if there is no reading them.
         size: Width and height as the annotation says, or None.
         fields: Further fields of the image.
+        load: Where the file is not the image itself, such as a channel of it: gives the pixels, which are written as
+            PNG.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Record:
     read: Callable[[int, int], list[Instance]]
     size: tuple[int, int] | None = None
     fields: dict = field(default_factory=dict)
+    load: Callable[[], np.ndarray] | None = None
 
 
 def split_of(folders: tuple[str, ...]) -> str:
@@ -88,6 +92,7 @@ def write_records(
     check_depth: bool = False,
     keep_eight_bit: bool = False,
     declared: Sequence[str] = (),
+    licence: tuple[str, str] | None = None,
 ) -> ConversionReport:
     """Write the data set: ``annotations/SPLIT.json`` and ``images/`` (hard links where possible, else copies).
 
@@ -105,6 +110,7 @@ def write_records(
         keep_eight_bit: With ``check_depth``, whether to keep those that do not, marked with ``eight_bit``.
         declared: The classes that the source itself lists, in its order; they become categories where the user asks
             for no others, whether there are objects of them or not.
+        licence: Name and address of the terms of the images.
 
     Returns:
         ``report``.
@@ -120,7 +126,7 @@ def write_records(
     if options.clip_from is not None:
         for record, clip in zip(records, recordings_of([r.name for r in records], options.clip_from), strict=True):
             record.fields['clip'] = clip
-    builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes)
+    builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes, licence)
     seen, eight_bit, unsure = set(), 0, []
     depths: dict[str, list[Path]] = {}
     with output_folder(out, options.overwrite) as folder:
@@ -128,7 +134,10 @@ def write_records(
             try:
                 if record.name in seen:
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
-                image, header = read_with_header(record.path)
+                if record.load is not None:
+                    image, header = record.load(), None
+                else:
+                    image, header = read_with_header(record.path)
                 height, width = image.shape[:2]
                 depth = _DEPTHS.get(image.dtype.name, 'float')
                 depths.setdefault(depth, []).append(record.path)
@@ -137,10 +146,11 @@ def write_records(
                 if record.size not in (None, (width, height)):
                     raise ValueError(
                         f'{record.path}: expected width and height {record.size} as in {record.where}, '
-                        f'got {(width, height)}' + (f'; {turned(header)}' if header.orientation > 1 else '')
+                        f'got {(width, height)}' + (f'; {turned(header)}' if header and header.orientation > 1 else '')
                     )
                 # (where the orientation exchanges the sides, the size that the annotation gives tells its picture)
-                if header.orientation > 1 and (record.size is None or header.orientation < 5 or width == height):
+                orientation = header.orientation if header else 1
+                if orientation > 1 and (record.size is None or orientation < 5 or width == height):
                     unsure.append(record.path)
                 disguised = check_depth and is_eight_bit(image)
                 eight_bit += disguised
@@ -156,6 +166,10 @@ def write_records(
                 target = folder / 'images' / record.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 np.save(target, image)
+            elif record.load is not None:
+                target = folder / 'images' / record.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(cv2.imencode('.png', image)[1].tobytes())
             else:
                 link_or_copy(record.path.resolve(), folder / 'images' / record.name)
             if disguised:

@@ -126,11 +126,26 @@ def _read_masks(path, kind, values, divisor, min_area, width: int, height: int) 
                 item.fault = 'value below the divisor: a class without an instance number'
             items.append(item)
             continue
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(item.mask.astype(np.uint8), connectivity=8)
-        for label in range(1, count):
-            x, y, _, _, area = stats[label].tolist()
-            part = Instance(name, f'{item.where}, component at {x}, {y}', mask=labels == label, fields=item.fields)
-            if area < min_area:
-                part.fault = f'component under {min_area} pixels'
-            items.append(part)
+        items += components(item.mask, name, item.where, item.fields, min_area)
+    return items
+
+
+def components(mask: np.ndarray, name: str, where: str, fields: dict, min_area: int = 1) -> list[Instance]:
+    """Objects of a class: the connected components (8 neighbours) of its pixels.
+
+    Args:
+        mask: ``[H, W]`` bool.
+        name: Of the class.
+        where: For messages.
+        fields: Further fields of the annotations.
+        min_area: Pixels that an object must have.
+    """
+    items = []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        x, y, _, _, area = stats[label].tolist()
+        part = Instance(name, f'{where}, component at {x}, {y}', mask=labels == label, fields=fields)
+        if area < min_area:
+            part.fault = f'component under {min_area} pixels'
+        items.append(part)
     return items

@@ -143,7 +143,7 @@ def _read_file(src: Path, path: Path, root: ElementTree.Element, image: Path, sp
             size.append(int(length) if length.is_integer() else length)
         except ValueError as error:
             raise ValueError(f'{path}: expected whole numbers in size/width and size/height') from error
-    items = [_read_object(element, f'{path}, object {i}', origin) for i, element in enumerate(root.findall('object'))]
+    items = [read_object(element, f'{path}, object {i}', origin) for i, element in enumerate(root.findall('object'))]
     return Record(
         image,
         name_in_set(src, image),
@@ -159,7 +159,14 @@ def _all_of(items: list[Instance], width: int, height: int) -> list[Instance]:
     return items
 
 
-def _read_object(element: ElementTree.Element, where: str, origin: int) -> Instance:
+def read_object(element: ElementTree.Element, where: str, origin: int) -> Instance:
+    """An object of an XML file.
+
+    Args:
+        element: The object.
+        where: File and entry, for messages.
+        origin: See :func:`convert_voc`.
+    """
     item = Instance((element.findtext('name') or '').strip() or NO_CLASS, f'{where} (from 0)')
     item.ignore = (element.findtext('difficult') or '').strip() == '1'
     if item.name == NO_CLASS:
