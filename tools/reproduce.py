@@ -36,6 +36,7 @@ examples
   python tools/reproduce.py --size scratch --table 4 --jobs 2
   python tools/reproduce.py --table 1 2 3 4 --seeds 0 1 2 --gpus 4             # four runs at a time, one GPU each
   python tools/reproduce.py --table 4 --gpus 4 --gpus-per-run 2                # two runs at a time
+  python tools/reproduce.py --table 4 --sbatch work_dirs/batch --time 2-00:00:00 --account lab --gpus-per-run 2
   python tools/reproduce.py --table 1 2 3 --slurm gpu --gpus-per-run 2 --jobs 8
 """
 
@@ -73,8 +74,16 @@ def parse_args() -> argparse.Namespace:
     where = parser.add_mutually_exclusive_group()
     where.add_argument('--gpus', type=int, metavar='N', help='fill N GPUs of this machine')
     where.add_argument('--slurm', metavar='PARTITION', help='hand the runs to Slurm')
+    where.add_argument(
+        '--sbatch', type=Path, metavar='FOLDER', help='write batch files for Slurm into FOLDER, and start nothing'
+    )
     parser.add_argument('--gpus-per-run', type=int, default=1, metavar='K', help='GPUs of one run (default: 1)')
     parser.add_argument('--jobs', type=int, metavar='N', help='runs at a time without --gpus (default: 1; Slurm: 16)')
+    batch = parser.add_argument_group('batch files (--sbatch)')
+    batch.add_argument('--time', default='24:00:00', help='limit of a run (default: %(default)s)')
+    batch.add_argument('--account', help='account to be charged')
+    batch.add_argument('--partition', help='partition')
+    parser.add_argument('--only', metavar='NAME', help=argparse.SUPPRESS)  # the run of a batch file
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='default: %(default)s')
     parser.add_argument('--results', type=Path, default=Path('results'), help='folder of records (default: results)')
     parser.add_argument('--dry-run', action='store_true', help='list the runs and their commands, and start nothing')
@@ -130,6 +139,7 @@ def stop(*_: object) -> None:
 def main() -> None:
     args = parse_args()
 
+    from mmdet_ir.experiments.batch_files import job_name
     from mmdet_ir.experiments.cells import load_tables
     from mmdet_ir.experiments.jobs import JobError, Launcher
     from mmdet_ir.experiments.reproduce import Plan, Reproduction
@@ -146,12 +156,19 @@ def main() -> None:
         results=args.results,
     )
     launcher = Launcher(args.gpus_per_run, args.slurm)
+    if args.sbatch is not None:
+        from mmdet_ir.experiments.batch_files import BatchSettings, write_batch_files
+
+        settings = BatchSettings(args.time, args.gpus_per_run, args.account, args.partition)
+        print('\n'.join(write_batch_files(plan, args.sbatch, settings)))
+        return
     if args.dry_run:
         list_runs(plan, launcher)
         return
     signal.signal(signal.SIGTERM, stop)
     try:
-        outcome = Reproduction(plan.jobs(), launcher, slots(args), say).run()
+        jobs = [job for job in plan.jobs() if args.only in (None, job_name(job))]
+        outcome = Reproduction(jobs, launcher, slots(args), say).run()
     except KeyboardInterrupt:
         say('stopped; the same command goes on from here')
         sys.exit(130)

@@ -281,8 +281,7 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
     if state['cell_sha256'] != key:
         raise JobError(f'{job.work_dir} holds a run with other settings; delete or move it')
     write_text(state_file, json.dumps(state))
-    if job.data.bases is not None and not _same_settings(job.config_file, key):
-        write_text(job.config_file, config.pretty_text)
+    write_config(job)
     log = job.work_dir / 'log.txt'
     if not state['trained']:
         start(job.train_command(launcher), log, lock)
@@ -297,6 +296,15 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
     record['tested_checkpoint'] = checkpoint
     save_record(record, job.record)
     return record
+
+
+def write_config(job: Job) -> None:
+    """Writes the config of a run whose cell stands on another base; others have a file already."""
+    if job.data.bases is None:
+        return
+    config = job.config()
+    if not _same_settings(job.config_file, config_hash(config)):
+        write_text(job.config_file, config.pretty_text)
 
 
 def _same_settings(file: Path, key: str) -> bool:
