@@ -62,13 +62,13 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
             left_out[f'{start} (a link to a folder that is walked already)'] += 1
             continue
         for path, is_data in _walk(start, walked, links, left_out):
-            if path.suffix.lower() in suffixes:
+            if is_data and path.is_symlink() and not path.exists():  # (a folder or a file, of whatever name)
+                left_out[f'{path} (a link that leads nowhere)'] += 1
+            elif path.suffix.lower() in suffixes:
                 if not is_data:
                     left_out[f'files of other programs, such as {_foreign_part(path, folder)}'] += 1
                 elif path.is_file():
                     found.append(path)
-                elif path.is_symlink():
-                    left_out[f'{path} (a link that leads nowhere)'] += 1
     tell_left_out(folder, left_out)
     return sorted(found)
 

@@ -46,6 +46,13 @@ def names(root: Path, paths: list[Path]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
+def test_a_folder_on_a_disk_that_is_not_there_is_told(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    root = touch(tmp_path / 'set', 'day1/a.png')
+    (root / 'day2').symlink_to(tmp_path / 'disk' / 'day2')
+    assert names(root, find_images(root)) == ['day1/a.png']
+    assert 'day2 (a link that leads nowhere' in said.text
+
+
 def test_links_are_followed_and_loops_come_to_an_end(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     touch(tmp_path / 'store', 'day2/b.png', 'day2/night/c.PNG', 'file.png')
     root = touch(tmp_path / 'set', 'day1/a.png', 'z_real/d.png', 'notes.txt')
