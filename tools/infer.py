@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from mmdet_ir.cli import add_cfg_options, add_device, add_model, run_tool, tool_parser
+from mmdet_ir.cli import add_cfg_options, add_device, add_model, add_tiles, run_tool, tool_parser
 
 EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL image.png --out found                    # one image
@@ -13,6 +13,9 @@ EXAMPLES = """examples (MODEL stands for a config and its checkpoint):
   python tools/infer.py MODEL clip.mp4 --track --out found             # with identities
   python tools/infer.py MODEL frames/ --fps 30 --out found             # a folder of frames becomes one video
   python tools/infer.py MODEL 'frames/frame_%05d.png' --fps 30 --out found
+  python tools/infer.py MODEL 0 --out found                            # a camera; Ctrl-C ends it
+  python tools/infer.py MODEL rtsp://camera/stream --out found         # or http://
+  SOURCE | python tools/infer.py MODEL - --raw 640 512 uint16 --out found
   python tools/infer.py MODEL mosaic.tif --tile 640x512 --out found    # large images, tile by tile
   python tools/infer.py MODEL images/ --out found --score 0.3 human=0.5 car=0.4 --batch-size 8 --device cuda:1
 
@@ -30,7 +33,8 @@ def parse_args() -> argparse.Namespace:
         'inputs',
         nargs='+',
         metavar='INPUT',
-        help='image, stack, video, folder, quoted glob, or pattern such as frame_%%05d.png',
+        help='image, stack, video, folder, quoted glob, pattern such as frame_%%05d.png, number of a camera, '
+        'address of a stream, or - for raw frames on standard input',
     )
     parser.add_argument('--out', required=True, metavar='FOLDER', help='output folder, new or empty')
     parser.add_argument(
@@ -54,18 +58,7 @@ def parse_args() -> argparse.Namespace:
         'stack; also the rate of other videos (default: their own)',
     )
     parser.add_argument('--scale', type=int, help='enlarge drawings by this whole number (default: up to 960 pixels)')
-    parser.add_argument(
-        '--tile',
-        metavar='WIDTHxHEIGHT',
-        help='cut large images into tiles such as 640x512, and join the targets that a seam cuts',
-    )
-    parser.add_argument(
-        '--overlap',
-        type=float,
-        default=0.2,
-        metavar='SHARE',
-        help='share of a tile that its neighbour sees, too; targets should fit into it (default: %(default)s)',
-    )
+    add_tiles(parser)
     parser.add_argument(
         '--track',
         nargs='?',
@@ -73,6 +66,24 @@ def parse_args() -> argparse.Namespace:
         choices=('byte', 'ocsort'),
         help='follow targets through videos: numbers in the drawings, track_id in detections.json, tables in '
         'FOLDER/tracks (needs the package lap)',
+    )
+    parser.add_argument(
+        '--raw',
+        nargs=3,
+        metavar=('WIDTH', 'HEIGHT', 'TYPE'),
+        help='layout of the frames on standard input, such as 640 512 uint16 (Y16)',
+    )
+    parser.add_argument(
+        '--timeout',
+        type=float,
+        default=10.0,
+        metavar='SECONDS',
+        help='without a new frame, after which a live source is taken to have ended (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--every-frame',
+        action='store_true',
+        help='live sources wait for the model, instead of losing frames for which it has no time',
     )
     parser.add_argument('--no-pictures', action='store_true', help='write the detections only, draw nothing')
     parser.add_argument('--overwrite', action='store_true', help='replace files of the same names in FOLDER')
@@ -83,6 +94,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
+    from mmdet_ir.apis.inference.live import parse_raw
     from mmdet_ir.apis.inference.run import REPORT, infer
     from mmdet_ir.apis.inference.tiles import parse_tile
 
@@ -101,10 +113,15 @@ def main() -> None:
         tile=parse_tile(args.tile) if args.tile else None,
         overlap=args.overlap,
         track=args.track,
+        raw=parse_raw(args.raw) if args.raw else None,
+        timeout=args.timeout,
+        every_frame=args.every_frame,
         cfg_options=args.cfg_options,
     )
     found = ', '.join(f'{number} {name}' for name, number in report['instances'].items())
     print(f'{args.out}: {report["frames"]} frames in {report["seconds"]} s on {report["device"]}: {found}')
+    for live in report.get('live', ()):
+        print(f'{live["input"]}: {live["received"]} frames received, {live["dropped"]} dropped')
     if report['skipped']:
         first = report['skipped'][0]
         print(f'skipped: {len(report["skipped"])}, the first: {first["reason"]} (all: {args.out}/{REPORT})')

@@ -3,7 +3,7 @@
 
 import argparse
 
-from mmdet_ir.cli import add_cfg_options, add_launcher, add_model, run_tool, tool_parser
+from mmdet_ir.cli import add_cfg_options, add_launcher, add_model, add_tiles, run_tool, tool_parser
 
 EXAMPLES = r"""examples:
   python tools/test.py configs/ir/mask_rcnn.py work_dirs/mask_rcnn/epoch_12.pth
@@ -11,6 +11,7 @@ EXAMPLES = r"""examples:
   python tools/test.py configs/ir/mask_rcnn.py epoch_12.pth --tta --out predictions.pkl
   python tools/test.py configs/ir/mask_rcnn.py epoch_12.pth --tta \
       --cfg-options tta_views.flips=[horizontal,vertical] tta_views.scales=[1.0,1.5]
+  python tools/test.py CONFIG epoch_12.pth --tile 640x512        # large images, tile by tile
   tools/dist_test.sh configs/ir/mask_rcnn.py epoch_12.pth 2       # two GPUs, or two CPU processes
 """
 
@@ -29,17 +30,27 @@ def parse_args() -> argparse.Namespace:
         help="test-time augmentation: merges what is found in the image and its mirror image, or in the config's "
         'tta_views or tta_pipeline; twice the time; see docs/guide/evaluate.md',
     )
+    add_tiles(parser)
     add_cfg_options(parser, 'test_dataloader.batch_size=4')
     add_launcher(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tile and (args.tta or args.show or args.show_dir or args.launcher != 'none'):
+        parser.error('--tile: expected neither --tta, --show, --show-dir nor --launcher beside it')
+    return args
 
 
 def main() -> None:
-    args = parse_args()
+    args = vars(parse_args())
+    tile, overlap = args.pop('tile'), args.pop('overlap')
 
-    from mmdet_ir.apis.launch import test
+    from mmdet_ir.apis import test, test_tiled
+    from mmdet_ir.apis.inference.tiles import parse_tile
 
-    test(**vars(args))
+    if tile is None:
+        test(**args)
+    else:
+        kept = {name: args[name] for name in ('config', 'checkpoint', 'out', 'cfg_options')}
+        test_tiled(tile=parse_tile(tile), overlap=overlap, **kept)
 
 
 if __name__ == '__main__':

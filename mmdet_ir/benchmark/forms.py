@@ -20,7 +20,7 @@ from ..config.options import read_config
 from ..config.types import type_name
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
-from ..deploy.graph.exportable import ExportableMaskRCNN
+from ..deploy.graph.two_stage import ExportableMaskRCNN
 from .subject import give_proposals, set_score_threshold
 from .torchvision_subject import TorchvisionSubject
 

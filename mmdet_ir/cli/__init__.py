@@ -2,7 +2,7 @@
 
 from .entries import named_entries, split_entry
 from .errors import run_tool
-from .parser import add_cfg_options, add_device, add_image_key, add_launcher, add_model, tool_parser
+from .parser import add_cfg_options, add_device, add_image_key, add_launcher, add_model, add_tiles, tool_parser
 from .skipping import Skipped, reading
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     'add_image_key',
     'add_launcher',
     'add_model',
+    'add_tiles',
     'named_entries',
     'reading',
     'run_tool',

@@ -122,6 +122,30 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='e.g. cpu or cuda:1 (default: the GPU if there is one)')
 
 
+def add_tiles(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--tile`` and ``--overlap``.
+
+    Example:
+        >>> from mmdet_ir.cli import add_tiles, tool_parser
+        >>> parser = tool_parser('Does this.')
+        >>> add_tiles(parser)
+        >>> parser.parse_args(['--tile', '640x512'])
+        Namespace(tile='640x512', overlap=0.2)
+    """
+    parser.add_argument(
+        '--tile',
+        metavar='WIDTHxHEIGHT',
+        help='cut large images into tiles such as 640x512, and join the targets that a seam cuts',
+    )
+    parser.add_argument(
+        '--overlap',
+        type=float,
+        default=0.2,
+        metavar='SHARE',
+        help='share of a tile that its neighbour sees, too; targets should fit into it (default: %(default)s)',
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments ``config`` and ``checkpoint``, for both of which the name of a model may stand.
 

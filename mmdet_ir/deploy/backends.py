@@ -16,7 +16,7 @@ import torchvision  # noqa: F401  (its operators are in the files of TorchScript
 from ..cli.choices import PRECISIONS, SUFFIXES
 from ..datasets.images.values import repeat_channels, to_single_channel
 from ..model_zoo import exported_file
-from .graph.exportable import OUTPUTS
+from .graph.base import OUTPUTS
 from .graph.pasting import paste_binary_masks
 
 METADATA_KEY = 'mmdet_ir'  # in ONNX and OpenVINO files
@@ -145,7 +145,7 @@ class ExportedModel:
 
         Returns:
             ``boxes`` ``[D, 4]``, ``scores``, ``labels``, ``image`` ``[D]`` and ``masks``, of all images together; see
-            ``ExportableMaskRCNN``.
+            ``ExportableDetector``.
 
         Raises:
             ValueError: If the model was exported for another number of images.

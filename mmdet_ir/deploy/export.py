@@ -15,7 +15,8 @@ from ..apis.inference.inferencer import IRInferencer
 from ..engine.config_hash import config_hash
 from ..version import __version__
 from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
-from .graph.exportable import OUTPUTS, ExportableMaskRCNN
+from .graph.base import OUTPUTS, ExportableDetector
+from .graph.exportable import exportable_kind
 from .graph.graph_input import DTYPES, GraphInput
 from .trial import check_tracing, failing_part, run_exported, runtime_errors, trial_shapes
 
@@ -35,7 +36,7 @@ def export_model(
     *,
     size: tuple[int, int] | None = None,
     batch: int | None = None,
-    masks: str = 'raw',
+    masks: str | None = None,
 ) -> dict:
     """Exports the model of an inferencer, on the CPU.
 
@@ -47,7 +48,7 @@ def export_model(
         file_format: A key of ``SUFFIXES``.
         size: Width and height of the images as stored; ``None`` for any.
         batch: Number of images; ``None`` for any.
-        masks: ``'raw'`` or ``'pasted'``, see ``ExportableMaskRCNN``.
+        masks: ``'raw'`` or ``'pasted'``, see ``ExportableDetector``; by default raw ones where there are.
 
     Returns:
         The metadata that the file has.
@@ -75,7 +76,7 @@ def export_model(
     if batch is not None and batch < 1:
         raise ValueError(f'batch: expected at least 1, got {batch}')
     prepare = GraphInput(inferencer.cfg, inferencer.model.data_preprocessor, size and (size[1], size[0]))
-    model = ExportableMaskRCNN(inferencer.model, prepare, masks).cpu().eval()
+    model = exportable_kind(inferencer.model)(inferencer.model, prepare, masks).cpu().eval()
     meta = _metadata(inferencer, model, size, batch)
     width, height = size or _EXAMPLE[:0:-1]
     shape = (batch or _EXAMPLE[0], prepare.channels, height, width)
@@ -86,14 +87,14 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder, torch.no_grad():
         if axes and file_format != 'torch-export':  # (which knows by itself what depends on sizes)
             trials = [torch.zeros(other, dtype=example.dtype) for other in shapes[1:]]
-            check_tracing(inferencer.model, [prepare(images)[0] for images in (example, *trials)])
+            check_tracing(model.detector, [prepare(images)[0] for images in (example, *trials)])
         made = Path(folder, out.name)
         optional({'onnx': 'onnxruntime', 'openvino': 'openvino'}.get(file_format, 'torch'))
         try:
             _WRITERS[file_format](model, example, axes, made, json.dumps(meta))
             run_exported(made, shapes)
         except runtime_errors() as error:
-            raise _refusal(error, file_format, inferencer.model, prepare(example)[0]) from error
+            raise _refusal(error, file_format, model.detector, prepare(example)[0]) from error
         # (the weights of OpenVINO come first, then what refers to them)
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out.with_name(file.name))
@@ -116,9 +117,9 @@ def _refusal(error: Exception, file_format: str, detector: torch.nn.Module, inpu
 
 
 def _metadata(
-    inferencer: IRInferencer, model: ExportableMaskRCNN, size: tuple[int, int] | None, batch: int | None
+    inferencer: IRInferencer, model: ExportableDetector, size: tuple[int, int] | None, batch: int | None
 ) -> dict:
-    settings = inferencer.model.roi_head.test_cfg
+    settings, key = model.mask_threshold(model.detector)
     return {
         'mmdet_ir': __version__,
         'config': Path(inferencer.cfg.filename or '').name,
@@ -136,14 +137,13 @@ def _metadata(
         and {'scale': list(model.prepare.resizing.scale), 'keep_ratio': model.prepare.resizing.keep_ratio},
         'outputs': list(OUTPUTS),
         'masks': model.masks,
-        'mask_threshold': settings.mask_thr_binary,
-        'score_threshold': settings.score_thr,
-        'nms_iou_threshold': settings.nms.iou_threshold,
-        'max_per_image': settings.max_per_img,
+        'boxes': 'around the masks' if model.boxes_of_masks else 'predicted',
+        'mask_threshold': settings[key],
+        **model.thresholds(),
     }
 
 
-def _write_onnx(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+def _write_onnx(model: ExportableDetector, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
     onnx = optional('onnx')
     free = {'images': {axis: name for axis, name in _AXES['images'].items() if axis in axes}}
     free |= {name: {0: 'detections'} for name in OUTPUTS}
@@ -168,19 +168,23 @@ def _write_onnx(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int
     onnx.save(proto, path)
 
 
-def _write_openvino(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+def _write_openvino(model: ExportableDetector, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
     openvino = optional('openvino')
     shape = [-1 if axis in axes else length for axis, length in enumerate(example.shape)]
     converted = openvino.convert_model(_trace(model, example), example_input=(example,), input=[shape])
+    # (else they have the names of the trace, such as images.1)
+    converted.inputs[0].get_tensor().set_names({'images'})
+    for output, name in zip(converted.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
     converted.set_rt_info(meta, [METADATA_KEY])
     openvino.save_model(converted, path, compress_to_fp16=False)
 
 
-def _write_script(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+def _write_script(model: ExportableDetector, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
     torch.jit.save(_trace(model, example), path, _extra_files={METADATA_FILE: meta})
 
 
-def _write_program(model: ExportableMaskRCNN, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
+def _write_program(model: ExportableDetector, example: torch.Tensor, axes: list[int], path: Path, meta: str) -> None:
     dims = {0: torch.export.Dim('images', min=_IMAGES[0], max=_IMAGES[1])}
     for axis, name in ((2, 'height'), (3, 'width')):
         dims[axis] = torch.export.Dim(name, min=_SIDES[0], max=_SIDES[1])

@@ -8,11 +8,20 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
+from ..apis.inference.tiles import join, place, plan_tiles
+from ..apis.tiled_test import as_sample
+from ..visualization.overlay import FoundInstance, find_instances
 from .backends import ExportedModel
 from .images import open_images
 
 
-def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None) -> dict[str, float]:
+def score_exported(
+    exported: ExportedModel,
+    cfg: Config,
+    out: str | None = None,
+    tile: tuple[int, int] | None = None,
+    overlap: float = 0.2,
+) -> dict[str, float]:
     """Runs the model on each image of ``cfg.test_dataloader`` and scores it with ``cfg.test_evaluator``.
 
     Only the loader of the test pipeline is used; the rest of the pipeline is within the model.
@@ -21,12 +30,15 @@ def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None)
         exported: The model; images are given singly, or repeated to the number it was exported for.
         cfg: Config with the test set and the metric.
         out: JSON file for the unrounded values.
+        tile: Width and height of the tiles that images are cut into; ``None`` to take them whole.
+        overlap: Share of a tile that its neighbour sees, too.
 
     Returns:
         The metrics by name, as ``tools/test.py`` has them.
 
     Raises:
-        ValueError: If the classes of model and test set are not the same, or the model does not take the images.
+        ValueError: If the classes of model and test set are not the same, the model does not take the images, or
+            it cannot take them in tiles, see ``predict_tiled``.
     """
     dataset, meta = open_images(cfg, 'test', exported)
     # (the metric needs no annotations here, it reads them from its own file)
@@ -38,9 +50,49 @@ def score_exported(exported: ExportedModel, cfg: Config, out: str | None = None)
     batch = exported.meta['input']['batch'] or 1
     for index in tqdm(range(len(dataset)), disable=None):
         results = dataset[index]
-        found = exported.predict([results['img']] * batch)[0]
-        evaluator.process([as_data_sample(found, results['img_id'], results['ori_shape'])])
+        if tile is None:
+            found = exported.predict([results['img']] * batch)[0]
+            sample = as_data_sample(found, results['img_id'], results['ori_shape'])
+        else:
+            instances = predict_tiled(exported, results['img'], tile, overlap)
+            sample = as_sample(instances, results['img_id'], results['ori_shape'])
+        evaluator.process([sample])
     return evaluator.evaluate(len(dataset))
+
+
+def predict_tiled(
+    exported: ExportedModel,
+    image: np.ndarray,
+    tile: tuple[int, int],
+    overlap: float = 0.2,
+    thresholds: np.ndarray | None = None,
+) -> list[FoundInstance]:
+    """Detections of a large image, tile by tile, with those that a seam cuts joined; see ``tiles.join``.
+
+    Args:
+        exported: The model.
+        image: As for ``ExportedModel.as_input``.
+        tile: Width and height in pixels.
+        overlap: Share of a tile that its neighbour sees, too.
+        thresholds: Lowest score of each class; by default the model's own.
+
+    Raises:
+        ValueError: For an overlap out of its range, or a model that maps the tones of each tile by itself.
+    """
+    mapping = exported.meta['tone_mapping']
+    if mapping is not None and mapping['method'] != 'window':
+        raise ValueError(
+            f'{exported.path}: tiles: expected a model with one tone mapping for the whole image, window or none, got '
+            f'{mapping["method"]}, which it would compute for each tile; tools/infer.py --tile maps the whole image'
+        )
+    thresholds = np.zeros(len(exported.classes)) if thresholds is None else thresholds
+    size, batch = image.shape[:2], exported.meta['input']['batch'] or 1
+    found = []
+    for part in plan_tiles(size, tile, overlap):
+        one = exported.predict([np.ascontiguousarray(part.cut(image))] * batch)[0]
+        instances = find_instances(as_data_sample(one, 0, part.shape).pred_instances, thresholds)
+        found += [(place(instance, part, size), part) for instance in instances]
+    return join(found, size)
 
 
 def as_data_sample(found: dict[str, np.ndarray], img_id: int, ori_shape: tuple[int, int]) -> DetDataSample:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
@@ -14,6 +15,7 @@ from torchvision.ops import box_iou
 from ..apis.inference.inferencer import IRInferencer
 from ..datasets.transforms.loading import LoadIRImageFromFile
 from .backends import ExportedModel
+from .graph.exportable import exportable_kind
 
 LIMITS = {'box': 0.5, 'score': 1e-3, 'mask': 0.995}  # pixels, difference, IoU
 _CLOSE_IOU = 5e-3  # to the threshold of NMS
@@ -72,9 +74,12 @@ class Comparison:
         self.images += 1
         self.without += not len(expected['boxes'])
         self.detections += len(expected['boxes'])
-        pairs = match(expected, got)
+        by_masks = meta.get('boxes') == 'around the masks'
+        pairs = match(expected, got, by_masks)
         for first, second in pairs:
-            self._note(name, 'box', float(np.abs(expected['boxes'][first] - got['boxes'][second]).max()))
+            # (a box around a mask moves with a pixel of it, which is judged as the mask's)
+            apart = float(np.abs(expected['boxes'][first] - got['boxes'][second]).max())
+            self._note(name, 'box', apart, judge=not by_masks)
             self._note(name, 'score', float(abs(expected['scores'][first] - got['scores'][second])))
             self._note_mask(name, expected['masks'][first], got['masks'][second], first, close_pixels)
         left = [
@@ -178,12 +183,19 @@ def verify(
     return results
 
 
-def match(expected: Found, got: Found) -> list[tuple[int, int]]:
-    """Pairs of detections of one class, with the smallest sum of distances; boxes that do not touch are no pair."""
-    pairs = []
+def match(expected: Found, got: Found, by_masks: bool = False) -> list[tuple[int, int]]:
+    """Pairs of detections of one class, with the smallest sum of distances; what hardly overlaps is no pair.
+
+    Args:
+        expected: Of an image.
+        got: Of the same image.
+        by_masks: Whether the masks overlap, instead of the boxes.
+    """
+    pairs, key = [], 'masks' if by_masks else 'boxes'
+    overlaps = _mask_ious if by_masks else _ious
     for label in np.intersect1d(expected['labels'], got['labels']):
         first, second = (np.flatnonzero(found['labels'] == label) for found in (expected, got))
-        overlap = _ious(expected['boxes'][first], got['boxes'][second])
+        overlap = overlaps(expected[key][first], got[key][second])
         scores = np.abs(expected['scores'][first][:, None] - got['scores'][second])
         rows, columns = linear_sum_assignment(1 - overlap + scores)
         # what is farther apart than the limits allow many times over is another detection, not an inexact one
@@ -200,6 +212,8 @@ def _close_call(own: Found, index: int, other: Found, meta: dict) -> str | None:
     limit = meta['max_per_image']
     if min(len(own['boxes']), len(other['boxes'])) >= limit and score - own['scores'].min() <= LIMITS['score']:
         return 'at the last place of a full list'
+    if meta['nms_iou_threshold'] is None:
+        return None
     rivals = np.flatnonzero((other['labels'] == own['labels'][index]) & (other['scores'] >= score - LIMITS['score']))
     ious = _ious(own['boxes'][index : index + 1], other['boxes'][rivals])[0]
     if (np.abs(ious - meta['nms_iou_threshold']) <= _CLOSE_IOU).any():
@@ -212,15 +226,20 @@ def _close_call(own: Found, index: int, other: Found, meta: dict) -> str | None:
 
 def _close_pixels(inferencer: IRInferencer, image: np.ndarray, name: str) -> np.ndarray:
     """Pixels that PyTorch's masks gain or lose when the mask threshold moves by a little, bool ``[D, H, W]``."""
-    cfg = inferencer.model.roi_head.test_cfg
-    threshold, masks = cfg.mask_thr_binary, []
+    cfg, key = exportable_kind(inferencer.model).mask_threshold(inferencer.model)
+    threshold, found = cfg[key], []
     try:
-        for moved in (threshold - LIMITS['score'], threshold + LIMITS['score']):
-            cfg.mask_thr_binary = moved
-            masks.append(_as_arrays(inferencer.predict([inferencer.prepare(image, name)])[0])['masks'])
+        for moved in (threshold, threshold - LIMITS['score'], threshold + LIMITS['score']):
+            cfg[key] = moved
+            found.append(_as_arrays(inferencer.predict([inferencer.prepare(image, name)])[0]))
     finally:
-        cfg.mask_thr_binary = threshold
-    return masks[0] != masks[1]
+        cfg[key] = threshold
+    own, *others = found
+    close = np.zeros_like(own['masks'])
+    for other in others:  # (where scores come from masks, too, the list may have another order)
+        for first, second in match(own, other, by_masks=True):
+            close[first] |= own['masks'][first] != other['masks'][second]
+    return close
 
 
 def _ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -239,6 +258,15 @@ def _loaded(inferencer: IRInferencer, image: np.ndarray, name: str) -> np.ndarra
     return loader.prepare(image, name) if isinstance(loader, LoadIRImageFromFile) else image
 
 
+def _mask_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of each mask ``[n, H, W]`` with each of ``[m, H, W]``, ``[n, m]``; that of two empty masks is 1."""
+    first, second = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (first, second))
+    common = first @ second.T
+    union = first.sum(1)[:, None] + second.sum(1) - common
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
+
+
 def _as_arrays(found: InstanceData) -> Found:
-    values = {'boxes': found.bboxes, 'scores': found.scores, 'labels': found.labels, 'masks': found.masks}
+    boxes = found.bboxes if len(found) and found.bboxes.any() else mask2bbox(torch.as_tensor(found.masks))  # (SOLOv2)
+    values = {'boxes': boxes, 'scores': found.scores, 'labels': found.labels.long(), 'masks': found.masks.bool()}
     return {name: np.asarray(torch.as_tensor(value)) for name, value in values.items()}

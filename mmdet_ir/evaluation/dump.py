@@ -18,11 +18,16 @@ class DumpBinaryMasks(DumpDetResults):
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        for sample in data_samples:
+        coded = {}  # (masks that are RLE already, which the stock class would encode)
+        for index, sample in enumerate(data_samples):
             found = sample.get('pred_instances', {})
             if isinstance(found.get('masks'), torch.Tensor):
                 found['masks'] = binary_masks(found['masks'], f'image {sample.get("img_id")}')
+            elif 'masks' in found:
+                coded[len(self.results) + index] = found.pop('masks')
         super().process(data_batch, data_samples)
+        for index, masks in coded.items():
+            self.results[index]['pred_instances']['masks'] = masks
 
     def compute_metrics(self, results: list) -> dict:
         """Writes the file; called on the main process only.

@@ -7,8 +7,8 @@ from mmdet_ir.apis import launch
 from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.deploy.backends import METADATA_KEY, ExportedModel
 from mmdet_ir.deploy.export import export_model
-from mmdet_ir.deploy.graph.exportable import ExportableMaskRCNN
 from mmdet_ir.deploy.graph.graph_input import GraphInput
+from mmdet_ir.deploy.graph.two_stage import ExportableMaskRCNN
 from mmdet_ir.deploy.score import score_exported
 from mmdet_ir.deploy.verify import verify
 from mmdet_ir.engine.config_hash import config_hash

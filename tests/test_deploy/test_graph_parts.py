@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mmdet_ir.datasets.transforms.tone_mapping import ToneMapping, tone_map
-from mmdet_ir.deploy.graph.exportable import ExportableMaskRCNN, _decode, _pool
 from mmdet_ir.deploy.graph.graph_input import GraphInput, Resampling, resize_8bit
 from mmdet_ir.deploy.graph.graph_tone_mapping import GraphToneMapping
 from mmdet_ir.deploy.graph.pasting import paste_binary_masks, paste_masks
+from mmdet_ir.deploy.graph.two_stage import ExportableMaskRCNN, _decode, _pool
 
 import cv2
 import numpy as np

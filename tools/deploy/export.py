@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Exports a trained Mask R-CNN, from the image as stored to detections, as one file without this package."""
+"""Exports a trained model, from the image as stored to detections, as one file without this package."""
 
 import argparse
 import sys
@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--masks',
         choices=MASKS,
-        default=MASKS[0],
-        help='raw: probabilities on a grid over each box; pasted: bool masks of the image (default: %(default)s)',
+        help='raw: probabilities on a grid over each box; pasted: bool masks of the image (default: raw for models '
+        'that predict such grids, else pasted)',
     )
     parser.add_argument('--verify', nargs='+', metavar='IMAGE', help='images, folders or globs: compare with PyTorch')
     parser.add_argument(

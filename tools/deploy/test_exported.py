@@ -3,7 +3,7 @@
 
 import argparse
 
-from mmdet_ir.cli import add_cfg_options, run_tool, tool_parser
+from mmdet_ir.cli import add_cfg_options, add_tiles, run_tool, tool_parser
 from mmdet_ir.cli.choices import PRECISIONS
 
 EXAMPLES = """examples:
@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
         help='what an OpenVINO file computes in; bfloat16 is faster where the processor has it (default: %(default)s)',
     )
     parser.add_argument('--out', metavar='FILE.json', help='save the unrounded values')
+    add_tiles(parser)
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -35,12 +36,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
+    from mmdet_ir.apis.inference.tiles import parse_tile
     from mmdet_ir.apis.launch import load_config
     from mmdet_ir.deploy.backends import ExportedModel
     from mmdet_ir.deploy.score import score_exported
 
     exported = ExportedModel(args.model, device=args.device, precision=args.precision)
-    score_exported(exported, load_config(args.config, args.cfg_options), args.out)
+    tile = parse_tile(args.tile) if args.tile else None
+    score_exported(exported, load_config(args.config, args.cfg_options), args.out, tile, args.overlap)
 
 
 if __name__ == '__main__':

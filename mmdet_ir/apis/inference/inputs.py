@@ -16,6 +16,7 @@ from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
 from ...datasets.images.videos import as_grey, video_bits
 from ...fileio import unique_name
+from .live import DEFAULT_TIMEOUT, LiveFrames, RawFrames, is_live, live_name, shown
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv', '.ts')
 DEFAULT_FPS = 25.0  # for videos that do not tell
@@ -35,6 +36,7 @@ class Source:
         video: Whether an annotated video is wanted.
         fps: Of that video; ``None`` takes the input's.
         given: The input that it was found in, as the user named it.
+        live: Frames of a camera or a stream; ``files`` then holds its name alone.
     """
 
     name: str
@@ -42,10 +44,11 @@ class Source:
     video: bool = False
     fps: float | None = None
     given: str = ''
+    live: LiveFrames | None = None
 
     @property
     def is_video_file(self) -> bool:
-        return len(self.files) == 1 and self.files[0].suffix.lower() in VIDEO_SUFFIXES
+        return self.live is None and len(self.files) == 1 and self.files[0].suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,48 @@ class Skipped:
     reason: str
 
 
-def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | None = None) -> list[Source]:
+def find_sources(
+    inputs: Sequence[str],
+    out: str | os.PathLike,
+    fps: float | None = None,
+    raw: RawFrames | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    every_frame: bool = False,
+) -> list[Source]:
     """Finds the files that the inputs name; reads none.
 
     Args:
         inputs: Image, stack or video files; folders (with what is below them, hidden files aside); globs, ``**``
-            included; patterns such as ``frame_%05d.png``, in the order of their numbers.
+            included; patterns such as ``frame_%05d.png``, in the order of their numbers; the number of a camera, the
+            address of a stream, or ``-`` for raw frames on standard input.
         out: Output folder; folders and globs leave out what lies in it.
         fps: Makes one video of the images of each folder, glob, pattern or stack, and is the rate of all videos.
+        raw: Layout of the frames on standard input.
+        timeout: See ``LiveFrames``.
+        every_frame: See ``LiveFrames``.
 
     Raises:
         FileNotFoundError: If an input is not there, or a glob or pattern matches nothing.
-        ValueError: If a folder holds neither images nor videos, or ``fps`` is not above 0.
+        ValueError: If a folder holds neither images nor videos, ``fps`` or ``timeout`` is not above 0, or standard
+            input has no layout, or a layout no standard input.
     """
+    if not 0 < timeout < float('inf'):
+        raise ValueError(f'--timeout: expected seconds above 0, got {timeout}')
+    if ('-' in inputs) != (raw is not None):
+        raise ValueError(
+            'input -: expected --raw WIDTH HEIGHT TYPE beside it, such as --raw 640 512 uint16'
+            if raw is None
+            else f'--raw: expected the input - (standard input) beside it, got {" ".join(inputs)}'
+        )
     if fps is not None and not 0 < fps < float('inf'):
         raise ValueError(f'fps: expected a number above 0, got {fps}')
     sources, names, seen = [], set(), set()
     for given in inputs:
+        if is_live(str(given)):
+            name = unique_name(live_name(given), names)
+            live = LiveFrames(given, raw, timeout, every_frame)
+            sources.append(Source(name, (Path(name),), True, fps, shown(given), live))
+            continue
         for name, files, sequence in _expand(str(given), Path(out).resolve(), fps is not None):
             new = tuple(file for file in files if file.resolve() not in seen)
             seen.update(file.resolve() for file in new)
@@ -104,7 +132,9 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
 
 
 def count_frames(source: Source) -> int:
-    """Number of frames, as far as the files' headers tell; 1 for what cannot be read."""
+    """Number of frames, as far as the files' headers tell; 1 for what cannot be read, 0 for live sources."""
+    if source.live is not None:
+        return 0
     if not source.is_video_file:
         return sum(_pages_or_one(file) for file in source.files)
     capture = cv2.VideoCapture(str(source.files[0]))
@@ -116,6 +146,8 @@ def count_frames(source: Source) -> int:
 
 def frame_rate(source: Source) -> float:
     """Frames a second of the video to write."""
+    if source.live is not None:
+        return source.fps or source.live.fps or DEFAULT_FPS
     if source.fps is not None or not source.is_video_file:
         return source.fps or DEFAULT_FPS
     capture = cv2.VideoCapture(str(source.files[0]))
@@ -126,18 +158,22 @@ def frame_rate(source: Source) -> float:
     return found if 0 < found <= 1000 else DEFAULT_FPS
 
 
-def read_frames(source: Source, read: Read) -> Iterator[Frame | Skipped]:
+def read_frames(source: Source, read: Read, stopped: Callable[[], bool] = lambda: False) -> Iterator[Frame | Skipped]:
     """Reads a source frame by frame.
 
     Args:
         source: What to read.
         read: Reads a page of an image file, such as ``IRInferencer.read``.
+        stopped: Whether a live source should end.
 
     Yields:
         Frames, and what was skipped: broken files and pages, frames of another size than the first of a video, and
         the end that a video should have had.
     """
-    frames = _read_video(source) if source.is_video_file else _read_images(source, read)
+    if source.live is not None:
+        frames = _read_live(source, stopped)
+    else:
+        frames = _read_video(source) if source.is_video_file else _read_images(source, read)
     size = None
     for item in frames:
         if isinstance(item, Frame) and source.video:
@@ -148,6 +184,14 @@ def read_frames(source: Source, read: Read) -> Iterator[Frame | Skipped]:
                 )
                 item = Skipped(item.path, item.index, reason)
         yield item
+
+
+def _read_live(source: Source, stopped: Callable[[], bool]) -> Iterator[Frame | Skipped]:
+    path, live = source.files[0], source.live
+    for index, image in live(stopped):
+        yield Frame(source, path, image, index)
+    if live.reason is not None:
+        yield Skipped(Path(source.given), live.received, live.reason)
 
 
 def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:

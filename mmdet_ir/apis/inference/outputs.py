@@ -172,6 +172,9 @@ def _image_entry(frame: Frame, image_id: int) -> dict:
     height, width = frame.image.shape[:2]
     source, suffix = frame.source, frame.path.suffix
     entry = {'id': image_id, 'width': width, 'height': height, 'path': str(frame.path)}
+    if source.live is not None:
+        name = f'{source.name}/{frame.index:06d}'
+        return {**entry, 'path': source.given, 'file_name': name, 'video': source.name, 'frame': frame.index}
     if source.is_video_file:
         video = source.name + suffix
         return {**entry, 'file_name': f'{video}/{frame.index:06d}', 'video': video, 'frame': frame.index}

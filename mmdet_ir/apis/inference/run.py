@@ -22,7 +22,9 @@ from ...visualization.overlay import FoundInstance, draw_instances, find_instanc
 from ...visualization.picture import as_picture
 from .inferencer import IRInferencer
 from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
+from .live import DEFAULT_TIMEOUT, RawFrames
 from .outputs import ResultFiles, VideoFile
+from .parallel import WriteBehind, read_ahead
 from .tiles import plan_tiles
 from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
 
@@ -46,14 +48,17 @@ def infer(
     tile: tuple[int, int] | None = None,
     overlap: float = 0.2,
     track: str | None = None,
+    raw: RawFrames | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    every_frame: bool = False,
     cfg_options: dict | None = None,
 ) -> dict:
     """Runs a model on files of any kind and writes what it finds.
 
     Into ``out`` go ``overlays/`` (PNG, one for each image), ``videos/`` (MP4), ``detections.json``,
-    ``detections.csv`` and ``report.json``. Frames are read, predicted and written one batch at a time. What cannot be
-    read is left out and listed in the report. The first Ctrl-C ends the run after the batch at hand, and all files
-    hold what was done until then.
+    ``detections.csv`` and ``report.json``. Frames are read, predicted and written one batch at a time, while the batch
+    before is written and the next one is read. What cannot be read is left out and listed in the report. The first
+    Ctrl-C ends the run after the batches at hand, and all files hold what was done until then.
 
     Args:
         config: Config file.
@@ -72,6 +77,9 @@ def infer(
         overlap: Share of a tile that its neighbour sees, too.
         track: ``'byte'`` or ``'ocsort'`` to follow targets through videos, stacks and sequences: see
             ``IdentityTracker``. Tables and a plot of each video's tracks go to ``tracks/``.
+        raw: Layout of the frames on standard input, for the input ``-``.
+        timeout: Seconds after which a live source without a new frame is taken to have ended.
+        every_frame: Live sources wait for the model, instead of losing the frames for which it has no time.
         cfg_options: Settings that replace the config's.
 
     Returns:
@@ -95,7 +103,7 @@ def infer(
         raise ValueError(f'scale: expected a whole number from 1 on, got {scale}')
     if tile is not None:
         plan_tiles(tile[::-1], tile, overlap)  # refuses a wrong overlap now
-    sources = find_sources(inputs, out, fps)
+    sources = find_sources(inputs, out, fps, raw, timeout, every_frame)
     if track is not None:
         IdentityTracker(track)  # refuses a wrong name, or a missing package, now
         if still := [source.name for source in sources if not source.video and count_frames(source) < 2]:
@@ -188,7 +196,7 @@ class _Run:
         try:
             with (
                 _stop_on_signal() as stop,
-                tqdm(total=sum(map(count_frames, sources)), desc='inference', unit='frame') as progress,
+                tqdm(total=sum(map(count_frames, sources)) or None, desc='inference', unit='frame') as progress,
             ):
                 for source in sources:
                     self._work_on(source, results, stop, progress)
@@ -217,15 +225,21 @@ class _Run:
 
     def _work_on(self, source: Source, results: ResultFiles, stop: threading.Event, progress: tqdm) -> None:
         video = None
+        if source.live is not None:
+            source.live.open()
         if self.track is not None:
             self.tracker = IdentityTracker(self.track)
             self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
             video = VideoFile(self.out / _video_name(source), frame_rate(source))
         try:
-            for batch in self._batches(source, stop, progress):
-                for _ in self._predict(batch, results, video):
-                    progress.update()
+            batches = self._batches(source, stop, progress)
+            with WriteBehind() as writing:
+                # (of large images, only the one at hand is in memory)
+                for batch in batches if self.tile is not None else read_ahead(batches):
+                    writing.call(self._write_batch, batch, self._predict(batch), results, video, progress)
+                    if stop.is_set():
+                        break
         finally:
             path = video.close() if video is not None else None
             if path is not None:
@@ -233,11 +247,14 @@ class _Run:
             if self.tracks is not None:
                 written = self.tracks.close(self.pictures)
                 self.report['outputs'] += [str(path.relative_to(self.out)) for path in written]
+            if source.live is not None:
+                live = {'input': source.given, 'received': source.live.received, 'dropped': source.live.dropped}
+                self.report.setdefault('live', []).append(live)
 
     def _batches(self, source: Source, stop: threading.Event, progress: tqdm) -> Iterator[list[tuple[Frame, dict]]]:
         """Frames with what the model takes, in batches of one size; padding would change what is found."""
         batch: list[tuple[Frame, dict]] = []
-        for item in read_frames(source, self.inferencer.read):
+        for item in read_frames(source, self.inferencer.read, stop.is_set):
             if stop.is_set():
                 return
             data = None
@@ -248,6 +265,8 @@ class _Run:
                 try:
                     data = self.inferencer.prepare(item.image, item.path)
                 except ValueError as error:
+                    if source.live is not None:  # (the next frames will not be others)
+                        raise
                     item = Skipped(item.path, item.index, str(error))
             if isinstance(item, Skipped):
                 self.skipped.append({'path': str(item.path), 'frame': item.index, 'reason': item.reason})
@@ -263,42 +282,51 @@ class _Run:
         if batch:
             yield batch
 
-    def _predict(
-        self, batch: list[tuple[Frame, dict]], results: ResultFiles, video: VideoFile | None
-    ) -> Iterator[Frame]:
-        """Predicts a batch and yields each frame when all about it is written; empties the batch on the way."""
+    def _predict(self, batch: list[tuple[Frame, dict]]) -> list:
+        """What is found in each frame of a batch: the model's own detections, or what ``_predict_tiles`` returns."""
         if self.tile is not None:
-            yield from self._predict_tiles(batch.pop()[0], results, video)
-            return
-        found = self.inferencer.predict([data for _, data in batch])
-        while batch:
-            (frame, data), prediction = batch.pop(0), found.pop(0)
-            instances = find_instances(prediction, self.lowest)
-            picture = as_picture(data['inputs'], data['data_samples'].metainfo) if self.pictures else None
-            self._write(frame, instances, picture, results, video)
-            yield frame
+            return [self._predict_tiles(batch[0][0])]
+        return self.inferencer.predict([data for _, data in batch])
 
-    def _predict_tiles(self, frame: Frame, results: ResultFiles, video: VideoFile | None) -> Iterator[Frame]:
-        """As ``_predict``, for one frame in tiles."""
-        size = frame.image.shape[:2]
-        total = len(plan_tiles(size, self.tile, self.overlap))
+    def _predict_tiles(self, frame: Frame) -> tuple[list[FoundInstance], np.ndarray] | str:
+        """Detections of a frame in tiles, and what the model saw; or why there are none."""
+        total = len(plan_tiles(frame.image.shape[:2], self.tile, self.overlap))
         try:
             with tqdm(total=total, desc=frame.path.name, unit='tile', leave=False, disable=total < 2) as tiles:
-                instances, levels = self.inferencer.predict_tiled(
+                return self.inferencer.predict_tiled(
                     frame.image, frame.path, self.tile, self.overlap, self.lowest, self.batch_size, tiles.update
                 )
         except ValueError as error:
-            self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': str(error)})
-            yield frame
-            return
-        picture = None
-        if self.pictures and levels.size > LARGEST_PICTURE:
-            self.report['not_drawn'].append(str(frame.path))
-            print_log(f'{frame.path}: too large to be drawn; its detections are in detections.json', 'current')
-        elif self.pictures:
-            picture = cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB if levels.ndim == 2 else cv2.COLOR_BGR2RGB)
-        self._write(frame, instances, picture, results, video)
-        yield frame
+            return str(error)
+
+    def _write_batch(
+        self,
+        batch: list[tuple[Frame, dict]],
+        found: list,
+        results: ResultFiles,
+        video: VideoFile | None,
+        progress: tqdm,
+    ) -> None:
+        """Writes all about the frames of a batch, one after the other; empties batch and detections on the way."""
+        while batch:
+            (frame, data), prediction = batch.pop(0), found.pop(0)
+            picture = None
+            if isinstance(prediction, str):
+                self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': prediction})
+            elif self.tile is not None:
+                instances, levels = prediction
+                if self.pictures and levels.size > LARGEST_PICTURE:
+                    self.report['not_drawn'].append(str(frame.path))
+                    print_log(f'{frame.path}: too large to be drawn; its detections are in detections.json', 'current')
+                elif self.pictures:
+                    picture = cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB if levels.ndim == 2 else cv2.COLOR_BGR2RGB)
+                self._write(frame, instances, picture, results, video)
+            else:
+                instances = find_instances(prediction, self.lowest)
+                if self.pictures:
+                    picture = as_picture(data['inputs'], data['data_samples'].metainfo)
+                self._write(frame, instances, picture, results, video)
+            progress.update()
 
     def _write(
         self,
@@ -351,7 +379,7 @@ def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> Non
             f'output folder {out} is not empty; choose another, or pass --overwrite to replace files of the same names'
         )
     folders = [(out / name).resolve() for name in ('overlays', 'videos')]
-    for file in (file for source in sources for file in source.files):
+    for file in (file for source in sources if source.live is None for file in source.files):
         if any(file.resolve().is_relative_to(folder) for folder in folders):
             raise ValueError(f'output: {out} holds the input {file}, which could be replaced; choose another folder')
 

@@ -1,0 +1,59 @@
+"""Scores of models that see the test set in tiles, in PyTorch and exported."""
+
+from pathlib import Path
+
+from mmdet_ir.apis import launch
+from mmdet_ir.apis import test_tiled as score_tiled
+from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.deploy.backends import ExportedModel
+from mmdet_ir.deploy.export import export_model
+from mmdet_ir.deploy.score import predict_tiled, score_exported
+
+import numpy as np
+import pytest
+from tiny_problem import HEIGHT, WIDTH, counts, write_problem
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('tiled')
+    write_problem(root)
+    text = (root / 'config.py').read_text()
+    window = "dict(type='ToneMapping', method='window', low=6900, high=8500)"
+    (root / 'window.py').write_text(text.replace('_base_.tone_mapping', window))
+    return root
+
+
+def test_images_smaller_than_a_tile_score_as_ever(root: Path, tmp_path: Path) -> None:
+    config, weights = str(root / 'config.py'), str(root / 'weights.pth')
+    expected = launch.test(config, weights, work_dir=str(tmp_path))
+    whole = score_tiled(config, weights, (640, 512), out=str(tmp_path / 'whole.pkl'))
+    assert whole == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert (tmp_path / 'whole.pkl').stat().st_size
+    assert set(score_tiled(config, weights, (50, 40), 0.5)) == set(whole)
+    with pytest.raises(ValueError, match='--overlap: expected a share .* below 1, got 1'):
+        score_tiled(config, weights, (50, 40), 1.0)
+
+
+def test_exported_models_in_tiles(root: Path, tmp_path: Path) -> None:
+    inferencer = IRInferencer(root / 'window.py', root / 'weights.pth', 'cpu', show_progress=False)
+    export_model(inferencer, tmp_path / 'model.pt', 'torchscript')
+    exported, cfg = ExportedModel(tmp_path / 'model.pt'), launch.load_config(str(root / 'window.py'))
+    expected = score_exported(exported, cfg)
+    assert score_exported(exported, cfg, tile=(WIDTH, HEIGHT)) == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    # as PyTorch in the same tiles
+    image, tile = counts(4, 100, 150), (WIDTH, HEIGHT)
+    got = predict_tiled(exported, image, tile, 0.3)
+    expected, _ = inferencer.predict_tiled(image, 'image', tile, 0.3, np.zeros(4))
+    assert len(got) == len(expected) > 0
+    for one, other in zip(got, expected, strict=True):
+        assert one.label == other.label and one.box == pytest.approx(other.box, abs=1e-2)
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        assert abs(one.area - other.area) <= 2
+
+
+def test_tones_of_single_tiles_are_refused(root: Path, tmp_path: Path) -> None:
+    inferencer = IRInferencer(root / 'config.py', root / 'weights.pth', 'cpu', show_progress=False)
+    export_model(inferencer, tmp_path / 'model.pt', 'torchscript')
+    with pytest.raises(ValueError, match='one tone mapping for the whole image, window or none, got percentile'):
+        predict_tiled(ExportedModel(tmp_path / 'model.pt'), counts(1), (50, 40))
