@@ -27,6 +27,7 @@ from ..datasets.derived_masks import (
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
 from .masks_in_boxes import MasksInBoxes
+from .sam_masks import SamInBoxes
 
 
 @dataclass
@@ -79,14 +80,15 @@ def derive_masks(
     device: str | None = None,
     cfg_options: dict | None = None,
     skipped: Skipped | None = None,
+    sam: str | os.PathLike | None = None,
 ) -> DerivedCounts:
     """Write a copy of a COCO file in which every object has a mask inside its box.
 
     Masks made here are marked with ``mask_source = 'derived'`` and ``mask_method``: ``'threshold'``, ``'ellipse'``
-    (see ``derive_threshold_mask``), ``'box'`` or ``'model'``. Where a method gives nothing, the next simpler one takes
-    its place and is named: model, threshold, ellipse, box. All are polygons, so holes are filled, and ``area`` is
-    theirs. Boxes, other fields, ignored regions (``iscrowd``) and, unless ``replace`` is set, masks that are not
-    marked as derived stay as they are.
+    (see ``derive_threshold_mask``), ``'box'``, ``'model'`` or ``'sam'``. Where a method gives nothing, the next
+    simpler one takes its place and is named: model or sam, threshold, ellipse, box. All are polygons, so holes are
+    filled, and ``area`` is theirs. Boxes, other fields, ignored regions (``iscrowd``) and, unless ``replace`` is set,
+    masks that are not marked as derived stay as they are.
 
     Args:
         annotations: COCO file with boxes.
@@ -102,6 +104,7 @@ def derive_masks(
         cfg_options: Settings that replace those of the model's config.
         skipped: Gets the images that cannot be read, or have another size than the file says; their annotations stay
             as they are. Without it the first of them is an error.
+        sam: Weights of SAM for ``'sam'``, see ``SamInBoxes``.
 
     Raises:
         FileNotFoundError: If the annotation file, an image, config or checkpoint is missing.
@@ -117,6 +120,8 @@ def derive_masks(
             f'expected a config and a checkpoint with method "model" and only then, got method '
             f'{method!r} and model {model!r}'
         )
+    if (method == 'sam') != (sam is not None):
+        raise ValueError(f'expected weights of SAM with method "sam" and only then, got method {method!r} and {sam!r}')
     if not 0 < min_iou <= 1:
         raise ValueError(f'min_iou: expected a number in (0, 1], got {min_iou}')
     coco = read_coco(annotations)
@@ -131,7 +136,7 @@ def derive_masks(
     todo = [image for image in coco['images'] if any(_needs_mask(a, replace) for a in objects[image['id']])]
     _check(annotations, images, todo, objects, image_key)
 
-    predictor = None
+    predictor: MasksInBoxes | SamInBoxes | None = None
     if model is not None:
         predictor = MasksInBoxes(*model, device=device, cfg_options=cfg_options)
         used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if _needs_mask(a, replace)}
@@ -140,6 +145,8 @@ def derive_masks(
             f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
             sorted(used - set(predictor.classes)),
         )
+    if sam is not None:
+        predictor = SamInBoxes(sam, device)
     maker = _Maker(method, predictor, min_iou, DerivedCounts())
     for entry in coco['annotations']:
         if not _needs_mask(entry, replace):
@@ -223,7 +230,7 @@ class _Maker:
     """Makes the masks of an image; the arguments are those of ``derive_masks``."""
 
     method: str
-    predictor: MasksInBoxes | None
+    predictor: MasksInBoxes | SamInBoxes | None
     min_iou: float
     counts: DerivedCounts
 
@@ -245,7 +252,8 @@ class _Maker:
         start = {key: image[key] for key in ('img_path', 'height', 'width', 'page') if key in image}
         corners = np.array(boxes)
         corners[:, 2:] += corners[:, :2]
-        labels = np.array([self.predictor.classes.index(name) for name in names])
+        classes = self.predictor.classes  # (SAM has none)
+        labels = np.array([classes.index(name) if classes else 0 for name in names])
         masks, ious = self.predictor({**start, 'img_id': image['id']}, corners, labels)
         derived = []
         for mask, iou, box in zip(masks, ious, boxes, strict=True):
@@ -254,14 +262,14 @@ class _Maker:
             if not found:
                 unmatched = f'without a prediction of IoU >= {self.min_iou:g}'
                 self.counts.fallbacks['with an empty mask' if iou >= self.min_iou else unmatched] += 1
-            derived.append(_from_pixels(cut, 'model') if found else None)
+            derived.append(_from_pixels(cut, self.method) if found else None)
         return derived
 
     def _from_image(self, grey: np.ndarray, box: list[float], occupied: np.ndarray, fit: BoxFit) -> DerivedMask:
         x, y, w, h = box
         corners = box_corners(x + w / 2, y + h / 2, w, h)
         mask = None
-        if self.method in ('threshold', 'model'):
+        if self.method in ('threshold', 'model', 'sam'):
             mask = derive_threshold_mask(grey, corners, box, occupied, fit)
         elif self.method == 'ellipse':
             mask = derive_ellipse_mask(corners, box, grey.shape)

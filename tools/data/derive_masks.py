@@ -21,12 +21,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('annotations', help='COCO file with boxes')
     parser.add_argument('--images', required=True, metavar='FOLDER', help='folder that its file names are relative to')
     parser.add_argument('--out', required=True, metavar='NEW.json', help='COCO file to write')
-    parser.add_argument('--method', choices=MASK_METHODS, help='default: threshold, or model if one is given')
+    parser.add_argument('--method', choices=MASK_METHODS, help='default: threshold, or model or sam if one is given')
     parser.add_argument(
         '--model',
         nargs=2,
         metavar=('CONFIG', 'CHECKPOINT'),
         help='trained model whose masks are taken: BoxInst, CondInst, or any other that segments instances',
+    )
+    parser.add_argument(
+        '--sam',
+        metavar='WEIGHTS',
+        help='masks of SAM: a folder, or a name on the Hugging Face hub such as facebook/sam-vit-base (extra sam)',
     )
     parser.add_argument(
         '--replace', action='store_true', help='replace masks that are not marked as derived, too (default: keep them)'
@@ -54,7 +59,7 @@ def main() -> None:
         args.annotations,
         args.images,
         args.out,
-        args.method or ('model' if args.model else 'threshold'),
+        args.method or ('model' if args.model else 'sam' if args.sam else 'threshold'),
         tuple(args.model) if args.model else None,
         replace=args.replace,
         overwrite=args.overwrite,
@@ -63,6 +68,7 @@ def main() -> None:
         device=args.device,
         cfg_options=args.cfg_options,
         skipped=skipped,
+        sam=args.sam,
     )
     print(counts)
     print(f'written: {args.out}')
