@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ _SMALLEST_SIDE = 32
 # of a dynamic torch.export program; below, feature maps of one cell would be a case of their own
 _SIDES = (128, 8192)
 _IMAGES = (1, 1024)
+_FRAME = re.compile(r'\.py\(\d+\): ')  # of a stack within a message
 _AXES = {'images': {0: 'images', 2: 'height', 3: 'width'}, 'masks': {1: 'mask_height', 2: 'mask_width'}}
 
 
@@ -105,15 +107,20 @@ def _refusal(error: Exception, file_format: str, detector: torch.nn.Module, inpu
     """Says which part of the detector the exporter or the runtime cannot hold."""
     if isinstance(error, ValueError) and str(error).startswith(('export: ', 'torch-export of')):
         return error
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = next((line for line in reversed(lines) if 'rror' in line or 'FAIL' in line), lines[0]).strip()
     with tempfile.TemporaryDirectory() as folder:
         part = failing_part(detector, inputs, partial(_ATTEMPTS[file_format], Path(folder, 'part')))
     others = ', '.join(name for name in SUFFIXES if name != file_format)
     return ValueError(
-        f'export: {part or "the model"}: cannot be exported to {file_format} ({reason[:300]}); expected another part '
-        f'in its place, or another format ({others})'
+        f'export: {part or "the model"}: cannot be exported to {file_format} ({_reason(error)}); expected another '
+        f'part in its place, or another format ({others})'
     )
+
+
+def _reason(error: Exception) -> str:
+    """The sentence of an exporter's or runtime's message, which comes with graphs and stacks around it."""
+    lines = [line for line in str(error).strip().splitlines() if not _FRAME.search(line)] or [type(error).__name__]
+    line = next((line for line in reversed(lines) if 'rror' in line or 'FAIL' in line), lines[0])
+    return re.split(r'\s*(?:\[Caused by|\.? Please feel free)', line)[0].strip()[:300]
 
 
 def _metadata(

@@ -95,3 +95,19 @@ def test_models_are_tried_along_their_free_axes() -> None:
     assert trial_shapes((2, 1, 256, 320), [0, 2, 3]) == [(2, 1, 256, 320), (1, 1, 192, 288)]
     assert trial_shapes((4, 3, 256, 320), [0]) == [(4, 3, 256, 320), (1, 3, 256, 320)]
     assert trial_shapes((1, 3, 64, 96), []) == [(1, 3, 64, 96)]
+
+
+def test_the_reason_is_a_sentence_of_the_exporter() -> None:
+    """As torch words it for an adaptive pooling: graph, request and stack around it, which names errors.py last."""
+    message = (
+        'Unsupported: ONNX export of operator adaptive pooling, since output_size is not constant.. Please feel free '
+        "to request support. [Caused by the value 'input.307 defined in (%input.307 : Float(*, 64, *, *)\n"
+        ")' (type 'Tensor') in the TorchScript graph.] \n"
+        '    (node defined in /site-packages/torch/nn/modules/conv.py(560): _conv_forward\n'
+        '/repository/mmdet_ir/cli/errors.py(86): run_tool\n)'
+    )
+    expected = 'Unsupported: ONNX export of operator adaptive pooling, since output_size is not constant'
+    assert export._reason(RuntimeError(message)).rstrip('.') == expected
+    ort = '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. Error in Node:/backbone/Conv'
+    assert export._reason(RuntimeError(f'first line\n{ort}')) == ort
+    assert export._reason(RuntimeError('')) == 'RuntimeError'
