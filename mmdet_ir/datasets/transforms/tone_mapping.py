@@ -19,6 +19,7 @@ from ..images.values import repeat_channels, to_single_channel
 ZERO_CELSIUS = 273.15  # Kelvin
 _FLOAT_LEVELS = 4096  # for histograms of floating-point images
 _LARGEST_DENOMINATOR = 10_000  # of percentiles; times 2^16 counts and doubled it is within 31 bits
+_BAND = 2**20  # pixels that are looked up at once
 _BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
 
 
@@ -351,7 +352,14 @@ def _exact_levels(values: np.ndarray, low: Fraction, high: Fraction) -> np.ndarr
 
 
 def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return cv2.LUT(image, table) if image.dtype == np.uint8 else np.take(table, image)
+    if image.dtype == np.uint8:
+        return cv2.LUT(image, table)
+    # (in bands: NumPy makes indices of eight bytes of all that it takes at once)
+    found = np.empty(image.shape, table.dtype)
+    rows = max(1, _BAND // max(image.shape[1], 1))
+    for first in range(0, image.shape[0], rows):
+        found[first : first + rows] = table[image[first : first + rows]]
+    return found
 
 
 def _as_levels(image: np.ndarray) -> np.ndarray:

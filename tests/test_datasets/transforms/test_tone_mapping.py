@@ -1,5 +1,6 @@
 """Tone mappings against hand-made numbers, slow loops, NumPy and OpenCV."""
 
+import tracemalloc
 from fractions import Fraction
 
 from mmdet_ir.datasets.synthetic import generate_scene, stretch
@@ -292,3 +293,15 @@ def test_halves_are_rounded_to_even_without_an_error_of_floating_point() -> None
         min(max(round((value - ends[0]) * 255 / (ends[1] - ends[0])), 0), 255) for value in image.ravel().tolist()
     ]
     assert tone_map(image, 'percentile').ravel().tolist() == expected
+
+
+def test_large_images_take_little_more_memory_than_their_levels() -> None:
+    image = np.random.default_rng(0).integers(6000, 9000, (3000, 2000), dtype=np.uint16)
+    tracemalloc.start()
+    levels = tone_map(image, 'percentile')
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * levels.nbytes  # NumPy's own look-up takes eight bytes a pixel
+    low, high = np.percentile(image, (0.5, 99.7))
+    expected = np.clip((image - low) * (255 / (high - low)), 0, 255).round()
+    assert np.abs(levels - expected).max() <= 1 and (levels == expected).mean() > 0.99
