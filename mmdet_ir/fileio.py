@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+PATH = 'a path (str or os.PathLike)'  # for messages
 _ENDINGS = ('png', 'jpg', 'jpeg', 'bmp', 'mp4')  # of outputs whose names come from inputs
 
 
@@ -51,6 +52,30 @@ def whole_file(path: str | os.PathLike, temporary: str | os.PathLike | None = No
             raise
     except OSError as error:
         raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def kind_of_object(given: object) -> str:
+    """The type of an object for a message, with the way to an array where there is one."""
+    kind = type(given)
+    name = kind.__qualname__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__qualname__}'
+    is_image = hasattr(given, '__array__') or hasattr(given, '__array_interface__')
+    return f'{name}; numpy.asarray() makes an array of it' if is_image and name != 'numpy.ndarray' else name
+
+
+def require_path(given: object, name: str = '', more: str = '') -> str | os.PathLike:
+    """A path as it was given.
+
+    Args:
+        given: By a caller.
+        name: Of the argument, for the message.
+        more: What else is accepted, for the message.
+
+    Raises:
+        TypeError: If it is none: an open file, bytes, an image.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f'{name}{": " if name else ""}expected {PATH}{more}, got {kind_of_object(given)}')
+    return given
 
 
 def unique_name(wanted: str, taken: set[str]) -> str:

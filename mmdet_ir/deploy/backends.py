@@ -14,7 +14,7 @@ import torch
 import torchvision  # noqa: F401  (its operators are in the files of TorchScript and torch.export)
 
 from ..cli.choices import PRECISIONS, SUFFIXES
-from ..datasets.images.values import repeat_channels, to_single_channel
+from ..datasets.images.values import repeat_channels, require_array, to_single_channel
 from ..model_zoo import exported_file
 from .graph.base import OUTPUTS
 from .graph.pasting import paste_binary_masks
@@ -117,8 +117,10 @@ class ExportedModel:
             ``[channels, H, W]``.
 
         Raises:
+            TypeError: If it is no array.
             ValueError: If values or size are not what the model takes.
         """
+        require_array(image, name)
         wanted = self.meta['input']
         if image.dtype.name not in _TAKEN[wanted['dtype']]:
             raise ValueError(

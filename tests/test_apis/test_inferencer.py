@@ -1,5 +1,6 @@
 """The inferencer against the test loop, and what it refuses."""
 
+import io
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ from pathlib import Path
 from mmdet_ir.apis import launch
 from mmdet_ir.apis.inference.inferencer import IRInferencer
 from mmdet_ir.compat.checkpoint import CheckpointError
+from mmdet_ir.datasets.images.infrared_io import read_infrared
 from mmdet_ir.engine.fitting.weights import load_fitting_weights
 
 import cv2
@@ -18,6 +20,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch import nn
 
 REPO = Path(__file__).parents[2]
@@ -144,6 +147,74 @@ def test_grey_arrays_of_every_form_are_equal(inferencer: IRInferencer) -> None:
 def test_arrays_pass_the_checks_of_files(inferencer: IRInferencer, image: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=f'image mine: .*{message}'):
         inferencer.prepare(image, 'mine')
+
+
+def foreign() -> dict[str, tuple[object, str]]:
+    """What is neither a path nor an array, and how a message names it."""
+    return {
+        'PIL': (Image.fromarray(np.zeros((8, 8), np.uint8)), r'PIL\.Image\.Image; numpy\.asarray\(\) makes'),
+        'tensor': (torch.zeros(8, 8), r'torch\.Tensor; numpy\.asarray\(\) makes'),
+        'none': (None, r'NoneType$'),
+        'number': (7, r'int$'),
+        'bytes': (b'a.png', r'bytes$'),
+        'rows': ([[0, 1], [2, 3]], r'list$'),
+        'generator': ((name for name in ['a.png']), r'generator$'),
+        'file': (io.BytesIO(b'a'), r'_io\.BytesIO$'),
+    }
+
+
+@pytest.mark.parametrize('kind', foreign())
+def test_what_is_neither_a_path_nor_an_array_is_named_by_its_type(inferencer: IRInferencer, kind: str) -> None:
+    given, got = foreign()[kind]
+    accepted = r'^expected a path \(str or os\.PathLike\), an array \(numpy\.ndarray.*\) or a dictionary .*, got '
+    array, path = r'^image mine: expected an array \(numpy\.ndarray.*\), got ', r'^expected a path \(str .*\), got '
+    calls = [
+        (accepted, lambda: inferencer([given])),
+        (accepted, lambda: inferencer(('a.png', given))),  # before the first image is computed
+        (path, lambda: inferencer({'img_path': given})),
+        (path, lambda: inferencer.read(given)),
+        (path, lambda: read_infrared(given)),
+        (array, lambda: inferencer({'img': given, 'img_path': 'mine'})),
+        (array, lambda: inferencer.prepare(given, 'mine')),
+        (array, lambda: inferencer.predict_tiled(given, 'mine', (64, 64))),
+    ]
+    if kind != 'rows':  # (a list is a list of images)
+        calls.append((accepted, lambda: inferencer(given)))
+    for expected, call in calls:
+        with pytest.raises(TypeError, match=expected + got):
+            call()
+
+
+def test_other_mistakes_in_what_is_given(inferencer: IRInferencer, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"expected a dictionary with img or img_path, got the keys \['image'\]"):
+        inferencer({'image': counts(0)})
+    with pytest.raises(TypeError, match=r'predict: expected images as prepare returns them, got numpy\.ndarray'):
+        inferencer.predict([counts(0)])
+    with pytest.raises(ValueError, match='expected image files, got a folder without any'):
+        inferencer(str(tmp_path))
+    config, weights = inferencer._names
+    with pytest.raises(TypeError, match=r'^config: expected a path .* or a Config, got torch.nn.*Linear$'):
+        IRInferencer(nn.Linear(1, 1), weights, 'cpu')
+    with pytest.raises(TypeError, match=r'^checkpoint: expected a path .*, got dict$'):
+        IRInferencer(config, {'state_dict': {}}, 'cpu')
+
+
+def test_folders_are_walked_as_everywhere(inferencer: IRInferencer, tmp_path: Path) -> None:
+    """As a text or a path: sub-folders and all kinds of images, but nothing of other programs."""
+    (tmp_path / 'in' / 'night').mkdir(parents=True)
+    (tmp_path / 'in' / '.thumbnails').mkdir()
+    np.save(tmp_path / 'in' / 'night' / 'b.npy', counts(1))
+    for name in ('a.png', '.thumbnails/a.png'):
+        cv2.imwrite(str(tmp_path / 'in' / name), counts(0))
+    for folder in (tmp_path / 'in', str(tmp_path / 'in')):
+        inferencer(folder, out_dir=str(tmp_path / 'out'))
+    assert sorted(file.name for file in (tmp_path / 'out' / 'vis').iterdir()) == ['a.png', 'b.png']
+
+
+def test_pictures_of_dictionaries_are_named_by_their_path(inferencer: IRInferencer, tmp_path: Path) -> None:
+    inferencer([{'img': counts(0), 'img_path': 'clip/x.png'}, {'img': counts(1)}], out_dir=str(tmp_path))
+    names = sorted(file.name for file in (tmp_path / 'vis').iterdir())
+    assert names[1:] == ['x.png'] and names[0][:8].isdigit()
 
 
 def test_units(inferencer: IRInferencer) -> None:

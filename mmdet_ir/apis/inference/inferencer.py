@@ -26,16 +26,17 @@ from ...config.types import type_name, with_type_names
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
 from ...datasets.images.infrared_io import read_infrared
-from ...datasets.images.values import as_plain_type, repeat_channels
+from ...datasets.images.values import as_plain_type, repeat_channels, require_array
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
 from ...engine.fitting.weights import fit_detector, require_checkpoint
-from ...fileio import unique_name
+from ...fileio import require_path, unique_name
 from ...model_zoo import model_names
 from ...palette import palette_for
 from ...visualization.overlay import FoundInstance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config
+from .given import check_given, check_prepared, list_images, name_of
 from .tiles import Tile, join, place, plan_tiles
 
 
@@ -58,6 +59,7 @@ class IRInferencer(DetInferencer):
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.
+        TypeError: If they are no paths; calls refuse images that are neither paths nor arrays in the same way.
         ValueError: If the checkpoint does not fit the config or is refused as unsafe, the device is not there, or the
             test pipeline has no transform that loads image files.
 
@@ -80,6 +82,10 @@ class IRInferencer(DetInferencer):
         cfg_options: dict | None = None,
     ) -> None:
         device = _device(device)
+        if not isinstance(model, Config):
+            require_path(model, 'config', ' or a Config')
+        if weights is not None:
+            require_path(weights, 'checkpoint')
         if weights is None:
             if isinstance(model, Config) or str(model) not in model_names():
                 raise ValueError(f'expected weights, or one of the models {model_names()}, got the config alone')
@@ -113,6 +119,7 @@ class IRInferencer(DetInferencer):
             FileNotFoundError: If there is no such file.
             ValueError: If it cannot be read.
         """
+        require_path(path)
         loader = self.pipeline.loader
         if isinstance(loader, LoadIRImageFromFile):
             return read_infrared(path, page=page, **loader.reading)
@@ -153,7 +160,7 @@ class IRInferencer(DetInferencer):
         Raises:
             ValueError: If the model predicts no masks, or masks of probabilities.
         """
-        found = [sample.pred_instances for sample in self.forward(self.collate_fn(list(batch)))]
+        found = [sample.pred_instances for sample in self.forward(self.collate_fn(check_prepared(batch)))]
         if any('masks' not in instances for instances in found):
             raise ValueError(f'{self._names[0]}: expected a model that predicts masks, got one for boxes only')
         return found
@@ -235,12 +242,15 @@ class IRInferencer(DetInferencer):
         from_rjpeg = getattr(loader, 'rjpeg', '') == 'celsius' and Path(name).suffix.lower() in ('.jpg', '.jpeg')
         return image, 'celsius' if from_rjpeg else 'stored'
 
+    def _inputs_to_list(self, inputs: object) -> list:
+        return list_images(inputs)
+
     def preprocess(self, inputs: Iterable, batch_size: int = 1) -> Iterator[tuple[list, dict]]:
         """Batches, each with the names and pictures (RGB, as the model saw them) that ``visualize`` asks for."""
         inputs = iter(inputs)
         while chunk := list(islice(inputs, batch_size)):
             data = [self.pipeline(single) for single in chunk]
-            names = ['' if isinstance(single, np.ndarray) else str(single) for single in chunk]
+            names = [name_of(single) for single in chunk]
             pictures = [as_picture(single['inputs'], single['data_samples'].metainfo) for single in data]
             yield list(zip(names, pictures, strict=True)), self.collate_fn(data)
 
@@ -338,6 +348,7 @@ class _Pipeline:
         return results, partial(self._apply, self.transforms[number:])
 
     def _load(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
+        check_given(given)
         if isinstance(given, np.ndarray):
             given = {'img': given, 'img_path': ''}
         elif not isinstance(given, dict):
@@ -351,6 +362,7 @@ class _Pipeline:
         return results
 
     def _take(self, image: np.ndarray, name: str) -> np.ndarray:
+        require_array(image, name)
         if isinstance(self.loader, LoadIRImageFromFile):
             return self.loader.prepare(as_plain_type(image, name), name)
         expected = np.float32 if self.loader.to_float32 else np.uint8

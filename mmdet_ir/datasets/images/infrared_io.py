@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ...cli.choices import RJPEG_MODES
+from ...fileio import require_path
 from .headers import ImageHeader, jpeg_fault, kind_of, read_headers
 from .image_limits import check_image
 from .readers import count_registered, read_registered, reader_of
@@ -72,6 +73,7 @@ def read_infrared(
     Raises:
         FileNotFoundError: If there is no such file.
         SwappedBytesError: If the bytes of 16-bit values have changed places.
+        TypeError: If ``path`` is no path.
         ValueError: If it cannot be decoded, or not without a loss, is larger than ``image_limits`` allows, holds NaN
             or infinite values, values that float32 cannot hold, colours of more than 8 bits, or if ``page`` is missing
             for a stack or beyond its end.
@@ -117,6 +119,7 @@ def read_with_header(
     backend_args: dict | None = None,
 ) -> tuple[np.ndarray, ImageHeader]:
     """As ``read_infrared``, and what the file says about the image; an orientation is not told in the log."""
+    require_path(path)
     if rjpeg not in RJPEG_MODES:
         raise ValueError(f'rjpeg: expected one of {RJPEG_MODES}, got {rjpeg!r}')
     check_rjpeg_settings(rjpeg, rjpeg_settings)

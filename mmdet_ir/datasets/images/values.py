@@ -5,12 +5,26 @@ import os
 import cv2
 import numpy as np
 
+from ...fileio import kind_of_object
+
+ARRAY = 'an array (numpy.ndarray; grey [H, W], or BGR [H, W, 3])'  # for messages
 _EXACT_IN_FLOAT32 = 2**24
 _SWAPPED = 8  # how much smoother an image becomes when wrong bytes are put right, at least
 
 
 class SwappedBytesError(ValueError):
     """An image of 16 bits whose two bytes have changed places."""
+
+
+def require_array(image: object, name: str | os.PathLike) -> np.ndarray:
+    """An array as it was given.
+
+    Raises:
+        TypeError: If it is an image of another library, or no image.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f'image {name}: expected {ARRAY}, got {kind_of_object(image)}')
+    return image
 
 
 def eight_bit_content(image: np.ndarray) -> str | None:
