@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,5 +91,7 @@ def run_tool(main: Callable[[], object]) -> None:
             raise
         with tempfile.NamedTemporaryFile('w', prefix='mmdet_ir_traceback_', suffix='.txt', delete=False) as file:
             traceback.print_exc(file=file)
+        with suppress(OSError, ValueError):  # (a closed pipe)
+            sys.stdout.flush()  # the error stands below what was printed before it
         sys.stderr.write(f'error: {message}\n(traceback: {file.name}; {SHOW_TRACEBACK}=1 prints it)\n')
         sys.exit(2)

@@ -1,5 +1,8 @@
 """What a user's mistake is answered with."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from mmdet_ir.apis import launch
@@ -127,3 +130,17 @@ def test_the_learning_rate_is_scaled_by_the_batch_size(toy_config: Path, tmp_pat
     )
     # Batches of 2, and a base batch size of 4.
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.005)]
+
+
+def test_the_error_stands_below_what_was_printed_before_it(tmp_path: Path) -> None:
+    """On a screen that shows both, and in a log of both, where Python keeps what is printed until it ends."""
+    tool = tmp_path / 'tool.py'
+    tool.write_text(
+        'from mmdet_ir.cli import run_tool\n\n\ndef main():\n    print("working")\n    raise ValueError("no")\n\n\n'
+        'run_tool(main)\n'
+    )
+    keeping = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+    done = subprocess.run(
+        [sys.executable, tool], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=keeping
+    )
+    assert done.returncode == 2 and done.stdout.splitlines()[:2] == ['working', 'error: no']
