@@ -46,6 +46,8 @@ def two_steps(written: Path, work_dir: Path, **options: object) -> list[float]:
     }
     if cfg.model.backbone.get('init_cfg'):
         settings['model.backbone.init_cfg'] = None
+    if cfg.model.backbone.get('imagenet'):
+        settings['model.backbone.imagenet'] = False
     runner = train(str(written), work_dir=str(work_dir), seed=0, cfg_options=settings | options)
     assert runner.iter == 2
     return runner.message_hub.get_scalar('train/loss').data[0].tolist()
