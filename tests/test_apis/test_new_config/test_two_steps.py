@@ -37,7 +37,10 @@ def two_steps(written: Path, work_dir: Path, **options: object) -> list[float]:
     """Losses of a training without a validation, from random weights unless ``options`` name others."""
     cfg = Config.fromfile(written)
     settings = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator', 'load_from'))
-    settings |= {'train_dataloader.dataset.indices': 2, 'train_dataloader.num_workers': 0}
+    place, dataset = 'train_dataloader.dataset', cfg.train_dataloader.dataset
+    while 'dataset' in dataset:  # within its wrappers
+        place, dataset = f'{place}.dataset', dataset.dataset
+    settings |= {f'{place}.indices': 2, 'train_dataloader.num_workers': 0}
     settings |= {'train_dataloader.persistent_workers': False, 'default_hooks.logger.interval': 1}
     settings |= {'default_hooks.checkpoint.interval': 1000, 'default_hooks.checkpoint.save_last': False}
     settings |= {'default_hooks.checkpoint.save_best': None, 'experiment_name': work_dir.parent.name}
@@ -49,7 +52,7 @@ def two_steps(written: Path, work_dir: Path, **options: object) -> list[float]:
     if cfg.model.backbone.get('imagenet'):
         settings['model.backbone.imagenet'] = False
     runner = train(str(written), work_dir=str(work_dir), seed=0, cfg_options=settings | options)
-    assert runner.iter == 2
+    assert runner.iter >= 2  # (more where a wrapper repeats images of rare classes)
     return runner.message_hub.get_scalar('train/loss').data[0].tolist()
 
 
@@ -57,7 +60,7 @@ def two_steps(written: Path, work_dir: Path, **options: object) -> list[float]:
 def test_two_steps(data: Path, tmp_path: Path, like: str, name: str) -> None:
     written = new_config(data / name, tmp_path / 'mine.py', REPO / 'configs' / like, batch_size=1)
     losses = two_steps(written.path, tmp_path / 'run')
-    assert len(losses) == 2 and all(map(math.isfinite, losses))
+    assert len(losses) >= 2 and all(map(math.isfinite, losses))
 
 
 def test_two_steps_from_the_weights_of_a_model(data: Path, tmp_path: Path) -> None:
