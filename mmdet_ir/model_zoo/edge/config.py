@@ -1,8 +1,10 @@
-channels = 64
+auto_scale_lr = dict(base_batch_size=4, enable=False)
+channels = 48
 custom_hooks = [
     dict(type='NumClassCheckHook'),
     dict(type='EnvironmentHook'),
     dict(type='ChannelsLastHook'),
+    dict(momentum=0.005, type='EMAHook', update_buffers=True),
 ]
 custom_imports = dict(
     allow_failed_imports=False, imports=[
@@ -37,47 +39,35 @@ load = dict(channels=1, type='LoadIRImageFromFile')
 log_level = 'INFO'
 log_processor = dict(
     _scope_='mmdet', by_epoch=True, type='LogProcessor', window_size=50)
-max_iters = 300
+max_iters = 1400
 model = dict(
     _scope_='mmdet',
     backbone=dict(
-        base_channels=32,
-        depth=18,
-        frozen_stages=-1,
-        init_cfg=None,
-        norm_cfg=dict(requires_grad=True, type='BN'),
-        norm_eval=False,
-        num_stages=4,
-        out_indices=(
-            0,
-            1,
-            2,
-            3,
-        ),
-        stem_channels=32,
-        style='pytorch',
-        type='GreyStemResNet'),
+        frozen_stages=1,
+        imagenet=False,
+        in_channels=1,
+        type='EfficientNetLite'),
     data_preprocessor=dict(
         bgr_to_rgb=False,
         mean=[
-            114.495,
+            127.0,
         ],
         pad_mask=True,
         pad_size_divisor=32,
         std=[
-            57.63,
+            128.0,
         ],
         type='DetDataPreprocessor'),
     neck=dict(
         in_channels=[
-            32,
-            64,
-            128,
-            256,
+            24,
+            40,
+            112,
+            320,
         ],
         num_outs=4,
-        out_channels=64,
-        plugin=dict(reduction=4, type='BNSA'),
+        out_channels=48,
+        plugin=dict(reduction=4, residual=True, type='BNSA'),
         plugin_stages=(
             1,
             2,
@@ -99,8 +89,8 @@ model = dict(
                     0.2,
                 ],
                 type='DeltaXYWHBBoxCoder'),
-            fc_out_channels=256,
-            in_channels=64,
+            fc_out_channels=128,
+            in_channels=48,
             loss_bbox=dict(gamma=0.5, loss_weight=10.0, type='FocalSIoULoss'),
             loss_cls=dict(
                 loss_weight=1.0, type='CrossEntropyLoss', use_sigmoid=False),
@@ -117,15 +107,15 @@ model = dict(
                 32,
             ],
             finest_scale=28,
-            out_channels=64,
+            out_channels=48,
             roi_layer=dict(output_size=7, sampling_ratio=0, type='RoIAlign'),
             type='SingleRoIExtractor'),
         mask_head=dict(
-            conv_out_channels=64,
-            in_channels=64,
+            conv_out_channels=48,
+            in_channels=48,
             loss_mask=dict(type='MBCEDiceLovaszLoss'),
             num_classes=4,
-            num_convs=2,
+            num_convs=1,
             type='FCNMaskHead'),
         mask_roi_extractor=dict(
             featmap_strides=[
@@ -135,7 +125,7 @@ model = dict(
                 32,
             ],
             finest_scale=28,
-            out_channels=64,
+            out_channels=48,
             roi_layer=dict(output_size=14, sampling_ratio=0, type='RoIAlign'),
             type='SingleRoIExtractor'),
         type='StandardRoIHead'),
@@ -171,8 +161,8 @@ model = dict(
                 1.0,
             ],
             type='DeltaXYWHBBoxCoder'),
-        feat_channels=64,
-        in_channels=64,
+        feat_channels=48,
+        in_channels=48,
         loss_bbox=dict(loss_weight=1.0, type='L1Loss'),
         loss_cls=dict(
             loss_weight=1.0, type='CrossEntropyLoss', use_sigmoid=True),
@@ -181,13 +171,13 @@ model = dict(
         rcnn=dict(
             mask_thr_binary=0.5,
             max_per_img=100,
-            nms=dict(iou_threshold=0.5, type='nms'),
+            nms=dict(iou_threshold=0.3, type='nms'),
             score_thr=0.05),
         rpn=dict(
-            max_per_img=200,
+            max_per_img=100,
             min_bbox_size=0,
             nms=dict(iou_threshold=0.7, type='nms'),
-            nms_pre=400)),
+            nms_pre=200)),
     train_cfg=dict(
         rcnn=dict(
             assigner=dict(
@@ -233,21 +223,28 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10),
     optimizer=dict(lr=0.001, type='AdamW', weight_decay=0.05),
     paramwise_cfg=dict(
-        bias_decay_mult=0, bypass_duplicate=True, norm_decay_mult=0),
+        bias_decay_mult=0,
+        bypass_duplicate=True,
+        custom_keys=dict(backbone=dict(lr_mult=0.3)),
+        norm_decay_mult=0),
     type='OptimWrapper')
 param_scheduler = [
-    dict(begin=0, by_epoch=False, end=50, start_factor=0.01, type='LinearLR'),
+    dict(begin=0, by_epoch=False, end=30, start_factor=0.01, type='LinearLR'),
     dict(
-        T_max=300,
+        begin=30,
         by_epoch=False,
-        eta_min_ratio=0.002,
-        type='CosineAnnealingLR'),
+        end=1400,
+        end_factor=0.01,
+        start_factor=1.0,
+        type='LinearLR'),
 ]
 randomness = dict(seed=0)
 scales = (
-    0.8,
+    0.7,
+    0.85,
     1.0,
-    1.25,
+    1.2,
+    1.45,
 )
 test_cfg = dict(type='TestLoop')
 test_dataloader = dict(
@@ -297,7 +294,7 @@ test_pipeline = [
         ),
         type='PackDetInputs'),
 ]
-train_cfg = dict(max_iters=300, type='IterBasedTrainLoop', val_interval=3000)
+train_cfg = dict(max_iters=1400, type='IterBasedTrainLoop', val_interval=14000)
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     batch_size=4,
@@ -312,14 +309,21 @@ train_dataloader = dict(
             dict(
                 transforms=[
                     [
-                        dict(keep_ratio=True, scale_factor=0.8, type='Resize'),
+                        dict(keep_ratio=True, scale_factor=0.7, type='Resize'),
+                    ],
+                    [
+                        dict(
+                            keep_ratio=True, scale_factor=0.85, type='Resize'),
                     ],
                     [
                         dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
                     ],
                     [
+                        dict(keep_ratio=True, scale_factor=1.2, type='Resize'),
+                    ],
+                    [
                         dict(
-                            keep_ratio=True, scale_factor=1.25, type='Resize'),
+                            keep_ratio=True, scale_factor=1.45, type='Resize'),
                     ],
                 ],
                 type='RandomChoice'),
@@ -342,7 +346,7 @@ train_dataloader = dict(
                     0.25,
                 ],
                 type='RandomFlip'),
-            dict(prob=0.3, type='RandomPolarity'),
+            dict(prob=0.2, type='RandomPolarity'),
             dict(prob=0.5, type='RandomGainOffset'),
             dict(type='PackDetInputs'),
         ],
@@ -351,18 +355,24 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='ClassAwareSampler'))
 train_pipeline = [
-    dict(type='LoadIRImageFromFile'),
+    dict(channels=1, type='LoadIRImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         transforms=[
             [
-                dict(keep_ratio=True, scale_factor=0.8, type='Resize'),
+                dict(keep_ratio=True, scale_factor=0.7, type='Resize'),
+            ],
+            [
+                dict(keep_ratio=True, scale_factor=0.85, type='Resize'),
             ],
             [
                 dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
             ],
             [
-                dict(keep_ratio=True, scale_factor=1.25, type='Resize'),
+                dict(keep_ratio=True, scale_factor=1.2, type='Resize'),
+            ],
+            [
+                dict(keep_ratio=True, scale_factor=1.45, type='Resize'),
             ],
         ],
         type='RandomChoice'),
@@ -382,7 +392,7 @@ train_pipeline = [
             0.25,
         ],
         type='RandomFlip'),
-    dict(prob=0.3, type='RandomPolarity'),
+    dict(prob=0.5, type='RandomPolarity'),
     dict(prob=0.5, type='RandomGainOffset'),
     dict(type='PackDetInputs'),
 ]
