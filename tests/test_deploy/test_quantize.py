@@ -78,6 +78,9 @@ def test_it_detects_what_the_float_model_detects(root: Path, made: ExportedModel
     (expected,), (got,) = (model.predict([image]) for model in (ExportedModel(root / 'model.onnx', threads=1), made))
     assert len(expected['scores']) and abs(len(got['scores']) - len(expected['scores'])) <= 1
     # the best detection is the same one, a little elsewhere; exactly the same would be no quantised model
+    cpu = Path('/proc/cpuinfo')
+    if cpu.is_file() and 'vnni' not in cpu.read_text():
+        pytest.skip('without VNNI, sums of 8-bit products saturate in ONNX Runtime, and random weights change class')
     assert got['labels'][0] == expected['labels'][0]
     assert 0 < np.abs(got['boxes'][0] - expected['boxes'][0]).max() < 3
     assert got['scores'][0] == pytest.approx(expected['scores'][0], abs=0.05)
