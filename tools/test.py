@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     add_cfg_options(parser, 'test_dataloader.batch_size=4')
     add_launcher(parser)
     args = parser.parse_args()
-    if args.tile and (args.tta or args.show or args.show_dir or args.launcher != 'none'):
-        parser.error('--tile: expected neither --tta, --show, --show-dir nor --launcher beside it')
+    if args.tile and (args.tta or args.show or args.show_dir or args.work_dir or args.launcher != 'none'):
+        parser.error('--tile: expected neither --tta, --show, --show-dir, --work-dir nor --launcher beside it')
     return args
 
 

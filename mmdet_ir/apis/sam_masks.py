@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 import torch
+from mmdet.structures.mask import mask2bbox
+from torchvision.ops import box_iou
 
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
@@ -66,15 +68,6 @@ class SamInBoxes:
         }
         logits = self.model(**prompts, multimask_output=False).pred_masks.cpu()
         sizes = inputs['original_sizes'].cpu(), inputs['reshaped_input_sizes'].cpu()
-        masks = self.processor.image_processor.post_process_masks(logits, *sizes)[0][:, 0].numpy().astype(bool)
-        return masks, np.array([_extent_iou(mask, box) for mask, box in zip(masks, boxes, strict=True)])
-
-
-def _extent_iou(mask: np.ndarray, box: np.ndarray) -> float:
-    """IoU of the smallest box around a mask with a given box, both xyxy; 0 for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return 0.0
-    low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
-    shared = np.prod(np.clip(np.minimum(high, box[2:]) - np.maximum(low, box[:2]), 0, None))
-    return float(shared / (np.prod(high - low) + np.prod(box[2:] - box[:2]) - shared))
+        masks = self.processor.image_processor.post_process_masks(logits, *sizes)[0][:, 0].bool()
+        overlaps = box_iou(mask2bbox(masks), torch.as_tensor(boxes, dtype=torch.float32))
+        return masks.numpy(), overlaps.diagonal().numpy()

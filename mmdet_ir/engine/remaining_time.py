@@ -2,7 +2,7 @@
 
 import time
 
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 _AFTER_TIMER = 55  # IterTimerHook has 50, LoggerHook, which writes the time, 60
@@ -67,5 +67,9 @@ def validations_left(runner: Runner) -> int:
 
 
 def add_remaining_time(runner: Runner) -> None:
-    """Registers :class:`RemainingTimeHook`; it is not in the config, so that hashes in records stay the same."""
-    runner.register_hook(RemainingTimeHook(), priority=_AFTER_TIMER)
+    """Registers :class:`RemainingTimeHook`; it is not in the config, so that hashes in records stay the same.
+
+    A config without ``IterTimerHook``, which measures the steps, stays without remaining time.
+    """
+    if any(isinstance(hook, IterTimerHook) for hook in runner.hooks):
+        runner.register_hook(RemainingTimeHook(), priority=_AFTER_TIMER)

@@ -1,6 +1,6 @@
 """A GPU whose memory is used up, and one that is not there: a line with the numbers of the run."""
 
-from mmdet_ir.apis.inference import inferencer
+from mmdet_ir.apis.inference import devices
 from mmdet_ir.apis.memory import OutOfGpuMemory, gpu_memory_errors
 from mmdet_ir.cli.errors import explain
 
@@ -68,4 +68,4 @@ def test_a_gpu_that_is_not_there(
     monkeypatch.setattr(torch.version, 'cuda', built_for)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
     with pytest.raises(ValueError, match=f"device: {expected} 'cuda:2'"):
-        inferencer._device('cuda:2')
+        devices.usable_device('cuda:2')

@@ -2,11 +2,12 @@
 
 from types import SimpleNamespace
 
-from mmdet_ir.engine.remaining_time import RemainingTimeHook, validations_left
+from mmdet_ir.engine.remaining_time import RemainingTimeHook, add_remaining_time, validations_left
 from mmdet_ir.engine.warm_up import LinearWarmupLR
 
 import pytest
 import torch
+from mmengine.hooks import IterTimerHook
 from mmengine.logging import MessageHub
 
 
@@ -56,3 +57,11 @@ def test_a_warm_up_takes_its_share() -> None:
         LinearWarmupLR(optimizer, share=5, end=16, by_epoch=False)
     with pytest.raises(ValueError, match='by_epoch: expected False'):
         LinearWarmupLR(optimizer, share=0.1, end=16)
+
+
+@pytest.mark.parametrize('timed', [True, False])
+def test_a_config_without_a_timer_trains_without_remaining_time(timed: bool) -> None:
+    hooks = [IterTimerHook()] if timed else []
+    run = SimpleNamespace(hooks=hooks, register_hook=lambda hook, priority: hooks.append(hook))
+    add_remaining_time(run)
+    assert [type(hook) for hook in hooks] == ([IterTimerHook, RemainingTimeHook] if timed else [])

@@ -35,6 +35,11 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help=f'layers that stay in float32 (default: {" ".join(KEPT)})',
     )
+    parser.add_argument(
+        '--reduce-range',
+        action='store_true',
+        help='weights of 7 bits, for x86 processors without VNNI, where sums of 8-bit products saturate',
+    )
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -46,7 +51,9 @@ def main() -> None:
     from mmdet_ir.deploy.quantize import quantize_model
 
     cfg = load_config(args.config, args.cfg_options)
-    meta = quantize_model(args.model, args.out, cfg, number=args.number, keep=args.keep)
+    meta = quantize_model(
+        args.model, args.out, cfg, number=args.number, keep=args.keep, reduce_range=args.reduce_range
+    )
     done = meta['quantization']
     print(f'written: {args.out} ({done["layers"]} layers in int8, from {done["calibration_images"]} images)')
 

@@ -1,4 +1,5 @@
-"""Steps at a constant learning rate, which can go on for as long as the data allow; `cooldown.py` ends such a run.
+"""Steps at a constant learning rate, which can go on for as long as the data allow; see
+`configs/edge/mask_rcnn_lite0_real_cooldown.py` for the end of such a run.
 
 What is tested and saved is the moving average of the weights, which stands for the annealing.
 """

@@ -36,6 +36,7 @@ from ...palette import palette_for
 from ...visualization.overlay import FoundInstance, draw_instances, find_instances, write_picture
 from ...visualization.picture import as_picture
 from ..launch import load_config
+from .devices import usable_device
 from .given import check_given, check_prepared, list_images, name_of
 from .tiles import Tile, join, place, plan_tiles
 
@@ -81,7 +82,7 @@ class IRInferencer(DetInferencer):
         show_progress: bool = True,
         cfg_options: dict | None = None,
     ) -> None:
-        device = _device(device)
+        device = usable_device(device)
         if not isinstance(model, Config):
             require_path(model, 'config', ' or a Config')
         if weights is not None:
@@ -379,27 +380,3 @@ def _part(results: dict, tile: Tile) -> dict:
     """The results of a pipeline for a part of the image."""
     image = np.ascontiguousarray(tile.cut(results['img']))
     return {**results, 'img': image, 'img_shape': tile.shape, 'ori_shape': tile.shape}
-
-
-def _devices_in_words() -> str:
-    """What may stand for a device here, and why there is no GPU where there is none."""
-    if torch.cuda.device_count():
-        return f'one of {torch.cuda.device_count()} GPUs, from cuda:0 on, or cpu'
-    if torch.version.cuda is None:
-        return f'cpu, since torch {torch.__version__} was built without CUDA'
-    return (
-        f'cpu, since torch {torch.__version__}, built for CUDA {torch.version.cuda}, finds no NVIDIA driver or no GPU'
-    )
-
-
-def _device(name: str | None) -> str:
-    """The name of a device that is there."""
-    if name is None:
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f'device: expected a name such as cpu or cuda:1, got {name!r}') from error
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f'device: expected {_devices_in_words()}, got {name!r}')
-    return name

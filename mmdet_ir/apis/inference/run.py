@@ -2,14 +2,11 @@
 
 import json
 import os
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import cv2
 import numpy as np
@@ -25,6 +22,7 @@ from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_ra
 from .live import DEFAULT_TIMEOUT, RawFrames
 from .outputs import ResultFiles, VideoFile
 from .parallel import WriteBehind, read_ahead
+from .stopping import stop_on_signal
 from .tiles import plan_tiles
 from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
 
@@ -195,7 +193,7 @@ class _Run:
         start, finished = time.monotonic(), False
         try:
             with (
-                _stop_on_signal() as stop,
+                stop_on_signal() as stop,
                 tqdm(total=sum(map(count_frames, sources)) or None, desc='inference', unit='frame') as progress,
             ):
                 for source in sources:
@@ -234,9 +232,10 @@ class _Run:
             video = VideoFile(self.out / _video_name(source), frame_rate(source))
         try:
             batches = self._batches(source, stop, progress)
+            ahead = 2 if source.live is None else 1  # (what waits of a live source grows old)
             with WriteBehind() as writing:
                 # (of large images, only the one at hand is in memory)
-                for batch in batches if self.tile is not None else read_ahead(batches):
+                for batch in batches if self.tile is not None else read_ahead(batches, ahead):
                     writing.call(self._write_batch, batch, self._predict(batch), results, video, progress)
                     if stop.is_set():
                         break
@@ -382,26 +381,3 @@ def _check_outputs(out: Path, sources: Sequence[Source], overwrite: bool) -> Non
     for file in (file for source in sources if source.live is None for file in source.files):
         if any(file.resolve().is_relative_to(folder) for folder in folders):
             raise ValueError(f'output: {out} holds the input {file}, which could be replaced; choose another folder')
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the second one stops at once, as ever. Only in the main thread."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-        print_log('Stopping after this batch; once more stops at once', logger='current')
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

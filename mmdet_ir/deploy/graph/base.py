@@ -131,6 +131,29 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> 
     return torch.zeros_like(scores).scatter(0, chosen, 1.0)[:-2] > 0
 
 
+def keep_best(
+    boxes: Tensor, scores: Tensor, passed: Tensor, groups: Tensor, iou_threshold: float, limit: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The detections of a batch that NMS leaves, at most ``limit`` of an image, ordered by image and then by score.
+
+    Args:
+        boxes: Candidates of each image, ``[N, B, 4]`` xyxy.
+        scores: ``[N, B]``.
+        passed: Which of them take part, indices into the flattened ``[N * B]``.
+        groups: Of those, see :func:`nms`.
+        iou_threshold: A box is dropped when its IoU with a better one is greater than this.
+        limit: At most ``B``.
+
+    Returns:
+        Scores ``[D]``, numbers of the images ``[D]``, and which candidate of its image each is ``[D]``.
+    """
+    chosen = nms(boxes.flatten(0, 1)[passed], scores.flatten()[passed], groups, iou_threshold)
+    kept = torch.zeros_like(scores).flatten().scatter(0, passed, chosen.to(scores)).view_as(scores) > 0
+    highest, order = torch.where(kept, scores, NONE).topk(limit, dim=1)
+    image, rank = (highest > NONE).nonzero().unbind(1)
+    return highest[image, rank], image, order[image, rank]
+
+
 def boxes_around(masks: Tensor) -> Tensor:
     """Boxes ``[D, 4]``, xyxy in pixels, around masks ``[D, H, W]``; zeros for an empty mask."""
     ends = []

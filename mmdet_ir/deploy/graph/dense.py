@@ -26,7 +26,7 @@ from .base import (
     expect,
     expect_limit,
     expect_plain_nms,
-    nms,
+    keep_best,
     require,
 )
 from .pasting import paste_masks
@@ -118,14 +118,11 @@ class _ExportableDense(ExportableDetector):
         scores, count = lists['scores'], sum(int(values.shape[1]) for values in found['scores'])
         passed = (scores.flatten() > NONE).nonzero().squeeze(1)
         groups = torch.stack((lists['labels'].flatten()[passed], passed // count), dim=1)
-        kept = nms(lists['boxes'].flatten(0, 1)[passed], scores.flatten()[passed], groups, cfg.nms.iou_threshold)
-        kept = torch.zeros_like(scores).flatten().scatter(0, passed, kept.to(scores)).view_as(scores) > 0
-        highest, order = torch.where(kept, scores, NONE).topk(min(cfg.max_per_img, count), dim=1)
-        image, rank = (highest > NONE).nonzero().unbind(1)
-        place = order[image, rank]
+        limit = min(cfg.max_per_img, count)
+        rated, image, place = keep_best(lists['boxes'], scores, passed, groups, cfg.nms.iou_threshold, limit)
         chosen = {name: values[image, place] for name, values in lists.items() if name != 'scores'}
         strides = scores.new_tensor([stride[0] for stride in head.prior_generator.strides])[chosen['level']]
-        return _Chosen(scores=highest[image, rank], image=image, strides=strides, **chosen)
+        return _Chosen(scores=rated, image=image, strides=strides, **chosen)
 
     @staticmethod
     def check_boxes(head: nn.Module) -> None:

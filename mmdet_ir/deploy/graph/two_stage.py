@@ -28,6 +28,7 @@ from .base import (
     expect,
     expect_limit,
     expect_plain_nms,
+    keep_best,
     nms,
     require,
 )
@@ -137,12 +138,9 @@ class ExportableMaskRCNN(ExportableDetector):
         boxes = boxes.expand(-1, -1, classes, -1).flatten(1, 2)
         passed = (scores.flatten() > cfg.score_thr).nonzero().squeeze(1)
         groups = torch.stack((passed % classes, passed // (count * classes)), dim=1)
-        chosen = nms(boxes.flatten(0, 1)[passed], scores.flatten()[passed], groups, cfg.nms.iou_threshold)
-        kept = torch.zeros_like(scores).flatten().scatter(0, passed, chosen.to(scores)).view_as(scores) > 0
-        best, order = torch.where(kept, scores, NONE).topk(min(cfg.max_per_img, count * classes), dim=1)
-        image, rank = (best > NONE).nonzero().unbind(1)
-        place = order[image, rank]
-        return boxes[image, place], best[image, rank], place % classes, image
+        limit = min(cfg.max_per_img, count * classes)
+        rated, image, place = keep_best(boxes, scores, passed, groups, cfg.nms.iou_threshold, limit)
+        return boxes[image, place], rated, place % classes, image
 
     def _segment(self, features: tuple[Tensor, ...], boxes: Tensor, labels: Tensor, image: Tensor) -> Tensor:
         """Probabilities ``[D, m, m]`` over each box."""

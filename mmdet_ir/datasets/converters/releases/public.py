@@ -257,7 +257,7 @@ def _turned(items: list[Instance], width: int, height: int) -> list[Instance]:
     return items
 
 
-_ASK = 'no licence stated, ask the authors'
+_ASK = 'not known here, read those of the authors'
 RELEASES = {
     'irstd-1k': Release(
         'IRSTD-1k',
