@@ -159,7 +159,11 @@ def _shorten_warm_up(plan: Plan, facts: DataFacts) -> None:
 
 
 def _is_warm_up(scheduler: ConfigDict) -> bool:
-    return scheduler.get('type') in ('LinearLR', 'QuadraticWarmupLR') and not scheduler.get('by_epoch', True)
+    """Whether a schedule raises the rate over the first steps; ``LinearLR`` also lowers it at the end of a training."""
+    if scheduler.get('by_epoch', True) or scheduler.get('begin', 0):
+        return False
+    rises = scheduler.get('start_factor', 1 / 3) < scheduler.get('end_factor', 1.0)
+    return scheduler.get('type') == 'QuadraticWarmupLR' or (scheduler.get('type') == 'LinearLR' and rises)
 
 
 def _set_weights(plan: Plan, load_from: str, facts: DataFacts) -> None:

@@ -96,15 +96,15 @@ def test_what_cannot_be_done_is_told(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_package_gives_its_weights(data: Path, tmp_path: Path) -> None:
-    """Batches of 4 of 6 images are 2 steps an epoch; `edge` has a warm-up of 50 of 300 steps."""
+    """Batches of 4 of 6 images are 2 steps an epoch; `edge` has a warm-up of 30 of 1,400 steps, then its rate falls."""
     written = new_config(data / 'deep', tmp_path / 'mine.py', 'edge', epochs=6)
     cfg = Config.fromfile(tmp_path / 'mine.py')
     assert cfg.load_from == 'edge' and cfg.train_cfg.max_iters == 12 and cfg.train_cfg.val_interval == 12
-    assert [(s.get('end'), s.get('T_max')) for s in cfg.param_scheduler] == [(2, None), (None, 12)]
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 1), (1, 12)]
     assert any('edge knows the classes human, car, bicycle, uav;' in note for note in written.notes)
     with variables_set({'max_iters': 20, 'batch_size': 3}):
         changed = Config.fromfile(tmp_path / 'mine.py')
-    assert changed.train_cfg.max_iters == changed.param_scheduler[1].T_max == changed.train_cfg.val_interval == 20
+    assert changed.train_cfg.max_iters == changed.param_scheduler[1].end == changed.train_cfg.val_interval == 20
     assert changed.train_dataloader.batch_size == 3
     written = new_config(data / 'deep', tmp_path / 'other.py', LIKE, load_from='edge')
     assert Config.fromfile(written.path).load_from == 'edge'
