@@ -54,12 +54,9 @@ test: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-cache
-	@# Processes of their own. Exported models: where their tests ran before others, a later test crashed in freed memory;
-	@# one of the runtimes is the likely cause, it is not known which. The road: its tools run in forked processes, and a
-	@# fork wants a process with few threads.
-	$(PY) -m pytest tests/test_benchmark tests/test_deploy
+	@# A process of its own: the road's tools run in forked processes, and a fork wants a process with few threads.
 	$(PY) -m pytest tests/test_road
-	$(PY) -m pytest --ignore tests/test_benchmark --ignore tests/test_deploy --ignore tests/test_road
+	$(PY) -m pytest --ignore tests/test_road
 
 docs: install
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -217,9 +217,20 @@ def _load_onnx(path: Path, threads: int, device: Device) -> tuple[Run, str]:
     return lambda images: session.run(list(OUTPUTS), {name: images}), text
 
 
+@cache
+def openvino_core(openvino: ModuleType) -> object:
+    """The one ``Core`` of this process, which stays to its end.
+
+    OpenVINO's CPU plugin gives the thread a stack for signals and takes it back at the end of the ``Core``. Of two
+    that end in the order in which they began, the second puts the stack of the first back, whose memory is gone: the
+    next signal, such as Ctrl-C or the end of a loader's worker, ends the process (seen with OpenVINO 2026.4.1).
+    """
+    return openvino.Core()
+
+
 def _load_openvino(path: Path, threads: int, device: Device, precision: str = 'float32') -> tuple[Run, str]:
     _expect_device(path, device, 'OpenVINO', ('cpu',))
-    core = optional('openvino').Core()
+    core = openvino_core(optional('openvino'))
     model = core.read_model(path)
     text = str(model.get_rt_info([METADATA_KEY]).value) if model.has_rt_info([METADATA_KEY]) else ''
     # (without the hint some processors compute in bfloat16)

@@ -15,7 +15,7 @@ import torch
 from ..apis.inference.inferencer import IRInferencer
 from ..engine.config_hash import config_hash
 from ..version import __version__
-from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, optional
+from .backends import METADATA_FILE, METADATA_KEY, SUFFIXES, openvino_core, optional
 from .graph.base import OUTPUTS, ExportableDetector
 from .graph.exportable import exportable_kind
 from .graph.graph_input import DTYPES, GraphInput
@@ -232,7 +232,8 @@ def _try_onnx(path: Path, part: torch.nn.Module, given: tuple) -> None:
 
 def _try_openvino(path: Path, part: torch.nn.Module, given: tuple) -> None:
     openvino = optional('openvino')
-    openvino.Core().compile_model(openvino.convert_model(_trace(part, *given), example_input=given), 'CPU')
+    converted = openvino.convert_model(_trace(part, *given), example_input=given)
+    openvino_core(openvino).compile_model(converted, 'CPU')
 
 
 _ATTEMPTS: dict[str, Callable] = {

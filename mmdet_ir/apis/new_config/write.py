@@ -159,7 +159,7 @@ def _shorten_warm_up(plan: Plan, facts: DataFacts) -> None:
 
 
 def _is_warm_up(scheduler: ConfigDict) -> bool:
-    """Whether a schedule raises the rate over the first steps; ``LinearLR`` also lowers it at the end of a training."""
+    """Whether a schedule raises the rate over the first steps; ``LinearLR`` may also lower it at the end."""
     if scheduler.get('by_epoch', True) or scheduler.get('begin', 0):
         return False
     rises = scheduler.get('start_factor', 1 / 3) < scheduler.get('end_factor', 1.0)

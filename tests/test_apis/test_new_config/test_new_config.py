@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_told(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_package_gives_its_weights(data: Path, tmp_path: Path) -> None:
-    """Batches of 4 of 6 images are 2 steps an epoch; `edge` has a warm-up of 30 of 1,400 steps, then its rate falls."""
+    """Batches of 4 of 6 images are 2 steps an epoch; `edge` has a warm-up of 30 of 1,400 steps and falls then."""
     written = new_config(data / 'deep', tmp_path / 'mine.py', 'edge', epochs=6)
     cfg = Config.fromfile(tmp_path / 'mine.py')
     assert cfg.load_from == 'edge' and cfg.train_cfg.max_iters == 12 and cfg.train_cfg.val_interval == 12
