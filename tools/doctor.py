@@ -38,7 +38,17 @@ ALTERNATIVES = (
     ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
 )
 # In this order: each needs those before it.
-MODULES = ('numpy', 'cv2', 'torch', 'torchvision', 'pycocotools.mask', 'mmdet_ir.compat', 'mmcv.ops', 'mmdet.apis')
+MODULES = (
+    'numpy',
+    'cv2',
+    'torch',
+    'torchvision',
+    'pycocotools.mask',
+    'mmdet_ir.compat',
+    'mmdet_ir.compat.amp',
+    'mmcv.ops',
+    'mmdet.apis',
+)
 # What an import of a broken package has been seen to raise.
 IMPORT_ERRORS = (ImportError, OSError, RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
 # Text in the error of an import -> how to mend it; the first that fits is taken.
@@ -118,8 +128,10 @@ def check_imports() -> tuple[dict[str, ModuleType], list[Problem]]:
     return modules, []
 
 
-def check_devices(torch: ModuleType) -> tuple[dict[str, object], list[Problem]]:
+def check_devices(torch: ModuleType, amp: ModuleType | None) -> tuple[dict[str, object], list[Problem]]:
     devices: dict[str, object] = {'cpu': {'cores': os.cpu_count(), 'threads': torch.get_num_threads()}}
+    if amp is not None:
+        devices['cpu']['bf16'] = amp.bfloat16_slowdown() <= amp.MAX_SLOWDOWN
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
         memory = round(gpu.total_memory / 2**30, 1)
@@ -175,7 +187,7 @@ def examine() -> dict[str, object]:
     told = {entry['remedy'] for entry in problems}
     problems += [entry for entry in failed if entry['remedy'] not in told]
     if 'torch' in modules:
-        report['devices'], more = check_devices(modules['torch'])
+        report['devices'], more = check_devices(modules['torch'], modules.get('mmdet_ir.compat.amp'))
         problems += more
     if 'mmcv.ops' in modules:
         report['operators'] = modules['mmdet_ir.compat'].operator_backend()

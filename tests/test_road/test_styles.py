@@ -44,7 +44,7 @@ def test_the_config_that_a_run_keeps_can_be_read(pure: Trained, trained: Trained
 def test_resuming_and_mixed_precision(pure: Trained, tool: Callable, tmp_path: Path) -> None:
     longer = put(pure.config.with_name('longer.py'), OWN.format(epochs=2))
     done = tool('train.py', longer, '--work-dir', tmp_path / 'run', '--resume', pure.checkpoint, '--amp')
-    done.went_well('bfloat16', r'Epoch\(train\) +\[2\]\[2/2\]')
+    done.went_well('Mixed precision', r'Epoch\(train\) +\[2\]\[2/2\]')
     assert (tmp_path / 'run' / 'epoch_2.pth').exists()
 
 

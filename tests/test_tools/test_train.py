@@ -1,6 +1,7 @@
 """tools/train.py and its launchers, on a toy problem."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from mmdet_ir.apis import launch
 
 import pytest
+from mmengine.config import Config
 
 pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[2]
@@ -73,14 +75,37 @@ def test_load_from_starts_anew_from_the_weights(
 
 
 def test_mixed_precision_on_the_cpu_follows_full_precision(
-    toy_config: Path, trained: Path, read_scalars: Callable, tmp_path: Path
+    toy_config: Path, trained: Path, read_scalars: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launch, 'bfloat16_slowdown', lambda: 0.7)
     options = {'experiment_name': tmp_path.name}
     runner = launch.train(str(toy_config), work_dir=str(tmp_path), seed=3, amp=True, cfg_options=options)
     assert type(runner.optim_wrapper).__name__ == 'Bf16OptimWrapper'
     got, expected = losses(read_scalars(tmp_path)), losses(read_scalars(trained))
     assert got == pytest.approx(expected, rel=0.05)
     assert got != pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('asked', 'used', 'remedy'),
+    [
+        ('OptimWrapper', 'OptimWrapper', 'this training is in float32'),
+        ('AmpOptimWrapper', 'OptimWrapper', 'this training is in float32'),
+        ('Bf16OptimWrapper', 'Bf16OptimWrapper', "optim_wrapper.type='OptimWrapper' trains in float32"),
+    ],
+)
+def test_a_cpu_without_bfloat16_trains_in_float32_and_says_so(
+    asked: str, used: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(launch, 'bfloat16_slowdown', lambda: 41.3)
+    told = []
+    monkeypatch.setattr(launch, 'print_log', lambda text, logger, level: told.append((text, level)))
+    cfg = Config({'optim_wrapper': {'type': asked, 'optimizer': {'type': 'SGD', 'lr': 0.1}}})
+    launch.use_mixed_precision(cfg)
+    ((said, level),) = told
+    assert cfg.optim_wrapper.type == used and level == logging.WARNING
+    assert 'a convolution takes 41.3 times as long' in said and remedy in said
 
 
 def test_flags_reach_the_training_and_the_end_tells_what_is_next(toy_config: Path, tmp_path: Path) -> None:
