@@ -30,7 +30,11 @@ def check_before_training(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(cfg, (_masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score), ('train', 'val'))
+    _run(
+        cfg,
+        (_schedules, _masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score),
+        ('train', 'val'),
+    )
 
 
 def check_before_testing(cfg: Config) -> None:
@@ -58,6 +62,23 @@ def _evaluator_entries(cfg: Config, split: str) -> list[tuple[str, Mapping]]:
     if isinstance(found, list | tuple):
         return [(f'{split}_evaluator[{number}]', entry) for number, entry in enumerate(found)]
     return [(f'{split}_evaluator', found)] if isinstance(found, Mapping) else []
+
+
+def _schedules(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
+    """Schedules that begin where they end or later, which is what a shorter training leaves of those at its end."""
+    schedules = cfg.get('param_scheduler') or []
+    groups = {'': schedules}  # (a model with several optimisers has a list for each)
+    if isinstance(schedules, Mapping) and 'type' not in schedules:
+        groups = {f'.{name}': group for name, group in schedules.items()}
+    for name, group in groups.items():
+        for number, schedule in enumerate([group] if isinstance(group, Mapping) else group):
+            begin, end = schedule.get('begin', 0), schedule.get('end')
+            if isinstance(begin, int) and isinstance(end, int) and begin >= end:
+                yield (
+                    f'param_scheduler{name}[{number}] ({type_name(schedule)}): expected it to begin before its end, '
+                    f'{end}, got begin={begin}; for another length of the training take --epochs, which stretches '
+                    'all schedules'
+                )
 
 
 def _masks_left_behind(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:

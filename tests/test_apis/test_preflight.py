@@ -209,3 +209,17 @@ def test_models_whose_masks_come_from_elsewhere(config: Callable[..., Config], m
     cfg = config()
     cfg.model = model
     check_before_testing(cfg)
+
+
+def test_a_schedule_that_begins_where_it_ends(config: Callable) -> None:
+    """What `max_iters=20` leaves of a schedule for the last part of a long training."""
+    late = {'type': 'LinearLR', 'by_epoch': False, 'begin': 30, 'end': 20}
+    fine = {'type': 'LinearLR', 'by_epoch': False, 'end': 10}
+    cfg = config(param_scheduler=[fine, late])
+    with pytest.raises(ValueError, match=r'param_scheduler\[1\] \(LinearLR\): .* 20, got begin=30; .* --epochs'):
+        check_before_training(cfg)
+    cfg.param_scheduler = {'generator': [fine], 'discriminator': late}
+    with pytest.raises(ValueError, match=r'param_scheduler\.discriminator\[0\]'):
+        check_before_training(cfg)
+    cfg.param_scheduler = [fine]
+    check_before_training(cfg)

@@ -44,9 +44,8 @@ def two_steps(written: Path, work_dir: Path, **options: object) -> list[float]:
     settings |= {'train_dataloader.persistent_workers': False, 'default_hooks.logger.interval': 1}
     settings |= {'default_hooks.checkpoint.interval': 1000, 'default_hooks.checkpoint.save_last': False}
     settings |= {'default_hooks.checkpoint.save_best': None, 'experiment_name': work_dir.parent.name}
-    settings |= {
-        'max_iters' if 'max_iters' in cfg.train_cfg else 'max_epochs': 2 if 'max_iters' in cfg.train_cfg else 1
-    }
+    # (of steps that are counted, the schedules of 2,000 and more would leave nothing)
+    settings |= {'max_iters': 2, 'param_scheduler': None} if 'max_iters' in cfg.train_cfg else {'max_epochs': 1}
     if cfg.model.backbone.get('init_cfg'):
         settings['model.backbone.init_cfg'] = None
     if cfg.model.backbone.get('imagenet'):
