@@ -60,7 +60,7 @@ def publish_model(
         cfg.pop(key, None)
     metrics = {title: _metrics(path) for title, path in scores.items()}
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    torch.save(_half(content), folder / WEIGHTS)
+    torch.save(half_precision(content), folder / WEIGHTS)
     write_text(folder / CONFIG, cfg.pretty_text)
     files = {WEIGHTS: MAX_WEIGHTS}
     if exported is not None:
@@ -92,8 +92,22 @@ def _metrics(path: str | os.PathLike) -> dict:
     return metrics
 
 
-def _half(content: dict) -> dict:
-    """Kernels in half precision, the few other numbers as they are, and what tells the classes; nothing else."""
+def half_precision(content: dict) -> dict:
+    """What others need of a checkpoint, at a sixth of its size: no optimiser, kernels in half precision.
+
+    Args:
+        content: As a training has saved it.
+
+    Returns:
+        ``state_dict``, whose kernels and matrices are in float16 and other numbers as they are, and of ``meta`` the
+        classes, the iteration and the seed.
+
+    Example:
+        >>> import torch
+        >>> slim = half_precision({'state_dict': {'fc.weight': torch.ones(2, 2), 'fc.bias': torch.ones(2)}})
+        >>> slim['state_dict']['fc.weight'].dtype, slim['state_dict']['fc.bias'].dtype
+        (torch.float16, torch.float32)
+    """
     weights = content.get('state_dict', content)
     meta = content.get('meta', {})
     kept = {key: meta[key] for key in ('dataset_meta', 'iter', 'seed') if key in meta}

@@ -4,7 +4,7 @@ import ast
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
@@ -57,6 +57,8 @@ class SizeData:
         without: Tables that are not run on it.
         first: Config that has to be trained before any cell, or ``None``.
         amp: Whether cells are trained in mixed precision.
+        starts: Weights by the config whose training made them: a cell with the neck of that config starts from them,
+            others from the ``load_from`` of their base.
     """
 
     size: str
@@ -66,6 +68,7 @@ class SizeData:
     without: tuple[str, ...]
     first: str | None
     amp: bool
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_tables() -> dict[str, Table]:
@@ -91,6 +94,7 @@ def load_sizes() -> dict[str, dict[str, SizeData]]:
                 tuple(data.get('without', ())),
                 entry.get('first'),
                 entry['amp'],
+                entry.get('starts', {}),
             )
             for name, data in entry['data'].items()
         }

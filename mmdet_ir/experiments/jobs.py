@@ -115,7 +115,11 @@ class Job:
         with READING:
             if self.data.bases is None:
                 return Config.fromfile(self.row.config)
-            return rebased_config(self.row.config, self.data.bases)
+            cfg = rebased_config(self.row.config, self.data.bases)
+            for start, weights in self.data.starts.items():
+                if Config.fromfile(start).model.neck == cfg.model.neck:
+                    cfg.load_from = weights
+        return cfg
 
     def is_done(self) -> bool:
         """Whether there is a record of this cell with the settings that it has now.

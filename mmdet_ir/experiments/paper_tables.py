@@ -13,7 +13,7 @@ from ..evaluation.rows import COLUMNS
 from .cells import SizeData, Table
 
 PAPER_RESULTS = Path(__file__).with_name('paper_results.yaml')
-SIZES = ('cpu', 'scratch', 'paper')
+SIZES = ('study', 'cpu', 'scratch', 'paper')
 PARAMS = 'Params (M)'
 STUDY_TABLE = 'parts'
 # Columns here -> columns of paper_results.yaml.

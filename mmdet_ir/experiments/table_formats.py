@@ -10,7 +10,8 @@ from .paper_tables import SIZES, STUDY_TABLE, FilledRow, FilledTable, Summary, d
 
 NOT_RUN = 'not run'
 SIZE_TITLES = {
-    'cpu': 'Small models, on the CPU',
+    'study': 'Small models, second edition of the data',
+    'cpu': 'Small models, first edition of the data',
     'scratch': 'Small models from scratch, on the CPU',
     'paper': "The paper's size",
 }
@@ -192,7 +193,7 @@ def render_study(tables: Iterable[FilledTable], paper_gains: Mapping[str, float]
         return f'{NOT_RUN.capitalize()}.'
     header = ['']
     for table in parts:
-        where = table.runs[0]['data_title'] + ('' if table.size == 'cpu' else ", the paper's size")
+        where = table.runs[0]['data_title'] + (", the paper's size" if table.size == 'paper' else '')
         header += [f'mAP, {where}', 'gain']
     lines = [[Number(text) for text in (*header, "gain in the paper's mAP")]]
     for i, row in enumerate(parts[0].rows):

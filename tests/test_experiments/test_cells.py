@@ -6,9 +6,11 @@ from pathlib import Path
 
 import mmdet_ir  # noqa: F401
 from mmdet_ir.experiments.cells import load_figures, load_sizes, load_tables, rebased_config
+from mmdet_ir.experiments.jobs import Job
 from mmdet_ir.experiments.tables import PAPER_RESULTS
 
 import pytest
+import torch
 import yaml
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -40,7 +42,8 @@ def test_every_cell_is_one_file_with_a_name_of_its_own():
     names = [Path(config).stem for config in configs - of_flir]
     assert len(set(names)) == len(names)
     ablations = {path.as_posix() for path in Path('configs/ablation').glob('*/*.py')}
-    assert ablations - configs == {path.as_posix() for path in Path('configs/ablation/cpu').glob('*.py')}
+    sizes = [*Path('configs/ablation/cpu').glob('*.py'), *Path('configs/ablation/study').glob('*.py')]
+    assert ablations - configs == {path.as_posix() for path in sizes}
 
 
 def cell(table: str, row: str) -> str:
@@ -148,3 +151,23 @@ def test_cells_differ_in_the_same_way_on_either_data_set():
     config = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
     assert read_cell(config, 'synthetic').model == read_cell(config, 'real').model
     assert CPU['real'].without == CPU['synthetic'].without == ('table4', 'table5')
+
+
+@pytest.mark.parametrize(
+    ('table', 'row', 'start'),
+    [
+        ('parts', 'none', 'plain'),
+        ('parts', 'focal_siou_mask_loss', 'plain'),
+        ('parts', 'bnsa', 'bnsa'),
+        ('parts', 'ours', 'bnsa'),
+        ('table1', 'c2', 'plain'),
+        ('plugins', 'ours_residual', 'plain'),
+    ],
+)
+def test_a_cell_of_the_study_starts_from_the_weights_with_its_neck(table, row, start, tmp_path):
+    config = next(r for r in TABLES[table].rows if r.name == row)
+    cfg = Job(config, load_sizes()['study']['real'], 0, tmp_path, tmp_path).config()
+    assert cfg.load_from == f'results/starts/{start}.pth'
+    weights = torch.load(cfg.load_from, weights_only=True)['state_dict']
+    assert Path(cfg.load_from).stat().st_size < 9e6 and weights['backbone.conv1.weight'].dtype == torch.float16
+    assert any('plugin' in name for name in weights) == (start == 'bnsa')
