@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import select
 import sys
 import tempfile
 import traceback
@@ -69,6 +70,13 @@ def explain(error: Exception) -> str | None:
     return _innermost(error) if isinstance(error, USER_MISTAKES) else None
 
 
+def _reader_is_gone() -> bool:
+    """Whether the screen is a pipe whose reader has seen enough, as of ``... | head``."""
+    screen = select.poll()
+    screen.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in screen.poll(0))
+
+
 def run_tool(main: Callable[[], object]) -> None:
     """Runs a tool; a user's mistake prints ``error: ...`` and exits with 2, other errors keep their traceback.
 
@@ -85,6 +93,12 @@ def run_tool(main: Callable[[], object]) -> None:
         return
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # (Python flushes once more at its end)
+        sys.exit(141)  # what a shell tells of SIGPIPE
     except (KeyError, RuntimeError, *USER_MISTAKES) as error:
         message = explain(error)
         if message is None:

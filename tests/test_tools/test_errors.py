@@ -144,3 +144,15 @@ def test_the_error_stands_below_what_was_printed_before_it(tmp_path: Path) -> No
         [sys.executable, tool], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=keeping
     )
     assert done.returncode == 2 and done.stdout.splitlines()[:2] == ['working', 'error: no']
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    """`... | head`: nothing is told, and the code is that of SIGPIPE. A pipe that broke elsewhere is a fault."""
+    code = 'from mmdet_ir.cli import run_tool; run_tool(lambda: [print("line", i) for i in range(100_000)])'
+    script = f"set -o pipefail; {sys.executable} -c '{code}' | head -n 1"
+    done = subprocess.run(['bash', '-c', script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ('line 0\n', '', 141)
+    broken = 'r, w = os.pipe(); os.close(r); run_tool(lambda: os.write(w, b"1"))'
+    code = f'import os; from mmdet_ir.cli import run_tool; {broken}'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 1 and 'BrokenPipeError' in done.stderr
