@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import torch
 from mmengine.dist import all_gather, all_reduce, barrier, get_world_size, is_main_process
+from mmengine.fileio import get
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
@@ -15,7 +16,7 @@ from mmengine.runner import Runner
 from ..compat.checkpoint import CheckpointError, read_header
 from ..compat.saving import STOPPED, temporary_name
 from ..config.types import type_name
-from ..fileio import write_text
+from ..fileio import whole_file, write_text
 from .loops import ResumableEpochLoop, ResumableIterLoop, resumable
 from .stopping import StopRequest, TrainingStopped
 
@@ -156,13 +157,10 @@ class ResumeHook(Hook):
         if not asked or not getattr(runner.optim_wrapper, 'should_update', lambda: True)():
             return
         _log_iteration(runner, batch_idx)
-        path = self._saved(runner, runner.iter + 1)
-        if path is None:
-            path = str(Path(runner.work_dir, STOPPED))
+        saved = self._saved(runner, runner.iter + 1)
+        if saved is None:
             runner.save_checkpoint(runner.work_dir, STOPPED, by_epoch=False)
-            if is_main_process():
-                read_header(path)  # all of it is on the disk, or nothing is promised
-                write_text(Path(runner.work_dir, 'last_checkpoint'), path)
+        path = _promise(runner, saved)
         barrier()
         self._leave(runner.iter + 1, path)
 
@@ -178,18 +176,30 @@ class ResumeHook(Hook):
         Raises:
             TrainingStopped: If so.
         """
-        path = self._saved(runner, runner.iter)
-        if self.stop.signal is not None and path is not None:
-            self._leave(runner.iter, path)
+        saved = self._saved(runner, runner.iter)
+        if self.stop.signal is not None and saved is not None:
+            self._leave(runner.iter, _promise(runner, saved))
 
     def _saved(self, runner: Runner, iteration: int) -> str | None:
         """The checkpoint of an iteration, if it was the last that was saved."""
         hooks = _hooks(runner, CheckpointHook)
         return next((hook.last_ckpt for hook in hooks if getattr(hook, 'saved_iter', None) == iteration), None)
 
-    def _leave(self, iteration: int, path: str) -> NoReturn:
+    def _leave(self, iteration: int, path: Path) -> NoReturn:
         name = self.stop.signal.name if self.stop.signal is not None else 'a signal to another process'
         raise TrainingStopped(f'stopped by {name} after iteration {iteration}; --resume goes on from {path}')
+
+
+def _promise(runner: Runner, saved: str | None) -> Path:
+    """Sees to it that ``stopped.pth`` is there and whole, a copy of what was just saved under another name if any."""
+    path = Path(runner.work_dir, STOPPED)
+    if is_main_process():
+        if saved is not None:
+            with whole_file(path, temporary_name(path)) as file:
+                file.write(get(saved))
+        read_header(path)  # all of it is on the disk, or nothing is promised
+        write_text(Path(runner.work_dir, 'last_checkpoint'), str(path))
+    return path
 
 
 def _hooks(runner: Runner, kind: type) -> list:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from mmdet_ir.apis import launch
+from mmdet_ir.compat.checkpoint import read_header
 from mmdet_ir.engine import StopRequest, find_whole_checkpoint, resuming
 
 import pytest
@@ -45,16 +46,16 @@ def test_killed_in_validation_it_validates_again(tmp_path: Path, left_alone: dic
 @pytest.mark.parametrize('by_epoch', [True, False])
 @pytest.mark.parametrize('iteration', [0, 6, 9, 19])
 def test_asked_to_stop_it_goes_on_from_there(tmp_path: Path, left_alone: dict, by_epoch: bool, iteration: int) -> None:
-    """In the middle of an epoch, after its last step and after the last step of all."""
+    """In the middle of an epoch, after its last step and after the last step of all, also where it was just saved."""
     at = At('before_train_iter', iteration, terminate)
     said = in_child(tmp_path, at, by_epoch=by_epoch, workers=2 if iteration == 6 else 0)
-    saved = not by_epoch and iteration in (9, 19)
-    path = tmp_path / (f'iter_{iteration + 1}.pth' if saved else 'stopped.pth')
+    path = tmp_path / 'stopped.pth'
     assert said == f'stopped by SIGTERM after iteration {iteration + 1}; --resume goes on from {path}'
-    assert Path((tmp_path / 'last_checkpoint').read_text()) == path
+    assert Path((tmp_path / 'last_checkpoint').read_text()) == path and read_header(path)['meta']
     again = At('before_train_iter', iteration, kill)  # steps that are behind it are not made again
     assert differences(in_child(tmp_path, again, by_epoch=by_epoch, resume=True), left_alone[by_epoch]) == []
-    assert not (tmp_path / 'stopped.pth').exists()
+    at_the_end = not by_epoch and iteration == 19  # nothing is left to do, and no other checkpoint takes its place
+    assert path.exists() == at_the_end
 
 
 @senders_are_told
@@ -83,7 +84,8 @@ def test_workers_end_with_their_training(tmp_path: Path) -> None:
 def test_asked_to_stop_in_validation_it_does_not_wait_for_the_end(tmp_path: Path, left_alone: dict) -> None:
     hooks = At('before_val_iter', 2, terminate), At('after_val_epoch', 2, kill)
     said = in_child(tmp_path, *hooks)
-    assert said == f'stopped by SIGTERM after iteration 10; --resume goes on from {tmp_path}/epoch_2.pth'
+    assert said == f'stopped by SIGTERM after iteration 10; --resume goes on from {tmp_path}/stopped.pth'
+    assert (tmp_path / 'stopped.pth').read_bytes() == (tmp_path / 'epoch_2.pth').read_bytes()
     assert differences(in_child(tmp_path, resume=True), left_alone[True]) == []
 
 
