@@ -14,6 +14,9 @@ REAL_CONFIG := configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_real.py
 SMOKE := train_cfg.max_epochs=1 train_dataloader.dataset.indices=240 val_dataloader.dataset.indices=40 \
 	test_dataloader.dataset.indices=40
 
+# A process for each core, up to four, with one thread each; the tests of a file stay together, they share what they make.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: install demo real-smoke test docs tutorial
 install: $(VENV)/.installed
 
@@ -55,8 +58,8 @@ test: install
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-cache
 	@# A process of its own: the road's tools run in forked processes, and a fork wants a process with few threads.
-	$(PY) -m pytest tests/test_road
-	$(PY) -m pytest --ignore tests/test_road
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest $(SIDE_BY_SIDE) tests/test_road
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest $(SIDE_BY_SIDE) --ignore tests/test_road
 
 docs: install
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 from road import CLASSES, CONFIG, REPO, Done, Trained, coco, put, run_in_process, write_set
 
 
@@ -33,6 +34,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
                 os.dup2(descriptor, 1)
                 os.dup2(descriptor, 2)
                 sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')
+                MMLogger._instance_dict.clear()  # (those of tests in this process write to its own screen)
                 os.chdir(REPO)
                 code = run_in_process(name, [str(argument) for argument in arguments])
             finally:
