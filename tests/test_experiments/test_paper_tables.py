@@ -138,7 +138,7 @@ def test_rows_tested_on_different_data_do_not_share_a_table():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'size': 'huge'}, "base.py_0.json: 'size': expected cpu, scratch or paper, got 'huge'"),
+        ({'size': 'huge'}, "base.py_0.json: 'size': expected study, cpu, scratch or paper, got 'huge'"),
         ({'provenance': 'quoted'}, "'provenance': expected measured, got 'quoted'"),
         ({'metrics': {'bbox': {}}}, "'metrics.segm.all': expected mAP, Recall"),
         ({'seed': ...}, "base.py_0.json: expected 'seed' in the record"),

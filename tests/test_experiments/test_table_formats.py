@@ -89,10 +89,11 @@ def test_all_tables_are_in_sections():
     records = [*study(), make_record('base.py', 0, 0.5, data_name='syn', data_title='scenes')]
     text = render_all_markdown(fill_tables([TABLE1, PARTS], study_runs(records)))
     assert re.findall(r'^##+ .*', text, re.M) == [
-        '## Small models, on the CPU: clips, derived masks',
+        '## Small models, second edition of the data',
+        '## Small models, first edition of the data: clips, derived masks',
         '### BNSA by stage (Table 1)',
         '### Parts',
-        '## Small models, on the CPU: scenes',
+        '## Small models, first edition of the data: scenes',
         '### BNSA by stage (Table 1)',
         '### Parts',
         '## Small models from scratch, on the CPU',
@@ -133,7 +134,7 @@ def test_latex_table():
     assert r'full\_method \& more & 1 & \textbf{30.000} & \textbf{0.625}' in text
     assert r'baseline & 3 & 22.000{\tiny$\pm$2.000}' in text
     assert r'+ BNSA & $+2.000${\tiny$\pm$1.528} & $+0.000$' in text
-    assert r'\caption{Parts. Small models, on the CPU: clips, derived masks.}' in text
+    assert r'\caption{Parts. Small models, first edition of the data: clips, derived masks.}' in text
     assert r'\label{tab:parts-cpu-real}' in text
     assert text.count('{') == text.count('}') and text.count(r'\begin') == text.count(r'\end')
     for tabular in re.findall(r'\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}', text, re.S):
