@@ -57,7 +57,7 @@ test: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-cache
-	@# A process of its own: the road's tools run in forked processes, and a fork wants a process with few threads.
+	@# Apart from the others: the road's tools run in forked processes, and a fork wants a process with few threads.
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest $(SIDE_BY_SIDE) tests/test_road
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest $(SIDE_BY_SIDE) --ignore tests/test_road
 

@@ -28,11 +28,13 @@ EPILOG = """what happens
 sizes
   paper    the cells as they are: R50, 640x512, 100 epochs, from COCO weights; your data in data/ir
   cpu      the same cells on a small base, from weights learned on synthetic scenes; minutes a cell on a CPU
+  study    as cpu on the real set's second edition, 2,000 steps, from results/starts; 13 minutes a cell on a CPU
   scratch  the models of Table 4, small and all from random weights, on the real set; half an hour a cell on a CPU
 
 examples
   python tools/reproduce.py --size cpu --dry-run
   python tools/reproduce.py --size cpu --table 1 2 3 --data real --jobs 2
+  python tools/reproduce.py --size study --table parts --seeds 0 1 2
   python tools/reproduce.py --size scratch --table 4 --jobs 2
   python tools/reproduce.py --table 1 2 3 4 --seeds 0 1 2 --gpus 4             # four runs at a time, one GPU each
   python tools/reproduce.py --table 4 --gpus 4 --gpus-per-run 2                # two runs at a time

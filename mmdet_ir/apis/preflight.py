@@ -30,11 +30,8 @@ def check_before_training(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(
-        cfg,
-        (_schedules, _masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score),
-        ('train', 'val'),
-    )
+    checks = (_schedules, _masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score)
+    _run(cfg, checks, ('train', 'val'))
 
 
 def check_before_testing(cfg: Config) -> None:

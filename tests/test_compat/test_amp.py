@@ -5,6 +5,8 @@ import platform
 import subprocess
 import sys
 
+from mmdet_ir.compat.amp import MAX_SLOWDOWN, bfloat16_slowdown
+
 import pytest
 import torch
 from mmdet.models import SingleRoIExtractor
@@ -59,4 +61,11 @@ def test_a_processor_without_instructions_for_bfloat16_is_found_slow() -> None:
     code = 'from mmdet_ir.compat.amp import bfloat16_slowdown; print(bfloat16_slowdown())'
     env = os.environ | {'ONEDNN_MAX_CPU_ISA': 'AVX2'}
     done = subprocess.run([sys.executable, '-c', code], env=env, check=True, capture_output=True, text=True)
-    assert float(done.stdout.splitlines()[-1]) > 1.5
+    assert float(done.stdout.splitlines()[-1]) > MAX_SLOWDOWN
+
+
+def test_measuring_leaves_random_numbers_and_threads_as_they_are() -> None:
+    bfloat16_slowdown.cache_clear()
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    bfloat16_slowdown()
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads

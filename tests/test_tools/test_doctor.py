@@ -1,6 +1,7 @@
 """tools/doctor.py on this set-up, and on set-ups that are broken for it."""
 
 import json
+import platform
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +17,14 @@ def test_a_working_setup(python_tool: Callable) -> None:
     for name in ('torch', 'torchvision', 'mmengine', 'mmdet', 'numpy', 'pycocotools'):
         assert report['versions'][name] == metadata.version(name)
     assert report['operators'] in ('mmcv', 'torchvision')
-    assert report['devices']['cpu']['cores'] >= 1
+    assert report['devices']['cpu']['cores'] >= 1 and report['devices']['cpu']['bf16'] in (True, False)
     assert set(report['self_test'].values()) == {'passed'}
+
+
+@pytest.mark.skipif(platform.machine() != 'x86_64', reason='the variable is one of oneDNN for x86')
+def test_a_processor_without_bfloat16_is_told(python_tool: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', 'AVX2')
+    assert json.loads(python_tool('doctor.py', '--json').stdout)['devices']['cpu']['bf16'] is False
 
 
 @pytest.mark.parametrize(
