@@ -13,7 +13,7 @@ if sys.version_info < (3, 10):  # noqa: UP036  (before anything that an older Py
     found = sys.version.split()[0]
     sys.exit(f'error: expected Python 3.10 or newer, got {found}; make an environment with a newer one')
 
-from . import late
+from . import late, threads
 from .version import __version__
 
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models']
@@ -31,4 +31,5 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
+threads.wait_without_spinning()  # now: PyTorch may be imported next
 late.prepare_with_first_use(_register)

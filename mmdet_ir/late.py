@@ -8,7 +8,7 @@ from types import ModuleType
 
 LIBRARIES = ('mmengine', 'mmcv', 'mmdet')
 # Rooms that need nothing prepared: they import no library that takes seconds.
-LIGHT = ('cli', 'fileio', 'late', 'markdown', 'model_zoo', 'version')
+LIGHT = ('cli', 'fileio', 'late', 'markdown', 'model_zoo', 'threads', 'version')
 PACKAGE = __package__
 
 
