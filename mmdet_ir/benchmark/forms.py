@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from ..apis.inference.inferencer import IRInferencer
+from ..cli.choices import EAGER, EXPORTED_FORMS
 from ..compat.amp import keep_rois_in_float32
 from ..config.options import read_config
 from ..config.types import type_name
@@ -24,7 +25,6 @@ from ..deploy.graph.two_stage import ExportableMaskRCNN
 from .subject import give_proposals, set_score_threshold
 from .torchvision_subject import TorchvisionSubject
 
-EAGER = 'eager'
 # name -> layout, precision, what is compiled
 PYTORCH_FORMS = {
     EAGER: (torch.contiguous_format, torch.float32, ''),
@@ -34,9 +34,7 @@ PYTORCH_FORMS = {
     'compile': (torch.contiguous_format, torch.float32, 'all'),
     'compile-parts': (torch.contiguous_format, torch.float32, 'parts'),
 }
-OPENVINO_BF16 = 'openvino-bf16'
-EXPORTED_FORMS = ('onnx', 'openvino', OPENVINO_BF16)
-FORMS = (*PYTORCH_FORMS, *EXPORTED_FORMS)
+OPENVINO_BF16 = EXPORTED_FORMS[-1]
 _QUANTIZED = (b'QuantizeLinear', b'FakeQuantize')  # operators of ONNX and of OpenVINO
 Found = dict[str, np.ndarray]
 

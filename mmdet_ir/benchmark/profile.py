@@ -12,10 +12,10 @@ from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from ..cli.choices import TORCHVISION
 from .forms import detect_image, make_inferencer, reference_weights
 from .run import Settings, read_images
 from .subject import PROPOSALS, Subject, make_batch, make_proposals, named_parts
-from .torchvision_subject import NAME
 from .worker import WEIGHTS
 
 ELSEWHERE = 'elsewhere'
@@ -152,7 +152,7 @@ def profile_model(settings: Settings, model: str) -> dict[str, dict[str, list[di
     Raises:
         ValueError: For a model that is not MMDetection's.
     """
-    if model == NAME:
+    if model == TORCHVISION:
         raise ValueError(f'profile: expected a config, got {model}')
     job, checkpoint = settings.job, settings.models[model]
     batch = make_batch(job.size, job.batch, job.seed)

@@ -18,14 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ..apis.inference.inputs import find_sources
+from ..cli.choices import EAGER, EXPORTED_FORMS, TORCHVISION
 from ..config.options import read_config
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
 from ..deploy.backends import ExportedModel
 from ..deploy.verify import match
-from .forms import EAGER, EXPORTED_FORMS
 from .subject import make_batch
-from .torchvision_subject import NAME
 from .worker import IMAGES, Trial, load_found
 
 _MESSAGE = 300  # characters of an error in the table
@@ -67,7 +66,7 @@ class Settings:
         if self.repeats < 1 or self.count < 1:
             raise ValueError(f'benchmark: expected at least 1 round and image, got {self.repeats} and {self.count}')
         for model, checkpoint in self.models.items():
-            if model != NAME:
+            if model != TORCHVISION:
                 read_config(model)
             elif checkpoint:
                 raise ValueError(f'{model}: expected no checkpoint, got {checkpoint}')

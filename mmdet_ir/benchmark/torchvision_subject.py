@@ -8,7 +8,6 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from .subject import DETECTIONS, Subject
 
-NAME = 'torchvision/maskrcnn_resnet50_fpn'
 _CLASSES = 4
 
 

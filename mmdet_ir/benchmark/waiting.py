@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from ..cli.choices import WAYS_TO_WAIT
 from ..markdown import markdown_table
 from .run import Worker
 from .worker import Trial
 
 # Name -> environment of the process, threads (0: all). libgomp, which PyTorch's wheels bring, reads the first two.
-SETTINGS = {
-    'spinning': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '300000'}, 0),  # as libgomp does it by itself
-    'spin 10000': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '10000'}, 0),
-    'spin 1000': ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '1000'}, 0),
-    'passive': ({'OMP_WAIT_POLICY': 'PASSIVE'}, 0),
-    'one thread': ({}, 1),
-}
+_SETTINGS = (
+    ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '300000'}, 0),  # as libgomp does it by itself
+    ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '10000'}, 0),
+    ({'OMP_WAIT_POLICY': '', 'GOMP_SPINCOUNT': '1000'}, 0),
+    ({'OMP_WAIT_POLICY': 'PASSIVE'}, 0),
+    ({}, 1),
+)
+SETTINGS = dict(zip(WAYS_TO_WAIT, _SETTINGS, strict=True))
 _BUSY = 'while True: pass'
 
 

@@ -24,8 +24,8 @@ from mmengine.structures import InstanceData
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..apis.inference.inferencer import IRInferencer
+from ..cli.choices import EAGER, TORCHVISION
 from .forms import (
-    EAGER,
     OPENVINO_BF16,
     PYTORCH_FORMS,
     Form,
@@ -36,7 +36,7 @@ from .forms import (
     reference_weights,
 )
 from .subject import PROPOSALS, Subject, interleaved, make_batch, make_proposals
-from .torchvision_subject import NAME, TorchvisionSubject
+from .torchvision_subject import TorchvisionSubject
 
 PRODUCTS = ('float32', 'bfloat16', 'int8')
 IMAGES = 'images.npy'
@@ -98,8 +98,8 @@ def run(job: Trial) -> tuple[dict, Callable[[], None] | None]:
     if job.task == 'prepare':
         return prepare(job), None
     if job.task == 'export':
-        if job.model == NAME:
-            raise ValueError(f'export: expected a config, got {NAME}')
+        if job.model == TORCHVISION:
+            raise ValueError(f'export: expected a config, got {TORCHVISION}')
         inferencer = _inferencer(job, 'cpu', None)  # proposals are given in the graph
         proposals = None if job.checkpoint else _proposals(job)
         return {'file': str(export_form(inferencer, Path(job.folder), job.form, job.size, proposals))}, None
@@ -136,7 +136,7 @@ def prepare(job: Trial) -> dict:
         threshold = subject.keep_detections(batch)
     settings = {'score_threshold': threshold}
     (folder / MODEL).write_text(json.dumps(settings))
-    if job.model != NAME:
+    if job.model != TORCHVISION:
         reference_weights(subject.model, folder / WEIGHTS)
     form = pytorch_form(_source(job), EAGER, job.device)
     settings['operations'] = _operations(lambda: [form.detect(image) for image in images]) / len(images)
@@ -213,7 +213,7 @@ def _form(job: Trial) -> Form:
 
 
 def _source(job: Trial) -> IRInferencer | TorchvisionSubject:
-    if job.model == NAME:
+    if job.model == TORCHVISION:
         return _subject(job)
     return _inferencer(job, job.device, None if job.checkpoint else _proposals(job))
 
@@ -228,7 +228,7 @@ def _subject(job: Trial) -> Subject:
     proposals = None if job.checkpoint else _proposals(job)
     path = Path(job.folder) / MODEL
     threshold = json.loads(path.read_text())['score_threshold'] if path.is_file() else None
-    if job.model == NAME:
+    if job.model == TORCHVISION:
         return TorchvisionSubject(job.size, job.device, proposals, threshold)
     return Subject(job.model, job.device, proposals, threshold, job.checkpoint or None)
 

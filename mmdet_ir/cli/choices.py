@@ -38,3 +38,9 @@ TABLE4 = {
     'sparseinst': 'configs/baselines/sparseinst_r50_iam.py',
     'ours': 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py',
 }
+# Of the benchmark: forms of inference, ways in which threads wait for each other, a model that is no config.
+EAGER = 'eager'
+EXPORTED_FORMS = ('onnx', 'openvino', 'openvino-bf16')
+FORMS = (EAGER, 'channels-last', 'bf16', 'channels-last+bf16', 'compile', 'compile-parts', *EXPORTED_FORMS)
+TORCHVISION = 'torchvision/maskrcnn_resnet50_fpn'
+WAYS_TO_WAIT = ('spinning', 'spin 10000', 'spin 1000', 'passive', 'one thread')

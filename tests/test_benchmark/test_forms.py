@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from mmdet_ir.benchmark.forms import exported_form, make_inferencer, pytorch_form
+from mmdet_ir.benchmark.forms import PYTORCH_FORMS, exported_form, make_inferencer, pytorch_form
 from mmdet_ir.benchmark.profile import profile_call
 from mmdet_ir.benchmark.run import Settings, Worker, compare, read_images
 from mmdet_ir.benchmark.subject import make_batch
 from mmdet_ir.benchmark.tables import render
-from mmdet_ir.benchmark.torchvision_subject import NAME, TorchvisionSubject
+from mmdet_ir.benchmark.torchvision_subject import TorchvisionSubject
 from mmdet_ir.benchmark.worker import IMAGES, WEIGHTS, Trial, load_found, matrix_products, prepare, run, save_found
+from mmdet_ir.cli.choices import EXPORTED_FORMS, FORMS, TORCHVISION
 
 import cv2
 import numpy as np
@@ -41,6 +42,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     known = prepare(job)
     assert known['operations'] > 1e9 and 0 < known['score_threshold'] < 1
     return job
+
+
+def test_the_tool_offers_every_form() -> None:
+    assert tuple(PYTORCH_FORMS) + EXPORTED_FORMS == FORMS
 
 
 def test_comparison_by_hand() -> None:
@@ -116,7 +121,11 @@ def test_images_are_brought_to_the_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ('models', 'message'),
-    [({}, 'at least one model'), ({NAME: 'a.pth'}, 'expected no checkpoint'), ({CONFIG: __file__}, 'needs images')],
+    [
+        ({}, 'at least one model'),
+        ({TORCHVISION: 'a.pth'}, 'expected no checkpoint'),
+        ({CONFIG: __file__}, 'needs images'),
+    ],
 )
 def test_mistakes_are_refused_at_once(models: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,15 +1,19 @@
 """Tools answer ``--help`` before they import what takes seconds, and the package is prepared with its first use."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
+from mmdet_ir.late import LIBRARIES, LIGHT
+
 import pytest
 
 REPO = Path(__file__).parents[2]
-# What they offer is made by what they run: forms, cases, corruptions, the tables of the paper.
-LATE = {'benchmark.py', 'benchmark_waiting.py', 'robustness.py', 'reproduce.py', 'large_set.py'}
-TOOLS = sorted(path for path in (REPO / 'tools').rglob('*.py') if path.name not in LATE)
+# What they offer is made by what they run: corruptions, the tables of the paper, cases.
+LATE = {'robustness.py', 'reproduce.py', 'large_set.py'}
+ALL_TOOLS = sorted((REPO / 'tools').rglob('*.py'))
+TOOLS = [path for path in ALL_TOOLS if path.name not in LATE]
 RUN = """
 import runpy, sys
 sys.argv = [sys.argv[1], '--help']
@@ -33,6 +37,18 @@ def test_help_imports_nothing_that_takes_seconds(tool: Path) -> None:
     *text, last = run(RUN, tool).splitlines()
     assert text[0].startswith('usage: ')
     assert last.split() == ['IMPORTED']
+
+
+@pytest.mark.parametrize('tool', ALL_TOOLS, ids=lambda path: path.stem)
+def test_what_takes_seconds_is_imported_where_errors_are_told(tool: Path) -> None:
+    """With half an installation, an import fails: within `run_tool` that is one line, at the top it is a traceback."""
+    body = ast.parse(tool.read_text()).body
+    names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or '' for node in body if isinstance(node, ast.ImportFrom)]
+    parts = [name.split('.') for name in names]
+    rooms = {'.'.join(part[:2]) for part in parts if part[0] == 'mmdet_ir'}
+    assert rooms <= {f'mmdet_ir.{room}' for room in LIGHT}
+    assert not {part[0] for part in parts} & {'torch', 'torchvision', *LIBRARIES}
 
 
 FOUND = "from mmdet.registry import MODELS; print(MODELS.get('BNSA').__module__)"

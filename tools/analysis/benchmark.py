@@ -15,27 +15,13 @@ import json
 from functools import partial
 from pathlib import Path
 
-from mmdet_ir.analysis.model_complexity import TABLE4
-from mmdet_ir.benchmark.coco_backends import benchmark_backends, generate_masks
-from mmdet_ir.benchmark.forms import EAGER, FORMS
-from mmdet_ir.benchmark.loading import benchmark_loading
-from mmdet_ir.benchmark.mask_losses import time_mask_losses
-from mmdet_ir.benchmark.profile import profile_model
-from mmdet_ir.benchmark.run import Settings, run_benchmark
-from mmdet_ir.benchmark.tables import render
-from mmdet_ir.benchmark.torchvision_subject import NAME
-from mmdet_ir.benchmark.worker import Trial
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
-from mmdet_ir.engine.environment import collect_environment
+from mmdet_ir.cli.choices import EAGER, FORMS, TABLE4, TORCHVISION
 from mmdet_ir.fileio import write_text
-
-import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
 FULL = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
 PARTS = ('mask_losses', 'loading', 'evaluation')
-RIVALS = ('configs/ir/mask_rcnn.py', FULL, 'configs/baselines/rtmdet-ins_tiny.py', NAME)
+RIVALS = ('configs/ir/mask_rcnn.py', FULL, 'configs/baselines/rtmdet-ins_tiny.py', TORCHVISION)
 EPILOG = f"""\
 examples:
   # stock Mask R-CNN, the full method, RTMDet-Ins-tiny and torchvision's Mask R-CNN, everything
@@ -59,7 +45,7 @@ examples:
   # the models of the paper's Table 4, as PyTorch runs them
   python tools/analysis/benchmark.py --table4 --forms eager
 
-Models are configs, or {NAME}. Forms: {', '.join(FORMS)}.
+Models are configs, or {TORCHVISION}. Forms: {', '.join(FORMS)}.
 """
 
 
@@ -120,8 +106,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=2, help='images of a training step; inference takes one')
     parser.add_argument('--repeats', type=int, default=7, help='timed rounds (default: %(default)s)')
     parser.add_argument('--rois', type=int, default=256, help='RoIs of the mask loss (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='default: all (%(default)s)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help="PyTorch's")
+    parser.add_argument('--threads', type=int, metavar='N', help='default: all')
+    parser.add_argument('--device', help="PyTorch's (default: cuda where there is one)")
     parser.add_argument('--seed', type=int, default=0, help='of scenes and proposals')
     parser.add_argument('--out', metavar='PATH', help='write PATH.json and PATH.md, anew after every part')
     args = parser.parse_args()
@@ -132,6 +118,11 @@ def parse_args() -> argparse.Namespace:
     names = TABLE4.values() if args.table4 else args.models or RIVALS
     args.models = named_entries('models', names, 'CONFIG[=CHECKPOINT]')
     args.size = tuple(args.size)
+
+    import torch  # takes seconds: --help and mistakes above are answered before it
+
+    args.threads = torch.get_num_threads() if args.threads is None else args.threads
+    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if min(args.size) < 64 or min(args.batch, args.repeats, args.rois, args.threads, args.detections) < 1:
         raise ValueError(
             'expected --size of at least 64 64, and --batch, --repeats, --rois, --threads and --detections from 1 on'
@@ -141,6 +132,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def keep(args: argparse.Namespace, result: dict) -> None:
+    from mmdet_ir.benchmark.tables import render
+    from mmdet_ir.engine.environment import collect_environment
+
     if args.out:
         base = args.out.removesuffix('.json').removesuffix('.md')
         content = {'settings': vars(args), 'environment': collect_environment(), **result}
@@ -150,6 +144,10 @@ def keep(args: argparse.Namespace, result: dict) -> None:
 
 def measure_part(part: str, args: argparse.Namespace) -> dict:
     """What does not depend on the models."""
+    from mmdet_ir.benchmark.coco_backends import benchmark_backends, generate_masks
+    from mmdet_ir.benchmark.loading import benchmark_loading
+    from mmdet_ir.benchmark.mask_losses import time_mask_losses
+
     if part == 'loading':
         return benchmark_loading(args.size, repeats=args.repeats)
     if part == 'evaluation':
@@ -165,6 +163,16 @@ def measure_part(part: str, args: argparse.Namespace) -> dict:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.benchmark.profile import profile_model
+    from mmdet_ir.benchmark.run import Settings, run_benchmark
+    from mmdet_ir.benchmark.tables import render
+    from mmdet_ir.benchmark.worker import Trial
+
+    import torch
+    from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
+
     torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed

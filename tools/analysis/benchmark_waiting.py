@@ -8,10 +8,8 @@ import argparse
 import json
 from functools import partial
 
-import mmdet_ir  # noqa: F401  (first: mmdet cannot be imported without it)
-from mmdet_ir.benchmark.waiting import SETTINGS, compare_waiting, waiting_table
-from mmdet_ir.benchmark.worker import Trial
 from mmdet_ir.cli import run_tool, tool_parser
+from mmdet_ir.cli.choices import WAYS_TO_WAIT
 from mmdet_ir.fileio import write_text
 
 DEMO = 'configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic.py'
@@ -19,7 +17,7 @@ EPILOG = f"""examples:
   python tools/analysis/benchmark_waiting.py --out work_dirs/waiting.json
   python tools/analysis/benchmark_waiting.py --neighbours 0 1 --settings spinning passive --repeats 3
 
-Ways: {', '.join(SETTINGS)}. "spinning" is what PyTorch does by itself, "passive" what this package sets.
+Ways: {', '.join(WAYS_TO_WAIT)}. "spinning" is what PyTorch does by itself, "passive" what this package sets.
 """
 
 
@@ -39,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         help='numbers of processes beside it that compute without a pause (default: 0 1 2 3)',
     )
     parser.add_argument(
-        '--settings', nargs='+', choices=SETTINGS, default=list(SETTINGS), metavar='WAY', help='see below'
+        '--settings', nargs='+', choices=WAYS_TO_WAIT, default=list(WAYS_TO_WAIT), metavar='WAY', help='see below'
     )
     parser.add_argument('--out', metavar='FILE.json', help='also write the rows, after each number of neighbours')
     args = parser.parse_args()
@@ -55,6 +53,10 @@ def keep(out: str | None, rows: list[dict]) -> None:
 
 def main() -> None:
     args = parse_args()
+
+    from mmdet_ir.benchmark.waiting import compare_waiting, waiting_table  # (takes seconds)
+    from mmdet_ir.benchmark.worker import Trial
+
     job = Trial('step', args.config, 'eager', '', size=tuple(args.size), batch=args.batch, threads=args.threads)
     rows = compare_waiting(job, args.settings, args.neighbours, args.repeats, partial(keep, args.out))
     print(waiting_table(rows))

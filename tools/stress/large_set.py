@@ -10,11 +10,10 @@ from pathlib import Path
 
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.fileio import write_text
-from mmdet_ir.stress.large_set_cost import CASES
 
-EPILOG = f"""\
+EPILOG = """\
 Each case runs in a process of its own. CASE may be a pattern; the cases:
-  {chr(10).join(CASES).replace(chr(10), chr(10) + '  ')}
+  {cases}
 
 examples:
   python tools/stress/large_set.py make work_dirs/large --images 100000 --per-image 10
@@ -23,7 +22,9 @@ examples:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__, EPILOG)
+    from mmdet_ir.stress.large_set_cost import CASES  # here: an installation that is broken is told in one line
+
+    parser = tool_parser(__doc__, EPILOG.format(cases='\n  '.join(CASES)))
     actions = parser.add_subparsers(dest='action', required=True)
     make = actions.add_parser('make', help='write the data set')
     make.add_argument('out', metavar='OUT', type=Path, help='folder to write')
@@ -42,6 +43,7 @@ def main() -> None:
 
     from mmdet_ir.engine.environment import collect_environment
     from mmdet_ir.stress.large_set import write_large_set
+    from mmdet_ir.stress.large_set_cost import CASES
 
     if args.action == 'make':
         write_large_set(args.out, args.images, args.per_image, overwrite=args.overwrite)
