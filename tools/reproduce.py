@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mmdet_ir.cli import run_tool, tool_parser
 
 if TYPE_CHECKING:
-    from mmdet_ir.experiments.jobs import Launcher
+    from mmdet_ir.experiments.jobs import Job, Launcher
     from mmdet_ir.experiments.reproduce import Plan
 
 EPILOG = """what happens
@@ -39,6 +39,7 @@ examples
   python tools/reproduce.py --table 1 2 3 4 --seeds 0 1 2 --gpus 4             # four runs at a time, one GPU each
   python tools/reproduce.py --table 4 --gpus 4 --gpus-per-run 2                # two runs at a time
   python tools/reproduce.py --table 4 --sbatch work_dirs/batch --time 2-00:00:00 --account lab --gpus-per-run 2
+  python tools/reproduce.py --table 1 2 3 --data ships=data/ships --gpus 4     # your own classes, the paper's recipe
   python tools/reproduce.py --table 1 2 3 --slurm gpu --gpus-per-run 2 --jobs 8
 """
 
@@ -64,7 +65,14 @@ def parse_args() -> argparse.Namespace:
         '--rows', nargs='+', default=[], metavar='ROW', help='of these tables only some rows: none ours'
     )
     parser.add_argument('--size', choices=tuple(load_sizes()), default='paper', help='default: %(default)s')
-    parser.add_argument('--data', nargs='+', default=[], help='data sets of the size (default: all)')
+    parser.add_argument(
+        '--data',
+        nargs='+',
+        default=[],
+        metavar='D',
+        help='data sets of the size (default: all), or '
+        'your own as NAME=FOLDER, with annotations/train.json, annotations/val.json and images/',
+    )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='S', help='default: 0')
     parser.add_argument(
         '--seeds-for',
@@ -105,6 +113,12 @@ def slots(args: argparse.Namespace) -> list[str | None]:
     return [','.join(map(str, range(i, i + k))) for i in range(0, args.gpus, k)]
 
 
+def own_notes(jobs: list[Job]) -> list[str]:
+    """What the user's own data change; for models with other anchors the numbers can be others."""
+    firsts = {job.data.name: job for job in reversed(jobs) if job.data.folder is not None}
+    return [f'{name}, {Path(job.row.config).stem}: {note}' for name, job in firsts.items() for note in job.notes()]
+
+
 def list_runs(plan: Plan, launcher: Launcher) -> None:
     from mmdet_ir.experiments.jobs import JobError, first_of, missing_data
 
@@ -114,6 +128,7 @@ def list_runs(plan: Plan, launcher: Launcher) -> None:
             print(f'first: {data.first} -> {first[0] / first[1]}')
             break
     jobs, done = plan.jobs(), 0
+    print('\n'.join(own_notes(jobs)))
     for number, job in enumerate(jobs, start=1):
         try:
             state = 'recorded' if job.is_done() else 'to do'
@@ -170,6 +185,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         jobs = [job for job in plan.jobs() if args.only in (None, job_name(job))]
+        for note in own_notes(jobs):
+            say(note)
         outcome = Reproduction(jobs, launcher, slots(args), say).run()
     except KeyboardInterrupt:
         say('stopped; the same command goes on from here')

@@ -168,7 +168,7 @@ def plan_size(plan: Plan) -> str:
 
 def _record_command(job: Job, plan: Plan, settings: BatchSettings) -> list[str]:
     """Tests and records one run: ``tools/reproduce.py`` finds its training finished."""
-    command = [sys.executable, 'tools/reproduce.py', '--size', plan.size, '--data', job.data.name]
+    command = [sys.executable, 'tools/reproduce.py', '--size', plan.size, '--data', job.data.option]
     command += ['--only', job_name(job), '--seeds', str(job.seed), '--gpus-per-run', str(settings.gpus)]
     for option, names in (('--table', plan.tables), ('--fig', plan.figures)):
         command += [option, *(name.removeprefix('table').removeprefix('fig') for name in names)] if names else []

@@ -59,6 +59,7 @@ class SizeData:
         amp: Whether cells are trained in mixed precision.
         starts: Weights by the config whose training made them: a cell with the neck of that config starts from them,
             others from the ``load_from`` of their base.
+        folder: Of a user's own data set, whose classes, images and window every cell takes; ``None``: the cells' own.
     """
 
     size: str
@@ -69,6 +70,12 @@ class SizeData:
     first: str | None
     amp: bool
     starts: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
+
+    @property
+    def option(self) -> str:
+        """What ``--data`` of ``tools/reproduce.py`` calls it."""
+        return self.name if self.folder is None else f'{self.name}={self.folder}'
 
 
 def load_tables() -> dict[str, Table]:

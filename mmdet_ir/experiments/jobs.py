@@ -20,6 +20,7 @@ from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash
 from ..fileio import write_text
 from .cells import SizeData, TableRow, rebased_config
+from .own_data import on_own_data
 from .records import make_record, save_record
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
@@ -104,22 +105,35 @@ class Job:
         return self.results / f'{self.name}_seed{self.seed}.json'
 
     @property
+    def is_file(self) -> bool:
+        """Whether the cell is trained as it is."""
+        return self.data.bases is None and self.data.folder is None
+
+    @property
     def config_file(self) -> Path:
-        """What is trained: the cell itself, or its settings on another base."""
-        if self.data.bases is None:
+        """What is trained: the cell itself, or its settings on another base or another data set."""
+        if self.is_file:
             return Path(self.row.config)
         return self.root / self.data.size / self.data.name / 'configs' / Path(self.row.config).name
 
     def config(self) -> Config:
-        """The cell at this size."""
+        """The cell at this size, on these data."""
+        return self._config_and_notes()[0]
+
+    def notes(self) -> list[str]:
+        """What was measured of a user's own data, and changed in the cell for them."""
+        return self._config_and_notes()[1]
+
+    def _config_and_notes(self) -> tuple[Config, list[str]]:
         with READING:
             if self.data.bases is None:
-                return Config.fromfile(self.row.config)
-            cfg = rebased_config(self.row.config, self.data.bases)
+                cfg = Config.fromfile(self.row.config)
+            else:
+                cfg = rebased_config(self.row.config, self.data.bases)
             for start, weights in self.data.starts.items():
                 if Config.fromfile(start).model.neck == cfg.model.neck:
                     cfg.load_from = weights
-        return cfg
+            return (cfg, []) if self.data.folder is None else on_own_data(cfg, self.data.folder)
 
     def is_done(self) -> bool:
         """Whether there is a record of this cell with the settings that it has now.
@@ -303,8 +317,8 @@ def run_job(job: Job, launcher: Launcher, start: Start, lock: int) -> dict:
 
 
 def write_config(job: Job) -> None:
-    """Writes the config of a run whose cell stands on another base; others have a file already."""
-    if job.data.bases is None:
+    """Writes the config of a run whose cell stands on another base or data set; others have a file already."""
+    if job.is_file:
         return
     config = job.config()
     if not _same_settings(job.config_file, config_hash(config)):

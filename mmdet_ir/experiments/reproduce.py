@@ -7,13 +7,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from mmengine.config import Config
 
+from ..cli import named_entries
 from .cells import SizeData, load_figures, load_sizes, load_tables
 from .jobs import (
     Job,
@@ -27,6 +28,7 @@ from .jobs import (
     run_command,
     run_job,
 )
+from .own_data import own_data_set
 
 BUSY_SECONDS = 10  # until a run that another process holds is looked at again
 
@@ -40,7 +42,7 @@ class Plan:
         tables: Names of tables; with ``figures`` empty, none means all.
         figures: Names of figures, whose cells are added.
         rows: Names of the rows to run; none means all.
-        data: Names of data sets; none means all of the size.
+        data: Names of data sets, or ``NAME=FOLDER`` for one's own; none means all of the size.
         seeds: One run of each cell for each.
         seeds_for: Names of rows with all ``seeds``, the others get the first one only; none means all rows.
         root: Folder of all runs.
@@ -61,9 +63,16 @@ class Plan:
         """The chosen data sets.
 
         Raises:
+            FileNotFoundError: If a folder lacks an annotation file.
             ValueError: If a name is unknown.
         """
         known = load_sizes()[self.size]
+        own = named_entries('--data', [entry for entry in self.data if '=' in entry], 'NAME or NAME=FOLDER')
+        if own:
+            chosen = [entry for entry in self.data if '=' not in entry]
+            template = next(iter(known.values()))
+            others = replace(self, data=chosen).data_sets() if chosen else []
+            return others + [own_data_set(template, name, folder, known) for name, folder in own.items()]
         unknown = set(self.data) - set(known)
         if unknown:
             raise ValueError(
