@@ -22,6 +22,7 @@ RELEASES = {
     'llvip': 'LLVIP, people by night: SRC holds infrared/ and Annotations/',
     'mfnet': 'MFNet, streets: SRC holds images/ (four channels), labels/ and lists',
     'msrs': 'MSRS, streets: SRC holds train/ and test/ with ir/ and Segmentation_labels/',
+    'massmind': 'MassMIND, harbours: SRC holds images, masks of classes and masks of instances',
     'pst900': 'PST900, underground: SRC holds train/ and test/ with thermal/, thermal_raw/ and labels/',
     'drone-vehicle': 'DroneVehicle, vehicles from above: SRC holds train/, val/ and test/ with *imgr/ and *labelr/',
 }

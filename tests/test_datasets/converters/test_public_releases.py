@@ -105,6 +105,27 @@ def test_msrs(tmp_path: Path) -> None:
         assert files == [f'{part}/00001D.png'] and [name for name, _ in objects] == ['person', 'bump']
 
 
+def test_massmind_tells_touching_boats_apart(tmp_path: Path) -> None:
+    """Two obstacles side by side, a swimmer, and sky and water, which are no targets; one image lacks a mask."""
+    classes, instances = np.zeros((24, 32), np.uint8), np.ones((24, 32), np.uint8)
+    classes[12:], instances[12:] = 1, 2
+    for number, columns, value in ((3, slice(2, 8), 3), (4, slice(8, 14), 3), (5, slice(20, 22), 4)):
+        classes[10:14, columns], instances[10:14, columns] = value, number
+    name = 'a1571161484_881385'
+    put(tmp_path / 'src' / 'Images' / f'{name}.png', grey())
+    put(tmp_path / 'src' / 'Images' / 'a2.png', grey())
+    put(tmp_path / 'src' / 'Semantic' / f'{name}_label_ground-truth_semantic.png', classes)
+    put(tmp_path / 'src' / 'Semantic' / 'a2_label_ground-truth_semantic.png', classes)
+    put(tmp_path / 'src' / 'Instance' / f'{name}_label_ground-truth_instance.png', instances)
+    report = convert_release('massmind', tmp_path / 'src', tmp_path / 'out')
+    files, objects = read(tmp_path / 'out', 'all')
+    assert files == [f'{name}.png']
+    assert objects == [('obstacle', [2, 10, 6, 4]), ('obstacle', [8, 10, 6, 4]), ('living obstacle', [20, 10, 2, 4])]
+    (skipped,) = report.skipped
+    assert 'a2.png' in skipped and 'a2_label_ground-truth_instance.png' in skipped
+    assert not any('connected components' in note for note in report.notes)
+
+
 @pytest.mark.parametrize('bits', [8, 16])
 def test_pst900(tmp_path: Path, bits: int) -> None:
     for part in ('train', 'test'):

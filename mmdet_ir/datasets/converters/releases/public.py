@@ -24,6 +24,9 @@ from ..report import ConversionReport
 
 # (the labels of MFNet, which MSRS has as well)
 _STREET = ('car', 'person', 'bike', 'curve', 'car stop', 'guardrail', 'color cone', 'bump')
+# (of MassMIND by their numbers; sky 0, water 1, background 5 and the own boat 6 are no targets)
+_SEA = {2: 'bridge', 3: 'obstacle', 4: 'living obstacle'}
+_SEMANTIC, _INSTANCE = '_label_ground-truth_semantic', '_label_ground-truth_instance'
 _CAVE = ('fire-extinguisher', 'backpack', 'hand-drill', 'survivor')
 _VEHICLES = {'feright car': 'freight car', 'feright_car': 'freight car', 'feright': 'freight car', 'truvk': 'truck'}
 _BORDER = 100  # white pixels around each image of DroneVehicle
@@ -41,6 +44,7 @@ class Release:
         classes: In the order of their numbers.
         derive: Whether its boxes get derived masks.
         bits: Whether it has images of 8 and of 16 bits.
+        components: Whether its objects are connected components of a class.
     """
 
     title: str
@@ -50,6 +54,7 @@ class Release:
     classes: tuple[str, ...]
     derive: bool = False
     bits: bool = False
+    components: bool = False
 
 
 def convert_release(
@@ -92,7 +97,7 @@ def convert_release(
     options = options or Options()
     if release.derive:
         options = replace(options, derive_masks=True)
-    if not name.startswith('drone') and name != 'llvip':
+    if release.components:
         report.notes.append('objects are connected components: objects of a class that touch each other became one')
     report.notes.append(f'terms of {release.title}: {release.terms[0]} ({release.terms[1]})')
     return write_records(
@@ -221,6 +226,37 @@ def _pairs(
     return records
 
 
+def _massmind(src: Path, report: ConversionReport, bits: int) -> Iterator[Record]:
+    """Images, masks of classes and masks of instances, each a folder or all in one; told apart by their names."""
+    files = {path.stem: path for path in find_images(src)}
+    for stem, path in files.items():
+        if '_label_' in stem:
+            continue
+        semantic, instance = (files.get(f'{stem}{ending}') for ending in (_SEMANTIC, _INSTANCE))
+        if semantic is None or instance is None:
+            missing = ' and '.join(
+                f'{stem}{ending}.png' for ending in (_SEMANTIC, _INSTANCE) if f'{stem}{ending}' not in files
+            )
+            report.skipped.append(f'{path}: no mask {missing}')
+            continue
+        yield _mask_record(path, semantic, ALL, path.name, partial(_sea_objects, semantic, instance))
+
+
+def _sea_objects(semantic: Path, instance: Path, width: int, height: int) -> list[Instance]:
+    """An object for each number of the instances in the pixels of each class."""
+    classes, numbers = read_mask(semantic), read_mask(instance)
+    for path, mask in ((semantic, classes), (instance, numbers)):
+        _check_size(path, mask, width, height)
+    if unknown := set(np.unique(classes).tolist()) - set(range(7)):
+        raise ValueError(f'{semantic}: expected the classes 0 to 6, got {sorted(unknown)}')
+    items = []
+    for value, name in _SEA.items():
+        for number in np.unique(numbers[classes == value]).tolist():
+            mask = (classes == value) & (numbers == number)
+            items.append(Instance(name, f'{instance}, value {number}', mask=mask, fields={'source_value': number}))
+    return items
+
+
 def _drone_vehicle(src: Path, report: ConversionReport, bits: int) -> Iterator[Record]:
     for part in ('train', 'val', 'test'):
         folder = src / part / f'{part}labelr'
@@ -265,6 +301,7 @@ RELEASES = {
         (_ASK, 'https://github.com/RuiZhang97/ISNet'),
         _small_targets,
         ('target',),
+        components=True,
     ),
     'sirst': Release(
         'SIRST (also NUDT-SIRST)',
@@ -272,6 +309,7 @@ RELEASES = {
         (_ASK, 'https://github.com/YimianDai/sirst'),
         _small_targets,
         ('target',),
+        components=True,
     ),
     'llvip': Release(
         'LLVIP',
@@ -286,6 +324,7 @@ RELEASES = {
         (_ASK, 'https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/'),
         _mfnet,
         _STREET,
+        components=True,
     ),
     'msrs': Release(
         'MSRS',
@@ -293,6 +332,14 @@ RELEASES = {
         (_ASK, 'https://github.com/Linfeng-Tang/MSRS'),
         _pairs({'train': 'train', 'test': 'val'}, ('ir', 'ir'), 'Segmentation_labels', _STREET),
         _STREET,
+        components=True,
+    ),
+    'massmind': Release(
+        'MassMIND',
+        f'images NAME.png, and NAME{_SEMANTIC}.png and NAME{_INSTANCE}.png of each, in any folders',
+        ('CC BY-NC-SA 4.0', 'https://github.com/uml-marine-robotics/MassMIND'),
+        _massmind,
+        tuple(_SEA.values()),
     ),
     'pst900': Release(
         'PST900',
@@ -301,6 +348,7 @@ RELEASES = {
         _pairs({'train': 'train', 'test': 'val'}, ('thermal', 'thermal_raw'), 'labels', _CAVE),
         _CAVE,
         bits=True,
+        components=True,
     ),
     'drone-vehicle': Release(
         'DroneVehicle',
