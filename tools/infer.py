@@ -68,6 +68,15 @@ def parse_args() -> argparse.Namespace:
         'FOLDER/tracks (needs the package lap)',
     )
     parser.add_argument(
+        '--smooth',
+        nargs='?',
+        type=float,
+        const=0.7,
+        metavar='SHARE',
+        help='with --track: average scores and masks along each track; SHARE is what earlier frames weigh (0.7; masks '
+        'change from above 0.5 on; default: not at all)',
+    )
+    parser.add_argument(
         '--raw',
         nargs=3,
         metavar=('WIDTH', 'HEIGHT', 'TYPE'),
@@ -113,6 +122,7 @@ def main() -> None:
         tile=parse_tile(args.tile) if args.tile else None,
         overlap=args.overlap,
         track=args.track,
+        smooth=args.smooth,
         raw=parse_raw(args.raw) if args.raw else None,
         timeout=args.timeout,
         every_frame=args.every_frame,

@@ -1,13 +1,16 @@
 """Identities of targets whose motion is known, and the tables of their tracks against values worked out by hand."""
 
 import csv
+from dataclasses import replace
 
 import mmdet_ir  # noqa: F401
+from mmdet_ir.apis.inference.smoothing import TrackSmoother
 from mmdet_ir.apis.inference.tracking import IdentityTracker, TrackFiles
 from mmdet_ir.visualization.overlay import FoundInstance
 
 import numpy as np
 import pytest
+from pycocotools import mask as mask_utils
 
 pytest.importorskip('lap')
 
@@ -67,8 +70,6 @@ def test_classes_are_not_mixed() -> None:
 
 
 def test_tables(tmp_path) -> None:
-    from dataclasses import replace
-
     files = TrackFiles(tmp_path, 'clips/a', ('human', 'uav'))
     for t in range(3):  # 3 pixels right and 4 down each time: 5 pixels
         one = replace(detection(10 + 3 * t, 20 + 4 * t, label=1), track=7)
@@ -91,6 +92,60 @@ def test_tables(tmp_path) -> None:
     lines = (folder / 'a_mot.txt').read_text().splitlines()
     assert lines[0] == '3,8,10.00,20.00,20.00,20.00,0.90000,-1,-1,-1' and len(lines) == 4
     assert TrackFiles(tmp_path, 'empty', ('human',)).close() == []
+
+
+def seen(x: float, mask: np.ndarray, score: float = 0.8, track: int | None = 1) -> FoundInstance:
+    """A detection whose mask begins at the corner of its box of 6x6 pixels, in an image of 40x60."""
+    rle = {'size': [40, 60], 'counts': ''}
+    return FoundInstance(0, score, (x, 10, x + 6, 16), rle, int(mask.sum()), (int(x), 10), mask, track=track)
+
+
+def test_smoothing_follows_the_target_and_outvotes_single_frames() -> None:
+    """A mask of 6x6 moves by 3 a frame; in one frame a row is missing, in another one there is a row too many."""
+    whole, less = np.ones((6, 6), bool), np.ones((5, 6), bool)
+    more = np.ones((8, 6), bool)
+    smoother, steady = TrackSmoother(0.7), []
+    for frame, mask in enumerate([whole, whole, whole, less, whole, more, whole]):
+        steady += smoother.update([seen(5 + 3 * frame, mask, score=0.8 if frame != 3 else 0.3)])
+    assert [one.corner for one in steady] == [(5 + 3 * frame, 10) for frame in range(7)]
+    assert [one.area for one in steady] == [36] * 7
+    for one in steady[1:]:
+        decoded = mask_utils.decode(one.rle)
+        x, y = one.corner
+        assert decoded.shape == (40, 60) and decoded.sum() == 36 and decoded[y : y + 6, x : x + 6].all()
+    assert steady[3].score == pytest.approx(0.7 * 0.8 + 0.3 * 0.3) and steady[3].box == (14, 10, 20, 16)
+
+
+def test_smoothing_gives_way_to_what_stays() -> None:
+    """Half of a mask is hidden for good: after some frames it is gone. Another track, and none, are let alone."""
+    smoother = TrackSmoother(0.7)
+    areas = []
+    for frame in range(8):
+        mask = np.ones((6, 6 if frame < 2 else 3), bool)
+        first, second, third = smoother.update(
+            [seen(5, mask), seen(30, ~mask[:2], track=2), seen(50, mask, track=None)]
+        )
+        areas.append(first.area)
+        assert third == seen(50, mask, track=None) or third.area == mask.sum()
+        assert second.area == 0
+    assert areas[:2] == [36, 36] and areas[2] == 36 and areas[-1] == 18
+
+
+def test_smoothing_at_the_border_and_after_a_gap() -> None:
+    smoother = TrackSmoother(0.6)
+    for x in (0, -4, 57):  # the target leaves the image, and comes back elsewhere
+        (one,) = smoother.update([replace(seen(max(x, 0), np.ones((6, 3), bool)), box=(x, 10, x + 6, 16))])
+        x0, y0 = one.corner
+        assert x0 >= 0 and x0 + one.crop.shape[1] <= 60 and y0 >= 0
+    for _ in range(40):
+        smoother.update([])
+    assert not smoother.states
+
+
+@pytest.mark.parametrize('share', [0, 1, -1, 1.5])
+def test_a_share_out_of_range_is_told(share: float) -> None:
+    with pytest.raises(ValueError, match='--smooth: expected a share above 0 and below 1'):
+        TrackSmoother(share)
 
 
 def test_an_unknown_tracker_is_told() -> None:

@@ -22,6 +22,7 @@ from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_ra
 from .live import DEFAULT_TIMEOUT, RawFrames
 from .outputs import ResultFiles, VideoFile
 from .parallel import WriteBehind, read_ahead
+from .smoothing import TrackSmoother
 from .stopping import stop_on_signal
 from .tiles import plan_tiles
 from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
@@ -46,6 +47,7 @@ def infer(
     tile: tuple[int, int] | None = None,
     overlap: float = 0.2,
     track: str | None = None,
+    smooth: float | None = None,
     raw: RawFrames | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     every_frame: bool = False,
@@ -75,6 +77,8 @@ def infer(
         overlap: Share of a tile that its neighbour sees, too.
         track: ``'byte'`` or ``'ocsort'`` to follow targets through videos, stacks and sequences: see
             ``IdentityTracker``. Tables and a plot of each video's tracks go to ``tracks/``.
+        smooth: Share of the earlier frames in the score and the mask of a track, see ``TrackSmoother``; ``None`` takes
+            each frame as it is.
         raw: Layout of the frames on standard input, for the input ``-``.
         timeout: Seconds after which a live source without a new frame is taken to have ended.
         every_frame: Live sources wait for the model, instead of losing the frames for which it has no time.
@@ -108,11 +112,15 @@ def infer(
             raise ValueError(
                 f'--track: expected videos, stacks, or images that --fps makes a video of, got the image {still[0]}'
             )
+    if smooth is not None:
+        TrackSmoother(smooth)  # refuses a wrong share now
+        if track is None:
+            raise ValueError('--smooth: expected --track, along whose tracks scores and masks are smoothed')
     _check_outputs(out, sources, overwrite)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
     thresholds = score_thresholds(scores, inferencer.classes)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures, tile, overlap, track)
+    run = _Run(inferencer, out, thresholds, batch_size, scale, pictures, tile, overlap, track, smooth)
     run.report |= {'config': str(config), 'checkpoint': str(checkpoint)}
     with opencv_silenced():
         return run(sources)
@@ -162,6 +170,7 @@ class _Run:
         tile: tuple[int, int] | None,
         overlap: float,
         track: str | None,
+        smooth: float | None,
     ) -> None:
         self.inferencer = inferencer
         self.out = out
@@ -172,9 +181,11 @@ class _Run:
         self.tile = tile
         self.overlap = overlap
         self.track = track
+        self.smooth = smooth
         # (a weak detection may continue a track)
         self.lowest = thresholds if track is None else np.minimum(thresholds, LOWEST_SCORE)
         self.tracker: IdentityTracker | None = None
+        self.smoother: TrackSmoother | None = None
         self.tracks: TrackFiles | None = None
         self.counts: Counter = Counter()
         self.skipped: list[dict] = []
@@ -227,6 +238,7 @@ class _Run:
             source.live.open()
         if self.track is not None:
             self.tracker = IdentityTracker(self.track)
+            self.smoother = TrackSmoother(self.smooth) if self.smooth is not None else None
             self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
             video = VideoFile(self.out / _video_name(source), frame_rate(source))
@@ -337,7 +349,10 @@ class _Run:
     ) -> None:
         """Writes all about a frame; ``picture`` is RGB, ``None`` to draw nothing."""
         if self.tracker is not None:
-            instances = self._follow(frame, self.tracker.update(instances), results)
+            instances = self.tracker.update(instances)
+            if self.smoother is not None:
+                instances = self.smoother.update(instances)
+            instances = self._follow(frame, instances, results)
         if picture is not None:
             drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
             if video is not None:

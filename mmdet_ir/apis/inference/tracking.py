@@ -25,7 +25,7 @@ TRACKERS = ('byte', 'ocsort')
 LOWEST_SCORE = 0.1  # of detections that may continue a track, though they are too weak to begin one
 TRACK_COLUMNS = ('track', 'class', 'first', 'last', 'frames', 'path_px', 'mean', 'max', 'unit')
 POINT_COLUMNS = ('track', 'frame', 'class', 'score', 'x', 'y', 'width', 'height', 'area_px', 'mean', 'max', 'unit')
-_KEPT_FRAMES = 30  # for which a track that is not seen may come back
+KEPT_FRAMES = 30  # for which a track that is not seen may come back
 _BEGIN, _STRONG = 0.5, 0.4  # scores that begin a track, and that are matched first
 _PLOTTED = 12  # tracks in a plot, the longest ones
 
@@ -49,7 +49,7 @@ class IdentityTracker:
     def __init__(self, name: str = 'byte', grow: float = 0.5) -> None:
         if name not in TRACKERS:
             raise ValueError(f'--track: expected one of {", ".join(TRACKERS)}, got {name!r}')
-        common = {'motion': {'type': 'KalmanFilter'}, 'init_track_thr': _BEGIN, 'num_frames_retain': _KEPT_FRAMES}
+        common = {'motion': {'type': 'KalmanFilter'}, 'init_track_thr': _BEGIN, 'num_frames_retain': KEPT_FRAMES}
         if name == 'byte':
             scores = {'obj_score_thrs': {'high': _STRONG, 'low': LOWEST_SCORE}}
             settings = {'type': 'ByteTracker', 'weight_iou_with_det_scores': False, **scores, **common}
