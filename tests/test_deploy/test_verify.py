@@ -54,6 +54,25 @@ def test_differences_are_found(got: dict, words: str) -> None:
     assert words in ' '.join(result.differences)
 
 
+@pytest.mark.parametrize(
+    ('moved', 'score', 'even', 'same'),
+    [
+        (2, 0.5, True, True),
+        (40, 0.5, True, True),
+        (2, 0.5, False, False),  # in an image with content that is an error of the export
+        (40, 0.5, False, False),
+        (2, 0.6, True, False),
+        (40, 0.6, True, False),
+    ],
+)
+def test_in_an_even_image_a_box_may_be_one_of_equal_score(moved: int, score: float, even: bool, same: bool) -> None:
+    boxes = np.array([[10, 10, 42, 42]], np.float32)
+    comparison = Comparison()
+    comparison.add('even', found(boxes, (0.5,), (0,)), found(boxes + moved, (score,), (0,)), META, None, even)
+    assert comparison.same == same
+    assert not same or comparison.close == {'one of equal score elsewhere in an even image': 1 if moved == 2 else 2}
+
+
 def test_a_mask_that_lacks_a_row_is_a_difference() -> None:
     got = found()
     got['masks'][0, 10] = False  # 19 of 20 rows are left: IoU 0.95
