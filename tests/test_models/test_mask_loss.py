@@ -185,6 +185,16 @@ def test_parts_are_per_roi() -> None:
     torch.testing.assert_close(mask_bce_loss(logits, logits.sigmoid(), target)[0], expected)
 
 
+def test_points_of_a_roi_are_its_pixels_in_any_order() -> None:
+    """PointRend trains on points: those of a whole grid, shuffled, cost what the mask costs."""
+    torch.manual_seed(0)
+    pred, target = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6).round()
+    label, order = torch.tensor([2, 0, 3]), torch.randperm(30)
+    loss = MBCEDiceLovaszLoss()
+    points = loss(pred.flatten(2)[..., order], target.flatten(1)[:, order], label)
+    torch.testing.assert_close(points, loss(pred, target, label))
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match='weights >= 0, one of them positive'):
         MBCEDiceLovaszLoss(0, 0, 0)

@@ -1,12 +1,16 @@
 """The built package serves in any folder: configs and tools are in it, and its configs can be inherited from."""
 
+import ast
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import mmdet_ir  # noqa: F401
+
 import pytest
+from mmengine.config import Config
 
 REPO = Path(__file__).parents[2]
 
@@ -40,12 +44,19 @@ def test_configs_are_inherited_in_any_folder(wheel: Path, tmp_path: Path) -> Non
     program = (
         'import mmdet_ir; from mmengine.config import Config; from mmdet.registry import MODELS; '
         "cfg = Config.fromfile('mine.py'); print(mmdet_ir.__file__); print(cfg.work_dir); "
-        'print(cfg.model.neck.plugin.type, cfg.model.roi_head.bbox_head.loss_bbox.type)'
+        'print(cfg.model.neck.plugin.type, cfg.model.roi_head.bbox_head.loss_bbox.type); '
+        'cfg.pop("work_dir"); print(repr(cfg.pretty_text)); '
+        'from mmengine.registry import HOOKS, init_default_scope; init_default_scope(cfg.default_scope); '
+        'print([type(HOOKS.build(hook)).__name__ for hook in cfg.custom_hooks], '
+        'type(MODELS.build(cfg.model)).__name__)'
     )
     env = {**os.environ, 'PYTHONPATH': str(site)}
     done = subprocess.run([sys.executable, '-c', program], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    place, work_dir, parts = done.stdout.splitlines()[-3:]
+    place, work_dir, parts, text, built = done.stdout.splitlines()[-5:]
+    own = Config.fromfile(REPO / 'configs' / 'ir' / 'mask_rcnn_bnsa_focalsiou.py')
+    assert ast.literal_eval(text) == own.pretty_text
+    assert built == "['NumClassCheckHook', 'EnvironmentHook'] MaskRCNN"
     assert Path(place).is_relative_to(site) and work_dir == 'here' and parts == 'BNSA FocalSIoULoss'
     tools = site / 'mmdet_ir' / '.mim' / 'tools'
     assert {path.name for path in tools.glob('*.py')} == {path.name for path in (REPO / 'tools').glob('*.py')}

@@ -96,8 +96,7 @@ def new_config(
         load_from = str(like)
     if load_from:
         _set_weights(plan, load_from, facts)
-    write_text(out, config_text(base, plan, base_path, data, facts))
-    _compare(out, plan)
+    _write_compared(out, config_text(base, plan, base_path, data, facts), plan)
     return NewConfig(out, facts, plan.notes)
 
 
@@ -259,8 +258,19 @@ def _with_variables(step: dict) -> dict | Code:
     return {**step, 'scale': Code('image_size')} if step['type'] == 'Resize' and 'scale' in step else step
 
 
+def _write_compared(out: Path, text: str, plan: Plan) -> None:
+    """Writes the new config once what it merges to is what was meant; it is read where it will stand."""
+    trial = out.with_name(f'.{out.stem}.unfinished.py')
+    write_text(trial, text)
+    try:
+        _compare(trial, plan)
+    finally:
+        trial.unlink()
+    write_text(out, text)
+
+
 def _compare(out: Path, plan: Plan) -> None:
-    """Reads the new config and compares what it merges to with what was meant."""
+    """Reads a config and compares what it merges to with what was meant."""
     written = Config.fromfile(out)._cfg_dict
     for key in (*_LOADERS, *_EVALUATORS, 'model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'load_from'):
         if written.get(key) != plan.settings.get(key):

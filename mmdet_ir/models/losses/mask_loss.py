@@ -198,8 +198,9 @@ class MBCEDiceLovaszLoss(nn.Module):
         """Computes the loss in float32 or better, whatever the autocast state.
 
         Args:
-            pred: Mask logits, shape ``[N, K, h, w]``, K classes (1 if class-agnostic); N may be 0.
-            target: Masks within the RoIs, shape ``[N, h, w]``, values in [0, 1].
+            pred: Mask logits, shape ``[N, K, h, w]``, or ``[N, K, P]`` at P points of each RoI (PointRend); K classes
+                (1 if class-agnostic); N may be 0.
+            target: Masks within the RoIs, shape ``[N, h, w]`` or ``[N, P]``, values in [0, 1].
             label: Class of each RoI, shape ``[N]``, which of the K maps counts (the indicator of Eq. 13).
 
         Returns:
@@ -209,9 +210,9 @@ class MBCEDiceLovaszLoss(nn.Module):
             ValueError: If the shapes do not fit.
         """
         expected = (pred.size(0), *pred.shape[2:])
-        if pred.dim() != 4 or target.shape != expected or label.shape != expected[:1]:
+        if pred.dim() not in (3, 4) or target.shape != expected or label.shape != expected[:1]:
             raise ValueError(
-                'expected pred [N, K, h, w], target [N, h, w] and label [N], '
+                'expected pred [N, K, h, w] or [N, K, P], target [N, h, w] or [N, P], and label [N], '
                 f'got {[*pred.shape]}, {[*target.shape]} and {[*label.shape]}'
             )
         if not pred.size(0):
