@@ -2,7 +2,7 @@
 
 _base_ = './mask_rcnn_small_real_long.py'
 
-load_from = 'work_dirs/mask_rcnn_small_real_long/iter_9000.pth'
+load_from = 'work_dirs/mask_rcnn_small_real_long/iter_6000.pth'
 
 max_iters = 2500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

@@ -13,7 +13,7 @@ _base_ = [
 
 load_from = 'results/starts/plain.pth'
 
-max_iters = 12000
+max_iters = 6000
 train_cfg = dict(max_iters=max_iters, val_interval=3000)
 
 load = dict(type='LoadIRImageFromFile', channels=1)

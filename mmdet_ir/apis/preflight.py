@@ -20,7 +20,21 @@ from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
 
 # They move boxes and images, and leave the masks where they were; with what moves both.
-MASKS_LEFT = {'Mosaic': 'CachedMosaic', 'MixUp': 'CachedMixUp', 'RandomShift': 'RandomCrop'}
+MASKS_LEFT = {
+    'Mosaic': 'CachedMosaic',
+    'MixUp': 'CachedMixUp',
+    'RandomShift': 'RandomCrop',
+    'RandomAffine': 'RandomCrop',
+}
+# They take images of three channels only; with what does the like, or nearly so, to images of one.
+COLOURS_ONLY = {
+    **dict.fromkeys(('PhotoMetricDistortion', 'YOLOXHSVRandomAug', 'Color', 'Contrast'), 'RandomGainOffset'),
+    **dict.fromkeys(('AutoContrast', 'Equalize'), 'ToneMapping'),
+    'CachedMixUp': 'TargetCopyPaste',
+    **dict.fromkeys(('CutOut', 'RandomErasing'), 'DeadPixels'),
+    **dict.fromkeys(('Expand', 'MinIoURandomCrop'), 'RandomCrop'),
+    **dict.fromkeys(('ShearX', 'ShearY', 'TranslateX', 'TranslateY'), 'RandomCrop'),
+}
 _MONITORS = {'EarlyStoppingHook': 'monitor'}
 
 
@@ -30,7 +44,15 @@ def check_before_training(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    checks = (_schedules, _masks_left_behind, _channels, _scores_that_decide, _evaluators, _masks_to_score)
+    checks = (
+        _schedules,
+        _masks_left_behind,
+        _colours_only,
+        _channels,
+        _scores_that_decide,
+        _evaluators,
+        _masks_to_score,
+    )
     _run(cfg, checks, ('train', 'val'))
 
 
@@ -91,6 +113,30 @@ def _masks_left_behind(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                     yield (
                         f'{place}: {name} moves images and boxes, and leaves the masks where they were; expected a '
                         f'transform that moves masks: take {MASKS_LEFT[name]}'
+                    )
+            for step in typed_dicts(steps):
+                width, height = step.get('img_scale') or (640, 640)
+                if type_name(step) == 'CachedMosaic' and width != height:
+                    yield (
+                        f'{place}: CachedMosaic.img_scale: expected a square when masks are loaded, because '
+                        f'MMDetection gives masks the height of the width, got {(width, height)}'
+                    )
+
+
+def _colours_only(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
+    """Transforms for images of three channels, behind a loader of one."""
+    for split in splits:
+        dataset = _data_set(cfg, split)
+        if dataset is None:
+            continue
+        for place, steps in _pipelines(dataset, f'{split}_dataloader.dataset'):
+            if _of_pipeline(steps) != 1:
+                continue
+            for name in dict.fromkeys(type_name(step) for step in typed_dicts(steps)):
+                if name in COLOURS_ONLY:
+                    yield (
+                        f'{place}: {name} takes images of three channels, and the loader gives one; take '
+                        f'{COLOURS_ONLY[name]} in its place, or load three (channels=3, and three in the model)'
                     )
 
 

@@ -5,12 +5,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmdet_ir.apis import preflight
 from mmdet_ir.apis.preflight import check_before_testing, check_before_training
 
+import cv2
+import numpy as np
 import pytest
+from mmdet.registry import TRANSFORMS
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
 REPO = Path(__file__).parents[2]
@@ -56,7 +62,55 @@ def refused(check: Callable[[Config], None], cfg: Config) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize('name', ['Mosaic', 'MixUp'])
+def picture(channels: int) -> dict:
+    """What the loaders give: an image of one channel is a plane."""
+    size = (64, 96) if channels == 1 else (64, 96, channels)
+    masks = np.zeros((1, 64, 96), np.uint8)
+    masks[0, 10:40, 10:40] = 1
+    return {
+        'img': np.random.default_rng(0).integers(0, 255, size).astype(np.uint8),
+        'img_shape': (64, 96),
+        'gt_bboxes': HorizontalBoxes(np.array([[10, 10, 40, 40]], np.float32)),
+        'gt_bboxes_labels': np.array([0]),
+        'gt_ignore_flags': np.zeros(1, bool),
+        'gt_masks': BitmapMasks(masks, 64, 96),
+    }
+
+
+SETTINGS = {
+    'CutOut': {'n_holes': 2, 'cutout_shape': (4, 4)},
+    'RandomErasing': {'n_patches': 2, 'ratio': (0.1, 0.2)},
+    'CachedMixUp': {'img_scale': (96, 64)},
+}
+
+
+@pytest.mark.parametrize('name', preflight.COLOURS_ONLY)
+def test_transforms_for_colours_are_refused_behind_one_channel(config: Callable[..., Config], name: str) -> None:
+    """MMDetection's own transform is the oracle: it takes three channels, and fails with one."""
+    transform = TRANSFORMS.build({'type': f'mmdet.{name}', **SETTINGS.get(name, {})})
+    transform.prob = 1.0
+    for channels in (3, 1):
+        with nullcontext() if channels == 3 else pytest.raises((ValueError, IndexError, AssertionError, cv2.error)):
+            for _ in range(30):
+                transform({**picture(channels), 'mix_results': [picture(channels)]})
+    cfg = config()
+    cfg.train_dataloader.dataset.pipeline = [{**LOAD[0], 'channels': 1}, LOAD[1], {'type': name}]
+    told = refused(check_before_training, cfg)
+    assert f'train_dataloader.dataset.pipeline: {name} takes images of three channels' in told
+    cfg.train_dataloader.dataset.pipeline[0].channels = 3
+    check_before_training(cfg)
+
+
+def test_mosaics_that_are_not_square(config: Callable[..., Config]) -> None:
+    cfg = config()
+    cfg.train_dataloader.dataset.pipeline = [*LOAD, {'type': 'CachedMosaic', 'img_scale': (160, 128)}]
+    assert 'CachedMosaic.img_scale: expected a square' in refused(check_before_training, cfg)
+    for steps in ([*LOAD, {'type': 'CachedMosaic', 'img_scale': (160, 160)}], [*LOAD, {'type': 'CachedMosaic'}]):
+        cfg.train_dataloader.dataset.pipeline = steps
+        check_before_training(cfg)
+
+
+@pytest.mark.parametrize('name', ['Mosaic', 'MixUp', 'RandomAffine'])
 def test_a_transform_that_leaves_masks_behind(config: Callable[..., Config], name: str) -> None:
     cfg = config()
     inner = {**cfg.train_dataloader.dataset, 'pipeline': LOAD}
