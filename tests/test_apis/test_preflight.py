@@ -117,7 +117,10 @@ def test_a_transform_that_leaves_masks_behind(config: Callable[..., Config], nam
     mixed = {'type': 'MultiImageMixDataset', 'dataset': inner, 'pipeline': [{'type': name}, {'type': 'PackDetInputs'}]}
     cfg.train_dataloader.dataset = {'type': 'RepeatDataset', 'times': 2, 'dataset': mixed}
     text = refused(check_before_training, cfg)
-    assert f'train_dataloader.dataset.dataset.pipeline: {name} moves' in text and f'take Cached{name}' in text
+    assert (
+        f'train_dataloader.dataset.dataset.pipeline: {name} moves' in text
+        and f'take {preflight.MASKS_LEFT[name]}' in text
+    )
     boxes = [LOAD[0], {'type': 'LoadAnnotations', 'with_bbox': True}]
     cfg.train_dataloader.dataset.dataset.dataset.pipeline = boxes
     check_before_training(cfg)
