@@ -55,3 +55,32 @@ def test_it_finds_the_same_without_this_package(tmp_path: Path, masks: str) -> N
         mask = np.zeros(counts(1).shape, dtype=bool)
         mask[rows, columns] = True
         assert np.count_nonzero(mask != np.asarray(expected['masks'][i])) <= 1  # (a pixel at the threshold)
+
+
+def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
+    """Another size or number of images than the file's, colours, and places where nothing can be written."""
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    write_problem(tmp_path)
+    write_weights(tmp_path / 'config.py', tmp_path / 'weights.pth')
+    inferencer = IRInferencer(tmp_path / 'config.py', tmp_path / 'weights.pth', 'cpu', show_progress=False)
+    height, width = counts(1).shape
+    export_model(inferencer, tmp_path / 'fixed.onnx', 'onnx', batch=2, size=(width, height))
+    export_model(inferencer, tmp_path / 'any.onnx', 'onnx')
+    cv2.imwrite(str(tmp_path / 'image.png'), counts(1))
+    colours = np.zeros((height, width, 3), np.uint8)
+    colours[..., 2] = 9
+    cv2.imwrite(str(tmp_path / 'colours.png'), colours)
+    for words, message in (
+        (
+            ('fixed.onnx', 'image.png'),
+            f'expected what the model was exported for (2 images of {width}x{height} pixels)',
+        ),
+        (('any.onnx', 'colours.png'), 'colours.png: expected grey values, got colours'),
+        (('none.onnx', 'image.png'), 'none.onnx: no such file'),
+        (('any.onnx', 'image.png', '--out', 'nowhere/a.png'), '--out: expected a picture'),
+        (('any.onnx', 'image.png', '--out', 'a.foo'), '--out: expected a picture'),
+    ):
+        done = subprocess.run([sys.executable, str(TOOL), *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and message in done.stderr, done.stderr
+        assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1

@@ -9,6 +9,7 @@ is in the file.
 
 import argparse
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ import onnxruntime
 
 def load(path: str) -> tuple[onnxruntime.InferenceSession, dict]:
     """The session, and what the file says about itself: classes, input, masks."""
+    if not Path(path).is_file():
+        raise SystemExit(f'error: {path}: no such file')
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     return session, json.loads(session.get_modelmeta().custom_metadata_map['mmdet_ir'])
 
@@ -26,8 +29,18 @@ def read(path: str, meta: dict) -> np.ndarray:
     image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise SystemExit(f'error: cannot read {path}')
-    image = image[..., 0] if image.ndim == 3 else image  # grey values, three times
+    if image.ndim == 3:
+        if (image[..., :3] != image[..., :1]).any():
+            raise SystemExit(f'error: {path}: expected grey values, got colours')
+        image = image[..., 0]  # grey values, three times
     wanted = meta['input']
+    sides = {'height': image.shape[0], 'width': image.shape[1]}
+    if wanted['batch'] not in (None, 1) or any(wanted[side] not in (None, found) for side, found in sides.items()):
+        fixed = f'{wanted["batch"] or "any"} images of {wanted["width"] or "any"}x{wanted["height"] or "any"}'
+        raise SystemExit(
+            f'error: {path}: expected what the model was exported for ({fixed} pixels), got one image of '
+            f'{sides["width"]}x{sides["height"]}; export it with --batch 1, and without --size for any size'
+        )
     if wanted['dtype'] == 'uint8' and image.dtype != np.uint8:
         raise SystemExit(f'error: {path}: expected 8 bits, which this model takes, got {image.dtype}')
     return np.repeat(image[None, None].astype(wanted['dtype']), wanted['channels'], axis=1)
@@ -66,6 +79,8 @@ def main() -> None:
     parser.add_argument('--out', help='picture to write')
     parser.add_argument('--score', type=float, default=0.3, help='lowest score (default: %(default)s)')
     args = parser.parse_args()
+    if args.out and not (Path(args.out).absolute().parent.is_dir() and cv2.haveImageWriter(args.out)):
+        raise SystemExit(f'error: --out: expected a picture (.png, .jpg) in a folder that exists, got {args.out}')
     session, meta = load(args.model)
     images = read(args.image, meta)
     stored = images[0, 0].astype(np.float32)
@@ -74,8 +89,8 @@ def main() -> None:
         if score >= args.score:
             print(f'{name} {score:.3f} box {box.round(1).tolist()} mask {int(mask.sum())} px')
             picture[mask] = picture[mask] // 2 + np.array([0, 90, 0], np.uint8)
-    if args.out:
-        cv2.imwrite(args.out, picture)
+    if args.out and not cv2.imwrite(args.out, picture):
+        raise SystemExit(f'error: cannot write {args.out}')
 
 
 if __name__ == '__main__':
