@@ -140,7 +140,15 @@ def _set_resume(cfg: Config, resume: str) -> dict:
     """Sets what to go on from; returns the checkpoint's ``meta``, or nothing without one."""
     if resume != 'auto':
         cfg.resume, cfg.load_from = True, require_checkpoint(resume)
-        return {} if '://' in resume else read_header(resume)['meta']
+        if '://' in resume:
+            return {}
+        header = read_header(cfg.load_from)
+        if 'optimizer' not in header['keys']:
+            raise ValueError(
+                f'--resume {resume}: holds no state of an optimiser, so that no training can go on from it; start '
+                f'from its weights with --load-from {resume}'
+            )
+        return header['meta']
     found = find_whole_checkpoint(cfg.work_dir)
     if found is None:
         # Nothing to resume yet: a first run with --resume still starts from the config's pretrained weights.

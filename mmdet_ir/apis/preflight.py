@@ -46,6 +46,7 @@ def check_before_training(cfg: Config) -> None:
     """
     checks = (
         _schedules,
+        _weight_decay,
         _masks_left_behind,
         _colours_only,
         _channels,
@@ -98,6 +99,24 @@ def _schedules(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                     f'{end}, got begin={begin}; for another length of the training take --epochs, which stretches '
                     'all schedules'
                 )
+
+
+def _weight_decay(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
+    """Factors of a weight decay that the optimiser does not name, as where another one took its place."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    factors = wrapper.get('paramwise_cfg') or {}
+    asked = [key for key in ('bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult') if key in factors]
+    asked += [
+        f'custom_keys[{key!r}].decay_mult'
+        for key, value in (factors.get('custom_keys') or {}).items()
+        if 'decay_mult' in value
+    ]
+    optimizer = wrapper.get('optimizer')
+    if asked and isinstance(optimizer, Mapping) and optimizer.get('weight_decay') is None:
+        yield (
+            f'optim_wrapper.optimizer.weight_decay: expected a number, of which optim_wrapper.paramwise_cfg.'
+            f'{asked[0]} is a factor, got none; set it (0 for no decay), or set optim_wrapper.paramwise_cfg=None'
+        )
 
 
 def _masks_left_behind(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:

@@ -197,6 +197,10 @@ def _check_content(filename: str, content: object) -> None:
             todo += vars(value).values() if hasattr(value, '__dict__') else ()
 
 
+def _weights_alone(path: str) -> str:
+    return f'{path}: holds weights alone, which no training can go on from; start with load_from={path}'
+
+
 def read_header(path: str | os.PathLike) -> dict:
     """Checks that a checkpoint file is whole, and reads what is not tensors; tensors stay on the disk.
 
@@ -211,9 +215,7 @@ def read_header(path: str | os.PathLike) -> dict:
     """
     path = str(path)
     if path.endswith(SAFETENSORS) and os.path.isfile(path):
-        raise CheckpointError(
-            f'{path}: holds weights alone, which no training can go on from; start with load_from={path}'
-        )
+        raise CheckpointError(_weights_alone(path))
     try:
         zipped = zipfile.is_zipfile(path)
         if not zipped:
@@ -229,6 +231,8 @@ def read_header(path: str | os.PathLike) -> dict:
         with _weights_only():
             content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
         _check_content(path, content)
+        if 'meta' not in content:
+            raise CheckpointError(_weights_alone(path))
         return {'meta': dict(content['meta']), 'keys': tuple(content)}
     except FileNotFoundError:
         raise

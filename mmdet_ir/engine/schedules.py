@@ -48,13 +48,17 @@ class ResumedScheduleHook(Hook):
         """Compares; nothing of the checkpoint is in optimiser and schedulers yet.
 
         Raises:
-            ValueError: If the checkpoint is of another optimiser.
+            ValueError: If the checkpoint is of another optimiser, or of one that learns other parameters.
         """
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         self.configured = {
             name: (_groups(wrapper.optimizer), [_settings(s.state_dict()) for s in schedulers])
             for name, wrapper, schedulers in _parts(runner)
+        }
+        sizes = {
+            name: [len(group['params']) for group in wrapper.optimizer.param_groups]
+            for name, wrapper, _ in _parts(runner)
         }
         told: list[str] = []
         for name, (groups, schedulers) in self.configured.items():
@@ -63,6 +67,7 @@ class ResumedScheduleHook(Hook):
                 state, saved = state[name], saved[name] if isinstance(saved, Mapping) else saved
             at = f'{name}.' if name else ''
             _require_same_optimizer(at, groups, state['param_groups'])
+            _require_same_parameters(at, sizes[name], [len(group['params']) for group in state['param_groups']])
             told += _differences(f'{at}optimizer', groups[:1], _groups_of(state['param_groups'])[:1])
             if len(schedulers) != len(saved):
                 told.append(f'{at}param_scheduler: {len(saved)} in the checkpoint, {len(schedulers)} in the config')
@@ -151,6 +156,17 @@ def _require_same_optimizer(at: str, groups: Sequence[Settings], saved: Sequence
         raise ValueError(
             f'{at}optim_wrapper.optimizer: expected the optimiser of the checkpoint to go on with, whose settings are '
             f'{there}, got one with {here}; set the former optimiser, or begin anew with load_from instead of --resume'
+        )
+
+
+def _require_same_parameters(at: str, here: Sequence[int], there: Sequence[int]) -> None:
+    """Compares how many parameters each group has."""
+    if here != there:
+        raise ValueError(
+            f'{at}optim_wrapper: the optimiser of the checkpoint learns {sum(there)} parameters in {len(there)} '
+            f'groups, that of the config {sum(here)} in {len(here)}; go on with what the training began with '
+            '(frozen_stages and other frozen parts, optim_wrapper.paramwise_cfg), or begin anew with load_from '
+            'instead of --resume'
         )
 
 

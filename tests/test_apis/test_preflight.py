@@ -1,5 +1,6 @@
 """What would fail or mislead after minutes is said from the config alone, with the place and the remedy."""
 
+import copy
 import json
 import socket
 import subprocess
@@ -99,6 +100,19 @@ def test_transforms_for_colours_are_refused_behind_one_channel(config: Callable[
     assert f'train_dataloader.dataset.pipeline: {name} takes images of three channels' in told
     cfg.train_dataloader.dataset.pipeline[0].channels = 3
     check_before_training(cfg)
+
+
+def test_factors_of_a_weight_decay_that_is_not_there(config: Callable[..., Config]) -> None:
+    cfg = config()
+    cfg.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 0.01}
+    for factors in ({'norm_decay_mult': 0.0}, {'custom_keys': {'backbone': {'decay_mult': 0.1}}}):
+        cfg.optim_wrapper.paramwise_cfg = factors
+        told = refused(check_before_training, cfg)
+        assert 'optim_wrapper.optimizer.weight_decay: expected a number' in told and 'decay_mult' in told
+    for change in ({'optimizer.weight_decay': 0.0}, {'paramwise_cfg': None}):
+        changed = copy.deepcopy(cfg)
+        changed.merge_from_dict({f'optim_wrapper.{key}': value for key, value in change.items()})
+        check_before_training(changed)
 
 
 def test_mosaics_that_are_not_square(config: Callable[..., Config]) -> None:

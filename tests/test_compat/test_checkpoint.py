@@ -293,6 +293,12 @@ def test_weights_in_the_format_of_hugging_face_are_read(tmp_path: Path) -> None:
         load_checkpoint(nn.Linear(1, 1), str(path))
 
 
+def test_weights_without_meta_are_told_as_such(tmp_path: Path) -> None:
+    torch.save({'state_dict': {'weight': torch.ones(1, 1)}}, tmp_path / 'bare.pth')
+    with pytest.raises(CheckpointError, match=r'bare\.pth: holds weights alone, .* load_from='):
+        read_header(tmp_path / 'bare.pth')
+
+
 def test_the_package_that_reads_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'safetensors', None)
     path = tmp_path / 'model.safetensors'

@@ -163,3 +163,15 @@ def lengths(folder: Path, by_epoch: bool, schedule: list) -> list[str]:
     runner.logger.warning = said.append
     ResumedScheduleHook(runner).before_train(runner)
     return said
+
+
+def test_a_checkpoint_that_learns_other_parameters_is_refused(tmp_path: Path) -> None:
+    """PyTorch's own words name neither the setting nor the remedy."""
+    settings = {**UNSEEN, 'param_scheduler': STEPS, 'train_cfg': {'by_epoch': True, 'max_epochs': 1}}
+    biases = {'optimizer': {**SGD, 'weight_decay': 0.1}, 'paramwise_cfg': {'bias_decay_mult': 0.0}}
+    build(tmp_path, **settings, optim_wrapper=biases).train()
+    resumed = {'resume': True, 'load_from': find_whole_checkpoint(tmp_path)[0]}
+    runner = build(tmp_path, **settings, **resumed, optim_wrapper={'optimizer': biases['optimizer']})
+    runner.register_hook(ResumedScheduleHook(runner))
+    with pytest.raises(ValueError, match=r'the checkpoint learns \d+ parameters in \d+ groups, .* in 1; .*load_from'):
+        runner.train()

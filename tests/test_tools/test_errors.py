@@ -95,6 +95,11 @@ def test_missing_files_are_named(toy_config: Path) -> None:
             launch.train(str(toy_config), **options)
 
 
+def test_published_weights_are_nothing_to_resume(toy_config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='--resume edge: holds no state of an optimiser, .* --load-from edge'):
+        launch.train(str(toy_config), work_dir=str(tmp_path / 'run'), resume='edge')
+
+
 def test_options_that_the_config_cannot_serve(toy_config: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--out: expected a name that ends in \.pkl or \.pickle, got 'a\.json'"):
         launch.test(str(toy_config), str(toy_config), out='a.json')
