@@ -133,13 +133,6 @@ def _masks_left_behind(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                         f'{place}: {name} moves images and boxes, and leaves the masks where they were; expected a '
                         f'transform that moves masks: take {MASKS_LEFT[name]}'
                     )
-            for step in typed_dicts(steps):
-                width, height = step.get('img_scale') or (640, 640)
-                if type_name(step) == 'CachedMosaic' and width != height:
-                    yield (
-                        f'{place}: CachedMosaic.img_scale: expected a square when masks are loaded, because '
-                        f'MMDetection gives masks the height of the width, got {(width, height)}'
-                    )
 
 
 def _colours_only(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:

@@ -34,6 +34,7 @@ def apply() -> None:
     packages.import_mmdet_without_its_notice()
     notices.complete_registries()
     external_configs.name_own_configs()
-    from . import rtmdet_ins  # (last: it imports mmdet's heads)
+    from . import cached_mosaic, rtmdet_ins  # (last: they import mmdet's transforms and heads)
 
     rtmdet_ins.scale_masks_as_their_boxes()
+    cached_mosaic.keep_masks_on_their_mosaic()

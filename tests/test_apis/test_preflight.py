@@ -115,15 +115,6 @@ def test_factors_of_a_weight_decay_that_is_not_there(config: Callable[..., Confi
         check_before_training(changed)
 
 
-def test_mosaics_that_are_not_square(config: Callable[..., Config]) -> None:
-    cfg = config()
-    cfg.train_dataloader.dataset.pipeline = [*LOAD, {'type': 'CachedMosaic', 'img_scale': (160, 128)}]
-    assert 'CachedMosaic.img_scale: expected a square' in refused(check_before_training, cfg)
-    for steps in ([*LOAD, {'type': 'CachedMosaic', 'img_scale': (160, 160)}], [*LOAD, {'type': 'CachedMosaic'}]):
-        cfg.train_dataloader.dataset.pipeline = steps
-        check_before_training(cfg)
-
-
 @pytest.mark.parametrize('name', ['Mosaic', 'MixUp', 'RandomAffine'])
 def test_a_transform_that_leaves_masks_behind(config: Callable[..., Config], name: str) -> None:
     cfg = config()
