@@ -141,7 +141,12 @@ def _metadata(
         },
         'tone_mapping': model.prepare.tone_mapping,
         'resize': model.prepare.resizing
-        and {'scale': list(model.prepare.resizing.scale), 'keep_ratio': model.prepare.resizing.keep_ratio},
+        and {
+            key: list(value)
+            for key in ('scale', 'scale_factor')
+            if (value := getattr(model.prepare.resizing, key)) is not None
+        }
+        | {'keep_ratio': model.prepare.resizing.keep_ratio},
         'outputs': list(OUTPUTS),
         'masks': model.masks,
         'boxes': 'around the masks' if model.boxes_of_masks else 'predicted',

@@ -1,5 +1,7 @@
 """From the image as stored to the network's input, as tensor operations: tone mapping, resizing, normalisation."""
 
+from fractions import Fraction
+
 import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
 from mmdet.datasets.transforms import PackDetInputs
@@ -15,6 +17,7 @@ from .graph_tone_mapping import GraphToneMapping
 from .sizes import Size, greatest, least
 
 DTYPES = {'uint8': torch.uint8, 'int32': torch.int32, 'float32': torch.float32}
+_FINEST = 10_000  # denominator of a factor by which images are resized
 _ONE = 2048  # OpenCV weights the pixels of 8-bit images with 11 bits
 
 
@@ -165,14 +168,25 @@ def _neighbours(
 def _resized(size: tuple[Size, Size], transform: Resize) -> tuple[Size, Size]:
     """Height and width after ``Resize``, in whole numbers: ``int(side * factor + 0.5)``."""
     height, width = size
+    scale = transform.scale
+    if scale is None:
+        scale = tuple(
+            _times(side, factor) for side, factor in zip((width, height), transform.scale_factor, strict=True)
+        )
     if not transform.keep_ratio:
-        return transform.scale[1], transform.scale[0]
-    long, short = max(transform.scale), min(transform.scale)
+        return scale[1], scale[0]
+    long, short = greatest(*scale), least(*scale)
     longer, shorter = greatest(height, width), least(height, width)
     return tuple(
         least((2 * side * long + longer) // (2 * longer), (2 * side * short + shorter) // (2 * shorter))
         for side in size
     )
+
+
+def _times(side: Size, factor: float) -> Size:
+    """``int(side * factor + 0.5)`` in whole numbers."""
+    exact = Fraction(factor).limit_denominator(_FINEST)
+    return (2 * side * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 
 def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile, ToneMapping | None, Resize | None]:
@@ -195,13 +209,11 @@ def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile
                 f'test pipeline of {cfg.filename}: expected at most ToneMapping and then Resize, which can be '
                 f'exported, got {transform}'
             )
-    return loader, mapping, None if resizing is None or resizing.scale is None else resizing
+    unchanged = resizing is None or (resizing.scale is None and resizing.scale_factor == (1, 1))
+    return loader, mapping, None if unchanged else resizing
 
 
 def _check_resizing(transform: Resize, cfg: Config) -> None:
-    factor = transform.scale_factor
-    if transform.scale is None and factor not in (1, (1, 1)):
-        raise ValueError(f'test pipeline of {cfg.filename}: Resize: expected scale or scale_factor=1.0, got {factor}')
     if transform.interpolation != 'bilinear' or transform.backend != 'cv2':
         raise ValueError(
             f"test pipeline of {cfg.filename}: Resize: expected interpolation='bilinear' and backend='cv2', got "
