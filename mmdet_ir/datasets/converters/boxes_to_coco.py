@@ -1,8 +1,10 @@
 """Boxes inside their images, and the masks that are derived from them."""
 
+import math
+
 import numpy as np
 
-from ..derived_masks import LOOSE, TIGHT, DerivedMask, derive_box_mask, derive_threshold_mask
+from ..derived_masks import LOOSE, TIGHT, DerivedMask, box_corners, derive_box_mask, derive_threshold_mask
 from .class_names import FOUR_CLASSES, class_of
 
 FILLS_ITS_BOX = ('car',)  # classes whose mask is the oriented box; the others are thresholded inside it
@@ -36,6 +38,19 @@ def occupied_pixels(boxes: list[list[float]], image_size: tuple[int, int]) -> np
     for x, y, w, h in boxes:
         occupied[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))] = True
     return occupied
+
+
+def turn_box(box: list[float], degrees: float) -> tuple[list[float], np.ndarray]:
+    """An xywh box that is turned clockwise about its centre: xywh of its envelope, and its corners ``[4, 2]``."""
+    x, y, w, h = box
+    corners = box_corners(x + w / 2, y + h / 2, w, h, math.radians(degrees))
+    return envelope(corners), corners
+
+
+def envelope(points: np.ndarray) -> list[float]:
+    """The smallest upright box (xywh) around points ``[N, 2]``."""
+    low, high = np.min(points, axis=0), np.max(points, axis=0)
+    return [*low.tolist(), *(high - low).tolist()]
 
 
 def clip_box(box: list[float], width: int, height: int) -> list[float]:

@@ -9,7 +9,8 @@ import numpy as np
 from ..coco_files import write_coco
 from ..derived_masks import box_corners
 from ..images.files import grey_levels
-from .boxes_to_coco import MIN_SIDE, clip_box, derive_mask, occupied_pixels
+from ..validation.repairs.values import as_number
+from .boxes_to_coco import MIN_SIDE, clip_box, derive_mask, occupied_pixels, turn_box
 from .class_names import class_of, target_classes
 from .masks import is_numbers, to_segmentation
 from .report import ConversionReport
@@ -45,6 +46,20 @@ class Instance:
     corners: np.ndarray | None = None
     targets: tuple[str, ...] | None = None
     fills_box: bool = False
+
+    def turn(self, rotation: object) -> None:
+        """Turn the box about its centre, as labelling tools write it: an upright box and an angle beside it.
+
+        Args:
+            rotation: Degrees, clockwise; a text may hold the number, and None stands for no rotation.
+        """
+        degrees = as_number(rotation)
+        if degrees is None:
+            return
+        if not is_numbers([degrees]):
+            self.fault = 'rotation that is no finite number'
+        elif degrees and is_numbers(self.box, 4) and min(self.box[2:]) > 0:
+            self.box, self.corners = turn_box(self.box, degrees)
 
 
 class CocoBuilder:

@@ -238,3 +238,33 @@ def test_cvat_images_in_subfolders(tmp_path):
     report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
     names = [image['file_name'] for image in load(tmp_path / 'out', 'train')['images']]
     assert names == ['train/night/1/x.png', 'train/day/1/x.png'] and not report.lost
+
+
+def test_cvat_turned_boxes(tmp_path):
+    """A box of 20 x 10 about (30, 20), clockwise; the pixels of its derived mask lie along the turned sides."""
+    coco = cvat_file('a', False)
+    entry = {**coco['annotations'][1], 'bbox': [20, 15, 20, 10], 'segmentation': []}
+    just_box = [[20, 15, 40, 15, 40, 25, 20, 25]]
+    cases = [
+        ({'rotation': 90}, [], [25, 10, 10, 20]),
+        ({'rotation': '30.0'}, just_box, [18.8397, 10.6699, 22.3205, 18.6603]),  # 20 cos 30 + 10 sin 30, ...
+        ({'rotation': 90}, [BAR], [30, 10, 20, 12]),  # the mask says where the object is
+        ({'rotation': 0.0}, [], [20, 15, 20, 10]),
+        ({'rotation': 'steep'}, [], None),
+    ]
+    coco['annotations'] = [
+        {**entry, 'id': k, 'attributes': attributes, 'segmentation': segmentation}
+        for k, (attributes, segmentation, _) in enumerate(cases)
+    ]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=replace(FOUR, derive_masks=True))
+    found = {a['source_id']: a for a in load(tmp_path / 'out')['annotations']}
+    for k, (_, _, box) in enumerate(cases):
+        assert (found[k]['bbox'] if k in found else None) == (box and pytest.approx(box, abs=1e-3))
+    angle, (rows, columns) = np.radians(30), np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    along = (columns - 30) * np.cos(angle) + (rows - 20) * np.sin(angle)
+    across = (rows - 20) * np.cos(angle) - (columns - 30) * np.sin(angle)
+    assert (pixels_of(found[1]) ^ ((abs(along) < 10) & (abs(across) < 5))).sum() <= 12
+    assert report.dropped == {'car: rotation that is no finite number': 1}
+    assert any(note.startswith('2 boxes have a rotation and no mask') for note in report.notes)

@@ -180,3 +180,22 @@ def test_voc_polygons_and_turned_boxes(tmp_path):
     assert car['segmentation'] == [[10, 5, 20, 5, 20, 25, 14.5, 29.5, 10, 25]]
     assert person['bbox'] == pytest.approx([35, 10, 10, 20], abs=1e-4) and person['segmentation'] == []
     assert report.dropped == {'car: polygon with fewer than 3 points': 1} and report.lost
+
+
+def test_voc_rotation_of_cvat(tmp_path):
+    """A box of 20 x 10 about (30, 20), turned by a quarter; the polygon beside the same attribute stays."""
+    rotation = '<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes>'
+    points = '<x1>1</x1><y1>1</y1><x2>9</x2><y2>1</y2><x3>9</x3><y3>9</y3>'
+    objects = [
+        voc_object('car', (20, 15, 40, 25), rotation.format('90.0')),
+        voc_object('car', (20, 15, 40, 25), f'{rotation.format(90)}<polygon>{points}</polygon>'),
+        voc_object('car', (20, 15, 40, 25), rotation.format('steep')),
+    ]
+    write_image(tmp_path / 'src/a.png')
+    write_voc(tmp_path / 'src/a.xml', objects, 'a.png')
+    report = convert_voc(tmp_path / 'src', tmp_path / 'out', 0)
+    assert [a['bbox'] for a in load(tmp_path / 'out')['annotations']] == [
+        pytest.approx([25, 10, 10, 20]),
+        [1, 1, 8, 8],
+    ]
+    assert report.dropped == {'car: rotation that is no finite number': 1}

@@ -25,7 +25,8 @@ def convert_cvat_coco(
 
     CVAT writes brush masks as uncompressed RLE and marks every one of them ``iscrowd: 1``, whether it is a crowd or
     not (datumaro's COCO exporter: ``is_crowd = mask is not None``). Hence RLE objects become instances unless
-    ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask.
+    ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask. A
+    box without a mask that has an attribute ``rotation`` (degrees, clockwise) is turned about its centre.
 
     Args:
         src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
@@ -43,7 +44,7 @@ def convert_cvat_coco(
         ValueError: If an annotation file is unsound, or nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    counts = {'crowd': 0, 'box': 0, 'hole': 0}
+    counts = {'crowd': 0, 'box': 0, 'hole': 0, 'turned': 0}
     finder, declared = ImageFinder(src), []
     for path, subset, folders in _find_files(src):
         source = read_coco_source(path, report)
@@ -72,6 +73,10 @@ def convert_cvat_coco(
         )
     if counts['box']:
         report.notes.append(f'{counts["box"]} polygons are just their boxes and were taken as boxes without a mask')
+    if counts['turned']:
+        report.notes.append(
+            f'{counts["turned"]} boxes have a rotation and no mask; the boxes around the turned boxes were written'
+        )
     if counts['hole']:
         report.notes.append(f'{counts["hole"]} masks have polygons that are holes by their "area"; they were cut out')
     return report
@@ -121,6 +126,10 @@ def _read_object(
             ring = hole_mask(segmentation, entry.get('area'), width, height)
             counts['hole'] += ring is not None
             item.mask = segmentation if ring is None else ring
+    attributes = entry.get('attributes')
+    if item.mask is None and not item.fault and isinstance(attributes, dict):
+        item.turn(attributes.get('rotation'))
+        counts['turned'] += item.corners is not None
     return item
 
 

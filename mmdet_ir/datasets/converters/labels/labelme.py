@@ -15,6 +15,7 @@ from pycocotools import mask as mask_utils
 from ....fileio import read_json
 from ...images.files import find_files
 from ...validation.repairs.values import as_number, numbers_within
+from ..boxes_to_coco import envelope
 from ..builder import Instance
 from ..class_names import NO_CLASS
 from ..images import ImageFinder, name_in_set
@@ -156,8 +157,7 @@ def _envelope(points: list) -> list[float]:
     """xywh of two (or, in some versions, four) corners in any order."""
     if len(points) not in (2, 4):
         raise ValueError('rectangle without two or four corners')
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    return [*low.tolist(), *(high - low).tolist()]
+    return envelope(points)
 
 
 def _outline(kind: str, points: list) -> list[float]:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from ....fileio import read_lines, read_text
 from ...derived_masks import box_corners
 from ...images.files import find_files
+from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
 from ..class_names import NO_CLASS
 from ..images import ImageFinder, name_in_set
@@ -38,7 +39,8 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
     """Convert Pascal VOC boxes.
 
     Of an object with a ``polygon`` (``x1``, ``y1``, ``x2``, ...) that is the mask. A ``robndbox`` is a box, and the
-    corners of a mask that is derived from it.
+    corners of a mask that is derived from it; so is a ``bndbox`` beside CVAT's attribute ``rotation`` (degrees,
+    clockwise, about its centre).
 
     Objects marked ``difficult`` become ignored regions (``iscrowd: 1``), as VOC's evaluation treats them.
 
@@ -195,6 +197,15 @@ def _read_box(item: Instance, element: ElementTree.Element, origin: int) -> None
         return
     x0, y0, x1, y1 = corners
     item.box = [x0 - origin, y0 - origin, x1 - x0 + origin, y1 - y0 + origin]
+    item.turn(_attribute(element, 'rotation'))
+
+
+def _attribute(element: ElementTree.Element, name: str) -> str | None:
+    """The value of one of CVAT's attributes, or None if the object does not have it."""
+    values = {
+        (a.findtext('name') or '').strip(): a.findtext('value') for a in element.iterfind('attributes/attribute')
+    }
+    return values.get(name)
 
 
 def _read_turned_box(item: Instance, element: ElementTree.Element, origin: int) -> None:
@@ -204,8 +215,7 @@ def _read_turned_box(item: Instance, element: ElementTree.Element, origin: int) 
         return
     x, y, w, h, angle = values  # pixels, radians
     item.corners = box_corners(x - origin / 2, y - origin / 2, w, h, angle)
-    low, high = item.corners.min(axis=0), item.corners.max(axis=0)
-    item.box = [*low.tolist(), *(high - low).tolist()]
+    item.box = envelope(item.corners)
 
 
 def _read_polygon(element: ElementTree.Element, origin: int) -> tuple[list[list[float]] | None, str]:

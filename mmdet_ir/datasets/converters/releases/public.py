@@ -16,6 +16,7 @@ from ....fileio import read_lines
 from ...images.files import find_files, find_images
 from ...images.image_limits import check_image
 from ...images.infrared_io import read_infrared
+from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
 from ..labels.mask_images import components, read_mask
 from ..labels.voc import parse_xml, read_object
@@ -286,10 +287,10 @@ def _turned(items: list[Instance], width: int, height: int) -> list[Instance]:
         item.fills_box = True
         if item.mask is not None:
             item.corners = np.reshape(item.mask[0], (-1, 2)) - _BORDER
-            low, high = item.corners.min(axis=0), item.corners.max(axis=0)
-            item.box, item.mask = [*low.tolist(), *(high - low).tolist()], None
+            item.box, item.mask = envelope(item.corners), None
         elif isinstance(item.box, list):
             item.box = [item.box[0] - _BORDER, item.box[1] - _BORDER, *item.box[2:]]
+            item.corners = None if item.corners is None else item.corners - _BORDER
     return items
 
 
