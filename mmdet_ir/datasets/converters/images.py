@@ -1,7 +1,7 @@
 """Image files of a source, found safely."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..images.files import find_images
@@ -37,6 +37,14 @@ def name_in_set(src: Path, path: Path) -> str:
     """``file_name`` in the data set: the path in ``src``, without a first folder ``images`` or ``JPEGImages``."""
     parts = path.relative_to(os.path.normpath(src)).parts
     return '/'.join(parts[1:] if len(parts) > 1 and parts[0] in ('images', 'JPEGImages') else parts)
+
+
+def files_by_name(files: Iterable[Path], name: Callable[[Path], Path | str]) -> dict[Path | str, list[Path]]:
+    """Files by what they are called apart from their endings or folders; two files may have one name."""
+    found = {}
+    for file in files:
+        found.setdefault(name(file), []).append(file)
+    return found
 
 
 class ImageFinder:

@@ -174,3 +174,24 @@ def test_an_exif_orientation_is_told_and_turns_masks_too(tmp_path, orientation, 
     # the rectangle, turned by hand: 10..40 x 5..15 in 60 x 40
     turned = {2: [20, 5, 30, 10], 3: [20, 25, 30, 10], 4: [10, 25, 30, 10], 6: [25, 10, 10, 30], 8: [5, 20, 10, 30]}
     assert found['bbox'] == (turned[orientation] if of_mask and orientation > 1 else [10, 5, 30, 10])
+
+
+def test_masks_that_several_files_or_pages_may_be(tmp_path):
+    """Two files of one name and a stack of two pages are refused by name; a reduced copy in a TIFF is no page."""
+    src = tmp_path / 'src'
+    for name in 'abcd':
+        write_image(src / f'images/{name}.jpg')
+    mask = pixels([BAR]).astype(np.uint8)
+    write_mask(src / 'masks/a.png', mask)
+    write_mask(src / 'masks/b.png', mask)
+    write_mask(src / 'masks/b.tif', 1 - mask)
+    pages = [Image.fromarray(mask), Image.fromarray(1 - mask)]
+    pages[0].save(src / 'masks/c.tif', save_all=True, append_images=pages[1:])
+    small = Image.fromarray(mask[::2, ::2])
+    small.encoderinfo = {'tiffinfo': {254: 1}}  # NewSubfileType: a reduced copy
+    pages[0].save(src / 'masks/d.tif', save_all=True, append_images=[small])
+    report = convert_mask_images(src, tmp_path / 'out', 'semantic', {1: 'car'}, options=FOUR)
+    assert [image['file_name'] for image in load(tmp_path / 'out')['images']] == ['a.jpg', 'd.jpg']
+    several, stack = report.skipped
+    assert 'b.jpg: expected one mask, got 2' in several and 'b.png and' in several and 'b.tif' in several
+    assert 'c.tif: expected a mask of one page' in stack

@@ -171,3 +171,25 @@ def test_another_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='no usable image|expected'):
         put(tmp_path / 'src' / 'labels' / 'a.png', mask(1))
         convert_release('mfnet', tmp_path / 'src', tmp_path / 'out')
+
+
+def test_files_of_one_name_are_told(tmp_path: Path) -> None:
+    """No mask and no image takes the place of another one of its name, and a damaged mask is told by its name."""
+    for name in 'abc':
+        put(tmp_path / 'sirst' / 'images' / f'{name}.png', grey())
+        put(tmp_path / 'sirst' / 'masks' / f'{name}.png', mask(255))
+    put(tmp_path / 'sirst' / 'masks' / 'b_pixels0.png', mask(0, 255))
+    put(tmp_path / 'sirst' / 'masks' / 'c.png', 'no image')
+    report = convert_release('sirst', tmp_path / 'sirst', tmp_path / 'out')
+    assert read(tmp_path / 'out', 'all')[0] == ['a.png']
+    assert 'b.png: expected one mask, got 2' in report.skipped[0] and 'c.png: not a readable' in report.skipped[1]
+    for folder in ('day', 'night'):
+        put(tmp_path / 'sea' / folder / '1.png', grey())
+    for kind in ('semantic', 'instance'):
+        put(tmp_path / 'sea' / f'1_label_ground-truth_{kind}.png', mask(3))
+        put(tmp_path / 'sea' / f'2_label_ground-truth_{kind}.png', mask(3))
+    put(tmp_path / 'sea' / '2.png', grey())
+    report = convert_release('massmind', tmp_path / 'sea', tmp_path / 'other')
+    assert read(tmp_path / 'other', 'all')[0] == ['2.png']
+    (told,) = report.skipped
+    assert 'expected one file of each name, got' in told and 'day/1.png and' in told and 'night/1.png' in told

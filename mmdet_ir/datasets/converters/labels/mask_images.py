@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from ...images.files import find_images
 from ...images.image_limits import ImageTooLargeError, check_image
 from ..builder import Instance
-from ..images import name_in_set
+from ..images import files_by_name, name_in_set
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
@@ -69,37 +69,60 @@ def convert_mask_images(
     if not values or (0 in values and (kind == 'semantic' or divisor)):
         raise ValueError(f'expected names for class numbers other than 0, got {dict(values)}')
     src, report, records = Path(src), ConversionReport(), []
-    masks = {path.relative_to(src / 'masks').with_suffix(''): path for path in find_images(src / 'masks')}
+    masks = files_by_name(find_images(src / 'masks'), lambda path: path.relative_to(src / 'masks').with_suffix(''))
     if not masks:
         raise FileNotFoundError(f'{src}: expected masks in masks/, found none')
-    images = find_images(src / 'images')
-    for image in images:
+    taken = set()
+    for image in find_images(src / 'images'):
         stem = image.relative_to(src / 'images').with_suffix('')
-        mask = masks.pop(stem, None)
-        if mask is not None and mask.suffix.lower() in ('.jpg', '.jpeg'):
-            report.skipped.append(f'{mask}: expected a mask without loss, such as PNG; JPEG changes its values')
+        found = masks.get(stem, [])
+        taken.add(stem)
+        if len(found) != 1:
+            report.skipped.append(several_masks(image, found) or f'{image}: no mask {src / "masks" / stem}.png')
             continue
-        if mask is None:
-            report.skipped.append(f'{image}: no mask {src / "masks" / stem}.png (or another ending)')
+        (mask,) = found
+        if mask.suffix.lower() in ('.jpg', '.jpeg'):
+            report.skipped.append(f'{mask}: expected a mask without loss, such as PNG; JPEG changes its values')
             continue
         read = partial(_read_masks, mask, kind, values, divisor, min_area)
         records.append(Record(image, name_in_set(src, image), split_of(stem.parent.parts), str(mask), [], read))
-    report.skipped += [f'{mask}: no image for this mask' for mask in masks.values()]
+    report.skipped += [
+        f'{mask}: no image for this mask' for stem, found in masks.items() if stem not in taken for mask in found
+    ]
     return write_records(
         records, out, f'converted from {kind} masks', options or Options(), report, declared=list(values.values())
     )
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """``[H, W]`` whole numbers of a mask image. Raises ``ValueError`` that names the file."""
+def several_masks(image: Path, masks: list[Path]) -> str:
+    """Why an image has no mask if several files come into question; empty if they do not."""
+    names = ' and '.join(str(mask) for mask in masks)
+    return f'{image}: expected one mask, got {len(masks)} of the same name, {names}' if len(masks) > 1 else ''
+
+
+def read_pixels(path: Path, mode: str | None = None) -> np.ndarray:
+    """Pixels of a mask image of one page, upright as images are; ``mode`` is Pillow's, None for that of the file.
+
+    Raises:
+        ValueError: If there is no reading the file, or it has several pages; the message names it.
+    """
     try:
-        check_image(path, path)
+        several = len(check_image(path, path)) > 1
         with Image.open(path) as image:
-            mask = np.asarray(ImageOps.exif_transpose(image))  # upright, as images are
+            several |= image.format != 'TIFF' and getattr(image, 'is_animated', False)  # (TIFF: reduced copies)
+            pixels = None if several else np.asarray(ImageOps.exif_transpose(image.convert(mode) if mode else image))
     except ImageTooLargeError:
         raise
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path}: not a readable image: {error}') from error
+    if pixels is None:
+        raise ValueError(f'{path}: expected a mask of one page, got several; write the mask of each image as one page')
+    return pixels
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """``[H, W]`` whole numbers of a mask image. Raises ``ValueError`` that names the file."""
+    mask = read_pixels(path)
     if mask.ndim != 2 or not (np.issubdtype(mask.dtype, np.integer) or mask.dtype == bool):
         raise ValueError(
             f'{path}: expected a mask of one channel of whole numbers, got {mask.dtype} '

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ....fileio import read_lines
 from ...images.files import find_files, find_images
@@ -18,7 +17,8 @@ from ...images.image_limits import check_image
 from ...images.infrared_io import read_infrared
 from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
-from ..labels.mask_images import components, read_mask
+from ..images import files_by_name
+from ..labels.mask_images import components, read_mask, read_pixels, several_masks
 from ..labels.voc import parse_xml, read_object
 from ..records import Options, Record, write_records
 from ..report import ConversionReport
@@ -123,9 +123,7 @@ def _mask_record(image: Path, mask: Path, split: str, name: str, read: Callable[
 
 def _binary(path: Path, width: int, height: int) -> list[Instance]:
     """Targets in a mask of black and white, of one channel or three."""
-    check_image(path, path)
-    with Image.open(path) as image:
-        mask = np.asarray(image.convert('L')) > 127
+    mask = read_pixels(path, 'L') > 127
     _check_size(path, mask, width, height)
     return components(mask, 'target', str(path), {'source_value': 255})
 
@@ -148,17 +146,18 @@ def _check_size(path: Path, mask: np.ndarray, width: int, height: int) -> None:
 def _small_targets(src: Path, report: ConversionReport, bits: int) -> Iterator[Record]:
     folders = (('IRSTD1k_Img', 'IRSTD1k_Label'), ('images', 'masks'), ('PNGImages', 'SIRST/BinaryMask'))
     images, labels = next(((src / i, src / m) for i, m in folders if (src / m).is_dir()), (src / 'x', src / 'x'))
-    masks = {path.stem.removesuffix('_pixels0'): path for path in find_images(labels)}
+    masks = files_by_name(find_images(labels), lambda path: path.stem.removesuffix('_pixels0'))
     listed = _listed(
         src,
         [(f'{folder}{name}*.txt', split) for folder in ('', 'img_idx/', 'splits/', 'Splits/', 'idx_427/')
          for name, split in (('train', 'train'), ('val', 'val'), ('test', 'val'))],
     )  # fmt: skip
     for path in find_images(images):
-        if path.stem not in masks:
-            report.skipped.append(f'{path}: no mask {labels / path.stem}.png')
+        found = masks.get(path.stem, [])
+        if len(found) != 1:
+            report.skipped.append(several_masks(path, found) or f'{path}: no mask {labels / path.stem}.png')
             continue
-        mask = masks[path.stem]
+        (mask,) = found
         yield _mask_record(path, mask, listed.get(path.stem, ALL), path.name, partial(_binary, mask))
 
 
@@ -229,18 +228,22 @@ def _pairs(
 
 def _massmind(src: Path, report: ConversionReport, bits: int) -> Iterator[Record]:
     """Images, masks of classes and masks of instances, each a folder or all in one; told apart by their names."""
-    files = {path.stem: path for path in find_images(src)}
-    for stem, path in files.items():
+    files = files_by_name(find_images(src), lambda path: path.stem)
+    for stem, (path, *others) in files.items():
         if '_label_' in stem:
             continue
-        semantic, instance = (files.get(f'{stem}{ending}') for ending in (_SEMANTIC, _INSTANCE))
-        if semantic is None or instance is None:
+        semantic, instance = (files.get(f'{stem}{ending}', []) for ending in (_SEMANTIC, _INSTANCE))
+        if others or len(semantic) > 1 or len(instance) > 1:
+            names = [str(file) for found in (files[stem], semantic, instance) for file in found if len(found) > 1]
+            report.skipped.append(f'{path}: expected one file of each name, got {" and ".join(names)}')
+            continue
+        if not semantic or not instance:
             missing = ' and '.join(
                 f'{stem}{ending}.png' for ending in (_SEMANTIC, _INSTANCE) if f'{stem}{ending}' not in files
             )
             report.skipped.append(f'{path}: no mask {missing}')
             continue
-        yield _mask_record(path, semantic, ALL, path.name, partial(_sea_objects, semantic, instance))
+        yield _mask_record(path, semantic[0], ALL, path.name, partial(_sea_objects, *semantic, *instance))
 
 
 def _sea_objects(semantic: Path, instance: Path, width: int, height: int) -> list[Instance]:
