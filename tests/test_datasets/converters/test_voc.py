@@ -199,3 +199,77 @@ def test_voc_rotation_of_cvat(tmp_path):
         [1, 1, 8, 8],
     ]
     assert report.dropped == {'car: rotation that is no finite number': 1}
+
+
+def polygon(*numbers: str) -> str:
+    """The corners of a rectangle of 10 x 20 pixels at (10, 5), with these numbers, from 0 on."""
+    corners = [(10, 5), (20, 5), (20, 25), (10, 25)]
+    points = ''.join(f'<x{n}>{x}</x{n}><y{n}>{y}</y{n}>' for n, (x, y) in zip(numbers, corners, strict=True))
+    return f'<polygon>{points}</polygon>'
+
+
+def test_voc_objects_lose_no_part(tmp_path):
+    """All polygons of an object and all their points are read; an object that has a part too many is told."""
+    second = polygon(*'1234').replace('>1', '>3').replace('>20<', '>40<')  # the x from 30 to 40, the y of x1 = 5
+    gap = 'polygon whose points are not x1, y1, x2, y2, ... without a gap, each once'
+    box = '<bndbox><xmin>5</xmin><ymin>3</ymin><xmax>12</xmax><ymax>20</ymax></bndbox>'
+    cases = [
+        (polygon(*'1234') + second, 400),
+        (polygon(*'0123'), 200),
+        (polygon('1', '2', '4', '5'), gap),
+        (polygon('2', '3', '4', '5'), gap),
+        (polygon('1', '2', '3', '3'), gap),
+        (polygon(*'1234').replace('<y4>25</y4>', ''), gap),
+        (box + box, 'object with more than one bndbox'),
+        (box + '<name>person</name>', 'object with more than one name'),
+    ]
+    write_image(tmp_path / 'src/a.png')
+    objects = [f'<object><name>car</name>{text}</object>' for text, _ in cases]
+    write_voc(tmp_path / 'src/a.xml', objects, 'a.png')
+    report = convert_voc(tmp_path / 'src', tmp_path / 'out', 0)
+    assert [a['area'] for a in load(tmp_path / 'out')['annotations']] == [400, 200]
+    told = [reason for _, reason in cases if isinstance(reason, str)]
+    assert report.dropped == {f'car: {reason}': told.count(reason) for reason in told}
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('<annotation>', '<annotation xmlns="http://example.org/voc">'),
+        ('<object>', '<objects><object>'),
+        ('<annotation>', '<annotations><annotation>'),
+        ('annotation>', 'annotations>'),
+        ('object>', 'Object>'),
+    ],
+)
+def test_voc_objects_wherever_they_are(tmp_path, old, new):
+    write_image(tmp_path / 'src/a.png')
+    write_voc(tmp_path / 'src/a.xml', [voc_object('car', (5, 5, 9, 9))], 'a.png')
+    path = tmp_path / 'src/a.xml'
+    text = path.read_text().replace(old, new)
+    for name in ('object', 'annotation'):
+        text = text.replace(f'</{name}>', f'</{name}></{name}s>') if f'<{name}s>' in text and new[0] == '<' else text
+    path.write_text(text)
+    convert_voc(tmp_path / 'src', tmp_path / 'out', 0)
+    assert [a['bbox'] for a in load(tmp_path / 'out')['annotations']] == [[5, 5, 4, 4]]
+
+
+def test_voc_files_of_another_kind_are_told(tmp_path):
+    """A file without an annotation, with two of them, or with a box in no object is no image without objects."""
+    src = tmp_path / 'src'
+    for name in 'abcd':
+        write_image(src / f'{name}.png')
+        write_voc(src / f'{name}.xml', [voc_object('car', (5, 5, 9, 9))], f'{name}.png')
+    text = (src / 'a.xml').read_text()
+    (src / 'b.xml').write_text('<settings><filename>b.png</filename></settings>')
+    (src / 'c.xml').write_text(f'<annotations>{text}{text}</annotations>')
+    (src / 'd.xml').write_text((src / 'd.xml').read_text().replace('object>', 'item>'))
+    report = convert_voc(src, tmp_path / 'out', 0)
+    assert [image['file_name'] for image in load(tmp_path / 'out')['images']] == ['a.png'] and len(report.skipped) == 3
+    messages = (
+        'b.xml: expected an annotation as VOC has it, got <settings>',
+        'c.xml: expected one annotation, got 2',
+        'd.xml: expected every bndbox, robndbox and polygon in an object, got a bndbox outside',
+    )
+    for message, line in zip(messages, report.skipped, strict=True):
+        assert message in line

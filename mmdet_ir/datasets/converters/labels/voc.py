@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from itertools import count, takewhile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +21,9 @@ from ..report import ConversionReport
 _ENCODING = re.compile(rb'\s*<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)["\']')
 _PLAIN_DOCTYPE = re.compile(r'<!DOCTYPE\s+[\w.-]+\s*>')  # which declares nothing
 LIST_SPLITS = ('train', 'val', 'test')
+SHAPES = ('bndbox', 'robndbox', 'polygon')
+SINGLE = ('name', 'difficult', 'bndbox', 'robndbox')  # of which an object has one; its polygons are parts of its mask
+_POINT = re.compile(r'([xy])([0-9]{1,6})')
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
@@ -38,7 +40,7 @@ class _NoDoctype(ElementTree.TreeBuilder):
 def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Options | None = None) -> ConversionReport:
     """Convert Pascal VOC boxes.
 
-    Of an object with a ``polygon`` (``x1``, ``y1``, ``x2``, ...) that is the mask. A ``robndbox`` is a box, and the
+    Of an object with ``polygon`` (``x1``, ``y1``, ``x2``, ...) these are the mask. A ``robndbox`` is a box, and the
     corners of a mask that is derived from it; so is a ``bndbox`` beside CVAT's attribute ``rotation`` (degrees,
     clockwise, about its centre).
 
@@ -92,7 +94,37 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """Root of an XML file without entities. Raises ``ValueError`` that names the file."""
+    """The ``annotation`` of an XML file without entities; the names of its elements are in lower case.
+
+    Raises:
+        ValueError: If there is no reading the file, or it has several annotations; the message names it.
+    """
+    root = _parse(path)
+    for element in root.iter():  # (a name with a namespace is "{address}name")
+        element.tag = element.tag.rpartition('}')[2].lower()
+    found = [root] if root.tag == 'annotation' else list(root.iter('annotation'))
+    if len(found) > 1:
+        raise ValueError(f'{path}: expected one annotation, got {len(found)}; VOC has a file for each image')
+    if not found and not list(root.iter('object')):
+        raise ValueError(f'{path}: expected an annotation as VOC has it, got <{root.tag}>')
+    return found[0] if found else root
+
+
+def read_objects(root: ElementTree.Element, path: Path, origin: int) -> list[Instance]:
+    """The objects of an annotation, in whatever element they are; ``origin`` as in :func:`convert_voc`.
+
+    Raises:
+        ValueError: If a shape is in no object; the message names the file.
+    """
+    elements = list(root.iter('object'))
+    inside = {child for element in elements for child in element.iter()}
+    lost = [child.tag for child in root.iter() if child.tag in SHAPES and child not in inside]
+    if lost:
+        raise ValueError(f'{path}: expected every bndbox, robndbox and polygon in an object, got a {lost[0]} outside')
+    return [read_object(element, f'{path}, object {i}', origin) for i, element in enumerate(elements)]
+
+
+def _parse(path: Path) -> ElementTree.Element:
     try:
         parser = ElementTree.XMLParser(target=_NoDoctype())
         parser.feed(_PLAIN_DOCTYPE.sub('', _read_xml(path).lstrip(), count=1))
@@ -145,7 +177,7 @@ def _read_file(src: Path, path: Path, root: ElementTree.Element, image: Path, sp
             size.append(int(length) if length.is_integer() else length)
         except ValueError as error:
             raise ValueError(f'{path}: expected whole numbers in size/width and size/height') from error
-    items = [read_object(element, f'{path}, object {i}', origin) for i, element in enumerate(root.findall('object'))]
+    items = read_objects(root, path, origin)
     return Record(
         image,
         name_in_set(src, image),
@@ -171,10 +203,13 @@ def read_object(element: ElementTree.Element, where: str, origin: int) -> Instan
     """
     item = Instance((element.findtext('name') or '').strip() or NO_CLASS, f'{where} (from 0)')
     item.ignore = (element.findtext('difficult') or '').strip() == '1'
+    twice = [name for name in SINGLE if len(element.findall(name)) > 1]
     if item.name == NO_CLASS:
         item.fault = 'object without a name'
+    elif twice:
+        item.fault = f'object with more than one {twice[0]}'
     elif element.find('polygon') is not None:
-        item.mask, item.fault = _read_polygon(element.find('polygon'), origin)
+        item.mask, item.fault = _read_polygons(element.findall('polygon'), origin)
     elif element.find('bndbox') is None and element.find('robndbox') is not None:
         _read_turned_box(item, element, origin)
     else:
@@ -218,10 +253,16 @@ def _read_turned_box(item: Instance, element: ElementTree.Element, origin: int) 
     item.box = envelope(item.corners)
 
 
-def _read_polygon(element: ElementTree.Element, origin: int) -> tuple[list[list[float]] | None, str]:
-    """The polygon ``x1, y1, x2, y2, ...`` and what is wrong with it."""
-    points = takewhile(lambda i: element.find(f'x{i}') is not None, count(1))
-    values = _numbers(element, [f'{axis}{i}' for i in points for axis in 'xy'])
-    polygon = [[v - origin / 2 for v in values]] if values else [[]]
-    fault = polygons_fault(polygon)
-    return (None, fault) if fault else (polygon, '')
+def _read_polygons(elements: list[ElementTree.Element], origin: int) -> tuple[list[list[float]] | None, str]:
+    """The polygons ``x1, y1, x2, y2, ...`` (or from ``x0`` on) that make up a mask, and what is wrong with them."""
+    polygons = []
+    for element in elements:
+        found = [match for match in (_POINT.fullmatch(child.tag) for child in element) if match]
+        points = sorted({int(match[2]) for match in found})
+        named = [f'{axis}{i}' for i in range(points[0], points[0] + len(points)) for axis in 'xy'] if points else []
+        if sorted(named) != sorted(match[0] for match in found) or (points and points[0] > 1):
+            return None, 'polygon whose points are not x1, y1, x2, y2, ... without a gap, each once'
+        values = _numbers(element, named)
+        polygons.append([v - origin / 2 for v in values] if values else [])
+    fault = polygons_fault(polygons)
+    return (None, fault) if fault else (polygons, '')

@@ -19,7 +19,7 @@ from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
 from ..images import files_by_name
 from ..labels.mask_images import components, read_mask, read_pixels, several_masks
-from ..labels.voc import parse_xml, read_object
+from ..labels.voc import parse_xml, read_objects
 from ..records import Options, Record, write_records
 from ..report import ConversionReport
 
@@ -176,11 +176,10 @@ def _objects(label: Path, report: ConversionReport, names: dict[str, str]) -> li
         report.skipped.append(f'{label}: no such file, so its image is left out')
         return None
     try:
-        root = parse_xml(label)
+        items = read_objects(parse_xml(label), label, 0)
     except ValueError as error:
         report.skipped.append(str(error))
         return None
-    items = [read_object(element, f'{label}, object {i}', 0) for i, element in enumerate(root.findall('object'))]
     for item in items:
         item.name = names.get(item.name.lower(), item.name)
     return items
