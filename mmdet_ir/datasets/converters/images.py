@@ -51,8 +51,9 @@ class ImageFinder:
     """Finds the images of a source, whatever their annotations call them.
 
     An image is where its annotation says. If there is none, it is the one file that the name can mean (see
-    ``FileNames``) in the folder that the name is relative to, else in the whole source; else the one that has the name
-    of the annotation file. Nothing outside the source is ever looked at.
+    ``FileNames``) in the folder that the name is relative to, or with its folders in the whole source; else the one in
+    that folder that has the name of the annotation file; else the one in the whole source that has one of these two
+    names. Nothing outside the source is ever looked at.
 
     Args:
         src: Folder of the source.
@@ -85,11 +86,19 @@ class ImageFinder:
             path = resolve_inside(self.src, folder, name, where)
         except ValueError:
             path = None
-        by_stem = self._by_name(folder, stem, True) if name_is_shared else None
+        by_stem = (self._inside_of(folder, stem) or self._in_source(stem, True)) if name_is_shared else None
         if path is not None and path.is_file() and by_stem in (None, path):
             return path
-        # (With an annotation file for each image, the image may be in another folder.)
-        for other in (by_stem, self._by_name(folder, name, stem is not None), self._by_name(folder, stem, True)):
+        # (With an annotation file for each image, the image may be in another folder, but a name that has become wrong
+        # may be that of another image in another folder.)
+        for other in (
+            by_stem,
+            self._inside_of(folder, name),
+            self._inside_of(self.src, name, with_folders=stem is not None),
+            self._inside_of(folder, stem),
+            self._in_source(name, stem is not None),
+            self._in_source(stem, True),
+        ):
             if other is not None:
                 self._note(name, other, where)
                 return other
@@ -123,17 +132,22 @@ class ImageFinder:
             return error
         return next((path for path in paths if path.is_file()), paths[-1])
 
-    def _by_name(self, folder: Path, name: object, anywhere: bool) -> Path | None:
-        """The only file that a name can mean: in its folder, in the source, or, of a bare name, anywhere in it."""
-        for place in dict.fromkeys((Path(os.path.normpath(folder)), self.src)):
-            if place not in self._inside:
-                self._inside[place] = FileNames(self._relative(place))
-            file = self._inside[place].find(name)
-            if file is not None:
-                return place / file
+    def _in_source(self, name: object, anywhere: bool) -> Path | None:
+        """The only file that a name can mean: its path in the source, or, of a bare name, anywhere in it."""
+        path = self._inside_of(self.src, name)
+        if path is not None:
+            return path
         bare = isinstance(name, str) and not set('/\\') & set(name)
         file = self._anywhere.find(name) if anywhere and bare else None
         return None if file is None else next(path for path in self._files if path.name == file)
+
+    def _inside_of(self, folder: Path, name: object, with_folders: bool = False) -> Path | None:
+        """The only file of a folder that a name can mean; ``with_folders`` if the name has a folder, too."""
+        folder = Path(os.path.normpath(folder))
+        if folder not in self._inside:
+            self._inside[folder] = FileNames(self._relative(folder))
+        file = self._inside[folder].find(name)
+        return None if file is None or (with_folders and '/' not in file) else folder / file
 
     def _relative(self, folder: Path) -> list[str]:
         """Image files below a folder, relative to it."""

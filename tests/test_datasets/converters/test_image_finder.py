@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmdet_ir.datasets.converters.images import name_in_set, resolve_inside
+from mmdet_ir.datasets.converters.images import ImageFinder, name_in_set, resolve_inside
 from mmdet_ir.datasets.converters.records import split_of
 
 import pytest
@@ -47,3 +47,24 @@ def test_names_that_stay_inside(tmp_path):
 def test_split_of():
     folders = [('labels', 'Train'), ('validation',), ('b', 'test', 'train'), ('trains',), ()]
     assert [split_of(names) for names in folders] == ['train', 'val', 'test', 'all', 'all']
+
+
+@pytest.mark.parametrize(
+    ('name', 'files', 'found'),
+    [
+        ('b.png', ['day/a.png', 'night/b.png'], 'day/a.png'),  # a name that has become wrong
+        ('b.png', ['day/a.png', 'b.png'], 'day/a.png'),
+        ('C:\\ir\\b.png', ['day/a.png', 'night/b.png'], 'day/a.png'),
+        ('b.jpg', ['day/a.png', 'day/b.png'], 'day/b.png'),
+        ('../night/b.png', ['day/a.png', 'night/b.png'], 'night/b.png'),  # a folder is named, too
+        ('/data/night/b.png', ['day/a.png', 'night/b.png'], 'night/b.png'),
+        ('b.png', ['images/a.png', 'night/b.png'], 'night/b.png'),  # no image is beside the annotation
+        ('c.png', ['images/a.png', 'night/b.png'], 'images/a.png'),
+    ],
+)
+def test_the_image_beside_its_annotation(tmp_path, name, files, found):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    finder = ImageFinder(tmp_path)
+    assert finder.find(tmp_path / 'day', name, 'day/a.json', 'a') == tmp_path / found
