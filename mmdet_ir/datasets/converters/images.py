@@ -62,6 +62,7 @@ class ImageFinder:
     def __init__(self, src: Path) -> None:
         self.src = Path(os.path.normpath(src))
         self._others: list[str] = []
+        self._found: set[Path] = set()
         self._files: list[Path] | None = None
         self._inside: dict[Path, FileNames] = {}  # by the folder that the names are relative to
         self._anywhere = FileNames(())  # by the last part of the path
@@ -88,6 +89,7 @@ class ImageFinder:
             path = None
         by_stem = (self._inside_of(folder, stem) or self._in_source(stem, True)) if name_is_shared else None
         if path is not None and path.is_file() and by_stem in (None, path):
+            self._found.add(path)
             return path
         # (With an annotation file for each image, the image may be in another folder, but a name that has become wrong
         # may be that of another image in another folder.)
@@ -101,6 +103,7 @@ class ImageFinder:
         ):
             if other is not None:
                 self._note(name, other, where)
+                self._found.add(other)
                 return other
         return resolve_inside(self.src, folder, name, where) if path is None else path
 
@@ -123,6 +126,7 @@ class ImageFinder:
                 if lost[i] and isinstance(name, str) and name in others:
                     found[i], lost[i] = Path(os.path.normpath(folder)) / others[name], False
                     self._note(name, found[i], where)
+        self._found.update(path for path in found if isinstance(path, Path))
         return found
 
     def _exact(self, folders: Sequence[Path], name: object, where: str) -> Path | ValueError:
@@ -160,10 +164,23 @@ class ImageFinder:
     def _note(self, name: object, path: Path, where: str) -> None:
         self._others.append(f'{where}: {name!r} is {path.relative_to(self.src)}')
 
-    def report(self, report: ConversionReport) -> None:
-        """Note the images that were found under another name than their annotation has."""
+    def report(self, report: ConversionReport, folder: Path | None = None) -> None:
+        """Note the images that have another name than their annotations say, and those of no annotation file.
+
+        Args:
+            report: Takes the notes.
+            folder: Where every image should have an annotation; None if images without one mean nothing.
+        """
         if self._others:
             report.notes.append(
                 f'{len(self._others)} images have another name than their annotations say, '
                 f'the first: {self._others[0]}'
+            )
+        names = [] if folder is None else self._relative(folder)
+        without = [
+            path for path in (Path(os.path.normpath(folder), name) for name in names) if path not in self._found
+        ]
+        if without:
+            report.notes.append(
+                f'{len(without)} images belong to no annotation file and were left out, the first: {without[0]}'
             )

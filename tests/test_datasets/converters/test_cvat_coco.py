@@ -268,3 +268,15 @@ def test_cvat_turned_boxes(tmp_path):
     assert (pixels_of(found[1]) ^ ((abs(along) < 10) & (abs(across) < 5))).sum() <= 12
     assert report.dropped == {'car: rotation that is no finite number': 1}
     assert any(note.startswith('2 boxes have a rotation and no mask') for note in report.notes)
+
+
+def test_coco_images_that_are_not_listed_are_told(tmp_path):
+    for name in 'abc':
+        write_image(tmp_path / f'src/images/{name}.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', cvat_file('a', False))
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert (
+        f'2 images belong to no annotation file and were left out, the first: {tmp_path}/src/images/b.png'
+        in report.notes
+    )
+    assert not report.lost

@@ -213,3 +213,12 @@ def test_labelme_encodings(tmp_path, encoding):
     (tmp_path / 'src/a.json').write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
     convert_labelme(tmp_path / 'src', tmp_path / 'out')
     assert [c['name'] for c in load(tmp_path / 'out')['categories']] == ['Fußgänger']
+
+
+def test_labelme_images_without_a_file_are_told(tmp_path):
+    for name in 'abc':
+        write_image(tmp_path / f'src/{name}.png')
+    write_labelme(tmp_path / 'src/b.json', labelme_shapes('a'), 'b.png')
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    assert f'2 images belong to no annotation file and were left out, the first: {tmp_path}/src/a.png' in report.notes
+    assert not report.lost

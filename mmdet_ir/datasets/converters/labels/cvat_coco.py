@@ -64,7 +64,7 @@ def convert_cvat_coco(
             record.name = name_in_set(src, record.path)
             record.fields = {'subset': subset}
             records.append(record)
-    finder.report(report)
+    finder.report(report, src)
     write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report, declared=declared)
     if counts['crowd']:
         report.notes.append(

@@ -89,7 +89,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
                 None if None in size else size,
             )
         )
-    finder.report(report)
+    finder.report(report, src)
     if joined:
         report.notes.append(f'{joined} objects are made of several shapes of equal label and group_id')
     return write_records(records, out, 'converted from LabelMe', options or Options(), report)
