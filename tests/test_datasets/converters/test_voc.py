@@ -273,3 +273,39 @@ def test_voc_files_of_another_kind_are_told(tmp_path):
     )
     for message, line in zip(messages, report.skipped, strict=True):
         assert message in line
+
+
+@pytest.mark.parametrize('name', ['a.png', '{}/a.png', 'x/a.png'])
+def test_voc_in_subfolders(tmp_path, name):
+    """Images of equal names are told apart by the folder of their XML files, in lists as well."""
+    src = tmp_path / 'src'
+    write_image(src / 'JPEGImages/a.png')
+    for x, folder in ((5, 'day'), (15, 'night')):
+        write_image(src / f'JPEGImages/{folder}/a.png')
+        write_voc(src / f'Annotations/{folder}/a.xml', [voc_object('car', (x, 5, x + 4, 9))], name.format(folder))
+    (src / 'ImageSets/Main').mkdir(parents=True)
+    (src / 'ImageSets/Main/train.txt').write_text('day/a\n')
+    (src / 'ImageSets/Main/val.txt').write_text('night/a.png\na\n')
+    report = convert_voc(src, tmp_path / 'out', 0)
+    for split, file, x in (('train', 'day/a.png', 5), ('val', 'night/a.png', 15)):
+        coco = load(tmp_path / 'out', split)
+        assert [image['file_name'] for image in coco['images']] == [file]
+        assert [a['bbox'][0] for a in coco['annotations']] == [x]
+    (told,) = report.skipped
+    assert told.endswith('val.txt: a has 2 XML files in different folders')
+    assert (
+        f'1 images belong to no annotation file and were left out, the first: {src}/JPEGImages/a.png' in report.notes
+    )
+
+
+def test_voc_lists_of_segmentation(tmp_path):
+    """The lists for segmentation make the splits where there are no others; masks beside them are no images."""
+    src = tmp_path / 'src'
+    for name, split in (('a', 'train'), ('b', 'val')):
+        write_image(src / f'JPEGImages/{name}.jpg')
+        write_image(src / f'SegmentationObject/{name}.png')
+        write_voc(src / f'Annotations/{name}.xml', [voc_object('car', (3, 3, 9, 9))], f'{name}.jpg')
+        (src / 'ImageSets/Segmentation').mkdir(parents=True, exist_ok=True)
+        (src / f'ImageSets/Segmentation/{split}.txt').write_text(f'{name}\n')
+    report = convert_voc(src, tmp_path / 'out')
+    assert report.images == {'train': 1, 'val': 1} and not report.lost and not report.notes

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from ....fileio import read_lines, read_text
@@ -13,14 +13,15 @@ from ...images.files import find_files
 from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
 from ..class_names import NO_CLASS
-from ..images import ImageFinder, name_in_set
+from ..images import ImageFinder, files_by_name, name_in_set, resolve_inside
 from ..masks import polygons_fault
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
 _ENCODING = re.compile(rb'\s*<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)["\']')
 _PLAIN_DOCTYPE = re.compile(r'<!DOCTYPE\s+[\w.-]+\s*>')  # which declares nothing
-LIST_SPLITS = ('train', 'val', 'test')
+LIST_FOLDERS, LIST_SPLITS = ('Main', 'Segmentation'), ('train', 'val', 'test')
+LISTS = f'ImageSets/{{{",".join(LIST_FOLDERS)}}}/{{{",".join(LIST_SPLITS)}}}.txt'
 SHAPES = ('bndbox', 'robndbox', 'polygon')
 SINGLE = ('name', 'difficult', 'bndbox', 'robndbox')  # of which an object has one; its polygons are parts of its mask
 _POINT = re.compile(r'([xy])([0-9]{1,6})')
@@ -47,9 +48,9 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
     Objects marked ``difficult`` become ignored regions (``iscrowd: 1``), as VOC's evaluation treats them.
 
     Args:
-        src: Folder with ``Annotations/*.xml`` and ``JPEGImages/``, and for splits
-            ``ImageSets/Main/{train,val,test}.txt`` with the names of XML files; or with XML files at any depth beside
-            their images, where folders named train, val or test make the splits.
+        src: Folder with ``Annotations/`` and ``JPEGImages/``, alike in their folders, and for splits
+            ``ImageSets/Main/{train,val,test}.txt`` (else ``ImageSets/Segmentation/``) with the names of XML files; or
+            with XML files at any depth beside their images, where folders named train, val or test make the splits.
         out: Folder to write.
         origin: 1 as in VOC itself: pixels count from 1 and ``xmax`` is the last pixel. 0 as some tools write it:
             coordinates count from 0 and ``xmax`` is the right edge. With 1, points of polygons are middles of pixels.
@@ -69,7 +70,7 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
     files = find_files(src / 'Annotations' if standard else src, ('.xml',))
     if not files:
         raise FileNotFoundError(f'{src}: expected Annotations/*.xml, or XML files beside their images, found none')
-    lists = _read_lists(src / 'ImageSets' / 'Main', files, report) if standard else {}
+    lists = _read_lists(src, files, report) if standard else {}
     roots = []
     for path in files:
         try:
@@ -79,17 +80,17 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
     finder = ImageFinder(src)
     uses = Counter((path.parent, _file_name(root)) for path, root in roots)
     for path, root in roots:
-        folder = src / 'JPEGImages' if standard else path.parent
         name = _file_name(root)
-        split = lists.get(path.stem, ALL) if lists else split_of(path.relative_to(src).parent.parts)
+        folder = _image_folder(src, path, name) if standard else path.parent
+        split = lists.get(path, ALL) if lists else split_of(path.relative_to(src).parent.parts)
         try:
             image = finder.find(folder, name, f'{path}, filename', path.stem, uses[path.parent, name] > 1)
             records.append(_read_file(src, path, root, image, split, origin))
         except ValueError as error:
             report.skipped.append(str(error))
-    finder.report(report)
+    finder.report(report, src / 'JPEGImages' if standard else src)
     if lists and any(record.split == ALL for record in records):
-        report.notes.append('some images are in none of ImageSets/Main/{train,val,test}.txt')
+        report.notes.append(f'some images are in none of {LISTS}')
     return write_records(records, out, 'converted from Pascal VOC', options or Options(), report)
 
 
@@ -152,20 +153,37 @@ def _file_name(root: ElementTree.Element) -> str:
     return (root.findtext('filename') or '').strip()
 
 
-def _read_lists(folder: Path, files: list[Path], report: ConversionReport) -> dict[str, str]:
-    """Split of each XML file, from the lists that are there."""
-    splits, stems = {}, {path.stem for path in files}
-    for split in LIST_SPLITS:
-        path = folder / f'{split}.txt'
+def _image_folder(src: Path, path: Path, name: str) -> Path:
+    """What the name of an image is relative to: the folder that is the XML file's twin, if there is one."""
+    images = src / 'JPEGImages'
+    twin = images / path.relative_to(src / 'Annotations').parent
+    if not twin.is_dir():
+        return images
+    try:  # (a name that holds the folder is relative to JPEGImages)
+        with_folder = len(PurePosixPath(name).parts) > 1 and resolve_inside(src, images, name, str(path)).is_file()
+    except ValueError:
+        with_folder = False
+    return images if with_folder else twin
+
+
+def _read_lists(src: Path, files: list[Path], report: ConversionReport) -> dict[Path, str]:
+    """Split of each XML file, from the first folder of lists that is there."""
+    splits, known = {}, files_by_name(files, lambda path: path.stem)
+    known |= {path.relative_to(src / 'Annotations').with_suffix('').as_posix(): [path] for path in files}
+    folders = [src / 'ImageSets' / name for name in LIST_FOLDERS]
+    paths = [[folder / f'{split}.txt' for split in LIST_SPLITS] for folder in folders]
+    for path in next((of_folder for of_folder in paths if any(path.is_file() for path in of_folder)), []):
         for line in read_lines(path) if path.is_file() else []:
-            line = line.strip()
+            line, split = line.strip(), path.stem
             # (A name, a name with a file's ending, or a name and a flag, as the lists of single classes have it.)
-            spellings = (line, Path(line).stem, *line.split()[:1])
-            name = next((spelling for spelling in spellings if spelling in stems), None)
-            if line and name is None:
-                report.skipped.append(f'{path}: {line} has no XML file')
-            elif line and splits.setdefault(name, split) != split:
-                report.skipped.append(f'{path}: {name} is in {splits[name]} already, and stays there')
+            spellings = (line, line.rpartition('.')[0], Path(line).stem, *line.split()[:1])
+            name = next((spelling for spelling in spellings if spelling in known), None)
+            found = known.get(name, [])
+            if line and len(found) != 1:
+                what = f'{len(found)} XML files in different folders' if found else 'no XML file'
+                report.skipped.append(f'{path}: {line} has {what}')
+            elif line and splits.setdefault(found[0], split) != split:
+                report.skipped.append(f'{path}: {name} is in {splits[found[0]]} already, and stays there')
     return splits
 
 
