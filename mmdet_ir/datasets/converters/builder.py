@@ -14,6 +14,7 @@ from .boxes_to_coco import MIN_SIDE, clip_box, derive_mask, occupied_pixels, tur
 from .class_names import class_of, target_classes
 from .masks import is_numbers, to_segmentation
 from .report import ConversionReport
+from .values import as_flag, is_number
 
 ALL = 'all'  # the split of a source that has none
 BOX_TOLERANCE = 2.0  # pixels between a box and its mask's extent
@@ -47,6 +48,13 @@ class Instance:
     targets: tuple[str, ...] | None = None
     fills_box: bool = False
 
+    def read_flag(self, name: str, value: object) -> None:
+        """Take what a flag says (``as_flag``) for ``ignore``, or note that it says nothing."""
+        try:
+            self.ignore = as_flag(value, name)
+        except ValueError as error:
+            self.fault = str(error)
+
     def turn(self, rotation: object) -> None:
         """Turn the box about its centre, as labelling tools write it: an upright box and an angle beside it.
 
@@ -56,7 +64,7 @@ class Instance:
         degrees = as_number(rotation)
         if degrees is None:
             return
-        if not is_numbers([degrees]):
+        if not is_number(degrees):
             self.fault = 'rotation that is no finite number'
         elif degrees and is_numbers(self.box, 4) and min(self.box[2:]) > 0:
             self.box, self.corners = turn_box(self.box, degrees)

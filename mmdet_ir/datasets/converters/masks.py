@@ -4,7 +4,6 @@ Coordinates are pixels with the origin at the image's top left corner; pixel ``(
 ``[i, i + 1] x [j, j + 1]``, as in COCO.
 """
 
-import math
 from typing import NamedTuple
 
 import cv2
@@ -13,6 +12,7 @@ from pycocotools import mask as mask_utils
 
 from ..derived_masks import outline_polygons, polygons_area
 from ..validation.checks.rle import run_lengths
+from .values import is_number
 
 
 class Segmentation(NamedTuple):
@@ -28,7 +28,7 @@ def is_numbers(values: object, length: int | None = None) -> bool:
     return (
         isinstance(values, list | tuple)
         and (length is None or len(values) == length)
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+        and all(is_number(value) for value in values)
     )
 
 
@@ -68,6 +68,15 @@ def decode_rle(rle: dict, width: int, height: int) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2, runs).astype(bool).reshape(width, height).T
 
 
+def leave_far(polygons: list[list[float]], width: int, height: int) -> bool:
+    """Whether polygons leave the image by more than its size; not to be drawn.
+
+    pycocotools walks along every edge, so that its memory and its time grow with the coordinates.
+    """
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+    return bool((points < [-width, -height]).any() or (points > [2 * width, 2 * height]).any())
+
+
 def to_segmentation(mask: list[list[float]] | np.ndarray, width: int, height: int, fill_holes: bool) -> Segmentation:
     """COCO fields of a mask.
 
@@ -86,8 +95,7 @@ def to_segmentation(mask: list[list[float]] | np.ndarray, width: int, height: in
             if not area:
                 raise ValueError('mask without a pixel')
             return Segmentation(mask, area, [*low.tolist(), *(high - low).tolist()])
-        # pycocotools walks along every edge, so that its memory grows with the coordinates.
-        if (low < [-width, -height]).any() or (high > [2 * width, 2 * height]).any():
+        if leave_far(mask, width, height):
             raise ValueError('polygon that leaves the image by more than its size')
         mask = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(mask, height, width))).astype(bool)
     if not mask.any():

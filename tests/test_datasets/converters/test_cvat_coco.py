@@ -280,3 +280,42 @@ def test_coco_images_that_are_not_listed_are_told(tmp_path):
         in report.notes
     )
     assert not report.lost
+
+
+def test_coco_flags_as_tools_write_them(tmp_path):
+    values = ['1', True, '0', 0.0, None, 'crowd']
+    coco = cvat_file('a', False)
+    coco['annotations'] = [{**coco['annotations'][1], 'id': k, 'iscrowd': v} for k, v in enumerate(values)]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    found = {a['source_id']: a['iscrowd'] for a in load(tmp_path / 'out')['annotations']}
+    assert found == {0: 1, 1: 1, 2: 0, 3: 0, 4: 0}
+    assert report.dropped == {'car: iscrowd that is neither 0 nor 1': 1}
+
+
+def test_coco_numbers_that_no_float_holds(tmp_path):
+    """Objects with such numbers are counted with their reason; an area like this is of no use, the mask is."""
+    huge, inner = 10**400, [34, 14, 42, 14, 42, 18, 34, 18]
+    coco = cvat_file('a', False)
+    entry = {**coco['annotations'][1], 'segmentation': [BAR]}
+    changes = [
+        {'segmentation': [], 'bbox': [huge, 1, 5, 5]},
+        {'segmentation': [[huge, 1, 5, 5, 9, 9]]},
+        {'segmentation': [[10**300, 1, 5, 5, 9, 9], [10**300, 1, 5, 5, 9, 8]]},
+        {'segmentation': {'size': [HEIGHT, WIDTH], 'counts': [huge, 1]}},
+        {'segmentation': [], 'bbox': [20, 15, 20, 10], 'attributes': {'rotation': huge}},
+        {'segmentation': [BAR, inner], 'area': huge},
+    ]
+    coco['annotations'] = [{**entry, 'id': k, **change} for k, change in enumerate(changes)]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert [(a['source_id'], a['area']) for a in load(tmp_path / 'out')['annotations']] == [(5, 240)]
+    assert report.dropped == {
+        'car: box that is not four finite numbers': 1,
+        'car: polygon that is not a list of finite numbers': 1,
+        'car: polygon that leaves the image by more than its size': 1,
+        'car: RLE whose counts are damaged, or no whole numbers from 0 on': 1,
+        'car: rotation that is no finite number': 1,
+    }

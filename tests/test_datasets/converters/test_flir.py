@@ -240,6 +240,9 @@ def test_flir_damaged_entries(flir_v1, tmp_path):
             {**box_entry(71, 0, 3, [1, 1, 5, 5]), 'category_id': 4},
             {**box_entry(72, 0, 3, [1, 1, 5, 5]), 'category_id': [3]},
             {**box_entry(73, 0, 3, [1, 1, 5, 5]), 'bbox': [1, 1, 5]},
+            {**box_entry(74, 0, 3, [1, 1, 5, 5]), 'iscrowd': 'yes and no'},
+            {**box_entry(75, 0, 3, [1, 1, 5, 5]), 'bbox': ['1', '1', '5', 10**400]},
+            {**box_entry(76, 0, 3, [1, 1, 5, 5]), 'bbox': ['1', '1', '5', '5'], 'iscrowd': '1'},
             'text',
         ]
 
@@ -249,8 +252,10 @@ def test_flir_damaged_entries(flir_v1, tmp_path):
         'person: box without width or height': 1,
         'car: image id that is not in "images"': 1,
         '(no class): category id that is not in "categories"': 3,
-        'car: box that is not four finite numbers': 1,
+        'car: box that is not four finite numbers': 2,
+        'car: iscrowd that is neither 0 nor 1': 1,
     }
+    assert report.ignored['val'] == {'car': 1}
     assert 'annotation number 3, id 70' in str(report)
     for change, message in (
         (lambda c: c['images'].append(dict(c['images'][0])), 'ids in "images" occur more than once'),

@@ -109,6 +109,9 @@ def test_labelme_shapes(tmp_path):
         (shape('car', [[57, 1], [60, 4]], 'mask', mask=png(np.ones((4, 4)))), 'mask that leaves the image'),
         (shape('car', [[1, 1], [4, 4]], 'mask', mask=png(np.zeros((4, 4)))), 'mask without a pixel'),
         (shape('car', [[1e300, 1], [4, 4], [4, 1]]), 'polygon that leaves the image by more than its size'),
+        (shape('car', [[10**400, 1], [4, 4], [4, 1]]), 'points that are not pairs of finite numbers'),
+        (shape('car', [[-(10**400), 1], [4, 4]], 'rectangle'), 'points that are not pairs of finite numbers'),
+        (shape('car', [[10**300, 1], [4, 4], [4, 1]]), 'polygon that leaves the image by more than its size'),
         ({}, 'shape without a label'),
     ],
 )

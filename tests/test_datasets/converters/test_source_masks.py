@@ -3,7 +3,8 @@
 import json
 import math
 
-from mmdet_ir.datasets.converters.masks import decode_rle, polygons_fault, to_segmentation
+from mmdet_ir.datasets.converters.masks import decode_rle, is_numbers, polygons_fault, to_segmentation
+from mmdet_ir.datasets.converters.values import as_flag, is_number
 
 import cv2
 import numpy as np
@@ -126,3 +127,30 @@ def test_polygons_inside_stay_and_those_outside_are_cut():
 )
 def test_polygon_faults(polygons, fault):
     assert polygons_fault(polygons) == fault
+
+
+@pytest.mark.parametrize(
+    ('values', 'flag'),
+    [
+        ((1, True, 1.0, '1', ' 1 ', '1.0', 'true', 'True', 'YES'), True),
+        ((0, False, 0.0, '0', '', None, 'false', 'FALSE', 'no', 'Unspecified'), False),
+        ((2, -1, '2', 'maybe', [1], {}, math.nan, 0.5), None),
+    ],
+)
+def test_flags_as_programs_write_them(values, flag):
+    for value in values:
+        if flag is None:
+            with pytest.raises(ValueError, match='^iscrowd that is neither 0 nor 1$'):
+                as_flag(value, 'iscrowd')
+        else:
+            assert as_flag(value, 'iscrowd') is flag
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [(10**400, False), (-(10**400), False), (10**300, True), (1.5, True), (math.inf, False), (math.nan, False)]
+    + [(True, False), ('1', False), (None, False)],
+)
+def test_numbers(value, expected):
+    assert is_number(value) is expected
+    assert is_numbers([1, value]) is expected

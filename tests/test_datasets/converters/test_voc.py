@@ -309,3 +309,14 @@ def test_voc_lists_of_segmentation(tmp_path):
         (src / f'ImageSets/Segmentation/{split}.txt').write_text(f'{name}\n')
     report = convert_voc(src, tmp_path / 'out')
     assert report.images == {'train': 1, 'val': 1} and not report.lost and not report.notes
+
+
+def test_voc_difficult_as_programs_write_it(tmp_path):
+    words = ['true', 'True', ' 1 ', 'false', '', '0', 'Unspecified', '2']
+    objects = [voc_object('car', (k, 5, k + 4, 9), f'<difficult>{word}</difficult>') for k, word in enumerate(words)]
+    write_image(tmp_path / 'src/a.png')
+    write_voc(tmp_path / 'src/a.xml', objects, 'a.png')
+    report = convert_voc(tmp_path / 'src', tmp_path / 'out', 0)
+    found = {a['bbox'][0]: a['iscrowd'] for a in load(tmp_path / 'out')['annotations']}
+    assert found == {0: 1, 1: 1, 2: 1, 3: 0, 4: 0, 5: 0, 6: 0}
+    assert report.dropped == {'car: difficult that is neither 0 nor 1': 1}

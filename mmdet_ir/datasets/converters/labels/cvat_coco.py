@@ -7,12 +7,13 @@ import numpy as np
 
 from ...images.files import find_files
 from ...validation.checks.parts import hole_mask
-from ...validation.repairs.values import numbers_within
+from ...validation.repairs.values import as_number, numbers_within
 from ..builder import Instance
 from ..images import ImageFinder, name_in_set
-from ..masks import decode_rle, is_numbers, polygons_fault
+from ..masks import decode_rle, is_numbers, leave_far, polygons_fault
 from ..records import Options, Record, skip, split_of, write_records
 from ..report import ConversionReport
+from ..values import is_number
 from .coco_source import read_coco_source, stated_size
 
 OTHER_FILES = ('_annotations.coco.json', 'result.json')  # of Roboflow, of Label Studio
@@ -108,8 +109,11 @@ def _read_object(
 ) -> Instance:
     item = Instance(name, f'{path}, annotation id {entry.get("id")}', numbers_within(entry.get('bbox')))
     item.fields = {'source_id': entry.get('id')}
-    segmentation, crowd = numbers_within(entry.get('segmentation')), entry.get('iscrowd', 0) == 1
-    item.ignore = crowd
+    segmentation = numbers_within(entry.get('segmentation'))
+    item.read_flag('iscrowd', entry.get('iscrowd'))
+    crowd = item.ignore
+    if item.fault:
+        return item
     if isinstance(segmentation, dict):
         try:
             item.mask = decode_rle(segmentation, width, height)
@@ -123,7 +127,9 @@ def _read_object(
         if not item.fault and _is_box(segmentation, item.box):
             counts['box'] += 1
         elif not item.fault:
-            ring = hole_mask(segmentation, entry.get('area'), width, height)
+            area = as_number(entry.get('area'))
+            usable = is_number(area) and not leave_far(segmentation, width, height)
+            ring = hole_mask(segmentation, area, width, height) if usable else None
             counts['hole'] += ring is not None
             item.mask = segmentation if ring is None else ring
     attributes = entry.get('attributes')

@@ -220,12 +220,14 @@ def read_object(element: ElementTree.Element, where: str, origin: int) -> Instan
         origin: See :func:`convert_voc`.
     """
     item = Instance((element.findtext('name') or '').strip() or NO_CLASS, f'{where} (from 0)')
-    item.ignore = (element.findtext('difficult') or '').strip() == '1'
+    item.read_flag('difficult', element.findtext('difficult'))
     twice = [name for name in SINGLE if len(element.findall(name)) > 1]
     if item.name == NO_CLASS:
         item.fault = 'object without a name'
     elif twice:
         item.fault = f'object with more than one {twice[0]}'
+    elif item.fault:
+        return item
     elif element.find('polygon') is not None:
         item.mask, item.fault = _read_polygons(element.findall('polygon'), origin)
     elif element.find('bndbox') is None and element.find('robndbox') is not None:

@@ -7,6 +7,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from ...validation.repairs.values import numbers_within
 from ..builder import Instance
 from ..images import name_in_set, resolve_inside
 from ..labels.coco_source import read_coco_source, stated_size
@@ -121,13 +122,10 @@ def _read_part(src, part, split, file_name, folder, bits, report) -> list[Record
 
 
 def _read_boxes(annotations: list[tuple[str, dict]], path: Path, width: int, height: int) -> list[Instance]:
-    return [
-        Instance(
-            name,
-            f'{path}, annotation id {entry.get("id")}',
-            entry.get('bbox'),
-            ignore=entry.get('iscrowd') == 1,
-            fields={'source_id': entry.get('id')},
-        )
-        for name, entry in annotations
-    ]
+    items = []
+    for name, entry in annotations:
+        item = Instance(name, f'{path}, annotation id {entry.get("id")}', numbers_within(entry.get('bbox')))
+        item.fields = {'source_id': entry.get('id')}
+        item.read_flag('iscrowd', entry.get('iscrowd'))
+        items.append(item)
+    return items

@@ -179,7 +179,7 @@ def _read_part(src: Path, part: str) -> list[dict]:
             item, apart = _to_object(entry, twin, classes[entry['category_id']], where)
             records[entry['image_id']]['objects'].append(item)
             records[entry['image_id']]['apart'] += apart
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f'{normal_file} or its twin in rotate_json is not as in the release: {error!r}') from error
     return list(records.values())
 
