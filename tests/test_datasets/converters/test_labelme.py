@@ -225,3 +225,27 @@ def test_labelme_images_without_a_file_are_told(tmp_path):
     report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
     assert f'2 images belong to no annotation file and were left out, the first: {tmp_path}/src/a.png' in report.notes
     assert not report.lost
+
+
+@pytest.mark.parametrize(
+    ('kind', 'points', 'area'), [('polygon', pairs(BAR), 276), ('mask', [[30, 10], [49, 21]], 276)]
+)
+def test_labelme_rectangles_are_parts_of_masks(tmp_path, kind, points, area):
+    """BAR of 240 pixels and a rectangle of 36 in one group."""
+    more = {'mask': png(np.ones((12, 20)))} if kind == 'mask' else {}
+    shapes = [shape('car', points, kind, 3, **more), shape('car', [[36, 34], [30, 28]], 'rectangle', 3)]
+    shapes += [shape('car', points, kind, 4, **more), shape('car', [[36, 34], [36, 28]], 'rectangle', 4)]
+    write_image(tmp_path / 'src/a.png')
+    write_labelme(tmp_path / 'src/a.json', shapes, 'a.png')
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    (found,) = load(tmp_path / 'out')['annotations']
+    assert (found['area'], found['bbox']) == (area, [30, 10, 20, 24])
+    assert report.dropped == {'car: box without width or height': 1}
+
+
+@pytest.mark.parametrize('size', [(0, 0), ('0', 0), (None, 0)])
+def test_labelme_sizes_that_are_not_known(tmp_path, size):
+    write_image(tmp_path / 'src/a.png')
+    write_labelme(tmp_path / 'src/a.json', labelme_shapes('a'), 'a.png', imageWidth=size[0], imageHeight=size[1])
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    assert report.images['all'] == 1 and not report.lost

@@ -42,6 +42,9 @@ def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
             f'entries of "{section}" without {" and ".join(keys)}; their numbers',
             [i for i, e in enumerate(entries) if keys and (_id(e, 'id') is None or keys[1] not in e)],
         )
+    kinds = {_id(entry, 'id'): type(entry['name']) for entry in coco['categories']}
+    nameless = [i for i, kind in kinds.items() if kind not in (str, int, float)]
+    refuse(path, 'entries of "categories" whose name is no text; their ids', nameless)
     names = {_id(entry, 'id'): str(entry['name']) for entry in coco['categories']}
     image_ids = {_id(entry, 'id') for entry in coco['images']}
     for section, ids in (('categories', names), ('images', image_ids)):
@@ -64,9 +67,9 @@ def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
     return CocoSource([(entry, annotations[_id(entry, 'id')]) for entry in coco['images']], classes)
 
 
-def stated_size(entry: dict) -> tuple[int, int] | None:
+def stated_size(entry: dict, keys: tuple[str, str] = ('width', 'height')) -> tuple[int, int] | None:
     """Width and height that an image's entry states, if it does."""
-    size = tuple(as_number(entry.get(side)) for side in ('width', 'height'))
+    size = tuple(as_number(entry.get(side)) for side in keys)
     return size if all(size) else None  # 0 where the tool did not know
 
 

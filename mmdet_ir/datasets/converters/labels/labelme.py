@@ -13,8 +13,9 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from ....fileio import read_json
+from ...derived_masks import box_corners
 from ...images.files import find_files
-from ...validation.repairs.values import as_number, numbers_within
+from ...validation.repairs.values import numbers_within
 from ..boxes_to_coco import envelope
 from ..builder import Instance
 from ..class_names import NO_CLASS
@@ -22,6 +23,7 @@ from ..images import ImageFinder, name_in_set
 from ..masks import is_numbers, polygons_fault, to_segmentation
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
+from .coco_source import stated_size
 
 CIRCLE_POINTS = 64
 OUTLINES = ('polygon', 'oriented_rectangle', 'rotation')  # the last is X-AnyLabeling's name for a turned rectangle
@@ -33,7 +35,8 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
 
     Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where all shapes
     have it, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are outlines;
-    ``rectangle`` is a box without a mask. Other shapes (points, lines) are reported and left out.
+    ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the mask. Other shapes
+    (points, lines) are reported and left out.
 
     Args:
         src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
@@ -77,7 +80,6 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
         except ValueError as error:
             report.skipped.append(str(error))
             continue
-        size = tuple(as_number(content.get(side)) for side in ('imageWidth', 'imageHeight'))
         records.append(
             Record(
                 image,
@@ -86,7 +88,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
                 str(path),
                 [name for name, _ in groups],
                 partial(_read_objects, groups, path),
-                None if None in size else size,
+                stated_size(content, ('imageWidth', 'imageHeight')),
             )
         )
     finder.report(report, src)
@@ -137,6 +139,9 @@ def _read_object(name: str, members: list[tuple[int, dict]], path: Path, width: 
                 masks.append(_place_mask(shape.get('mask'), points, width, height))
             else:
                 polygons.append(_outline(kind, points))
+        if boxes and (masks or polygons):
+            polygons += [_corners_of(box) for box in boxes]
+            boxes = []
     except ValueError as error:
         item.fault = str(error)
         return item
@@ -158,6 +163,14 @@ def _envelope(points: list) -> list[float]:
     if len(points) not in (2, 4):
         raise ValueError('rectangle without two or four corners')
     return envelope(points)
+
+
+def _corners_of(box: list[float]) -> list[float]:
+    """The polygon of an xywh box, as a part of a mask."""
+    x, y, w, h = box
+    if min(w, h) <= 0:
+        raise ValueError('box without width or height')
+    return box_corners(x + w / 2, y + h / 2, w, h).ravel().tolist()
 
 
 def _outline(kind: str, points: list) -> list[float]:
