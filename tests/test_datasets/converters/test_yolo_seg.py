@@ -264,3 +264,86 @@ def test_yolo_images_of_a_kind_that_is_not_read(tmp_path):
     (tmp_path / 'src/images/train/a.jpg').rename(tmp_path / 'src/images/train/a.webp')
     report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
     assert report.lost and 'a.txt: no image of any split for this label file (a.webp is there' in report.skipped[0]
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        ('[no, on, Yes, off]', ['no', 'on', 'Yes', 'off']),
+        ('[1.10, 007, 12:30, 2020-01-01]', ['1.10', '007', '12:30', '2020-01-01']),
+        ('{0: true, "1": y, 2: 1_000, 3: "null"}', ['true', 'y', '1_000', 'null']),
+    ],
+)
+def test_yolo_names_as_they_are_written(tmp_path, names, expected):
+    """YAML takes words without quotes for truth values, numbers or dates."""
+    write_yolo(tmp_path / 'src')
+    (tmp_path / 'src/data.yaml').write_text(f'train: images/train\nval:\nnames: {names}\n')
+    convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    assert [c['name'] for c in load(tmp_path / 'out', 'train')['categories']] == expected
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (
+            'train: images/train\nnames: {0: dog, 1: bike, 1: car}',
+            "data.yaml: .*key '1' stands more than once.*line 2",
+        ),
+        ('train: images/train\nnames:\n  0: dog\n  "0": bike', "data.yaml: .*key '0' stands more than once"),
+        ('train: images/train\nnames: {1: dog, 01: bike}', 'data.yaml: expected each number of "names" once'),
+        ('train: images/train\nnames: [dog]\ntrain: other', "data.yaml: .*key 'train' stands more than once.*line 1"),
+        ('train: images/train\nnames: [dog, null]', 'expected "names" to hold text'),
+    ],
+)
+def test_yolo_keys_that_stand_twice(tmp_path, text, message):
+    write_yolo(tmp_path / 'src')
+    (tmp_path / 'src/data.yaml').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+
+
+@pytest.mark.parametrize(
+    ('lines', 'more', 'tracks', 'told'),
+    [
+        (['2 0.5 0.5 0.2 0.25 0.9 1', '2 0.5 0.5 0.2 0.25 0.8 0'], '', 2, True),  # nothing but this
+        (['2 0.5 0.5 0.2 0.25 0.9 1', '2 0.5 0.5 0.2 0.25 0.9 17'], LINES[0], 2, True),  # 17 is no coordinate
+        (['2 0.5 0.5 0.2 0.25 0.9 1'], '2 0.5 0.5 0.2 0.25', 1, True),  # a box elsewhere
+        (['2 0.5 0.5 0.2 0.25 0.9 1'], LINES[0], 0, True),  # an outline elsewhere
+        (['2 0.5 0.5 0.2 0.25 0.9 1'], '2 0.1 0.1 0.5 0.1 0.1 0.5', 0, True),  # a triangle elsewhere
+        (['2 0.1 0.5 0.6 0.25 0.9 1'], '', 0, True),  # a box that would leave the image
+        (['2 0.1 0.5 0.6 0.25 0.9 0.5'], '', 0, False),  # ends with no whole number
+    ],
+)
+def test_yolo_lines_of_trackers_and_triangles(tmp_path, lines, more, tracks, told):
+    write_yolo(tmp_path / 'src')
+    (tmp_path / 'src/labels/train/a.txt').write_text('\n'.join(lines))
+    (tmp_path / 'src/labels/train/b.txt').write_text(more + '\n2 0.2 0.2 0.1 0.1')
+    report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    reason = "person: box, confidence and number of a track (a tracker's), no outline"
+    assert report.dropped == ({reason: tracks} if tracks else {})
+    note = next((note for note in report.notes if 'end with a whole number' in note), '')
+    assert bool(note) == told
+    if told:
+        kinds = ['triangles', 'a box, a confidence and the number of a track']
+        kinds = kinds[::-1] if tracks else kinds
+        assert note.startswith(f'{len(lines)} lines of 6 numbers') and 'a.txt, line 1;' in note
+        assert note.endswith(f'they are {kinds[0]}, not {kinds[1]}')
+
+
+def test_yolo_images_that_data_yaml_lists(tmp_path):
+    write_yolo(tmp_path / 'src', train=['images/train/a.jpg'], val='images/train/b.jpg')
+    report = convert_yolo_seg(tmp_path / 'src', tmp_path / 'out')
+    assert {k: n for k, n in report.images.items() if n} == {'train': 1, 'val': 1} and not report.lost
+
+
+@pytest.mark.parametrize(('images', 'labels'), [('Images', 'Labels'), ('images', 'Labels'), ('IMAGES', 'labels')])
+def test_yolo_folders_in_upper_and_lower_case(tmp_path, images, labels):
+    src = tmp_path / 'src'
+    write_yolo(src, train=f'{images}/train')
+    (src / 'images').rename(src / images)
+    (src / 'labels').rename(src / labels)
+    (src / labels / 'train/c.txt').write_text(LINES[0])
+    report = convert_yolo_seg(src, tmp_path / 'out')
+    assert report.read.total() == 4 and report.images['train'] == 2
+    (told,) = report.skipped
+    assert told.endswith('c.txt: no image of any split for this label file')

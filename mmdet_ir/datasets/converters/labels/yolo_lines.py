@@ -9,6 +9,7 @@ from ..builder import Instance
 from ..class_names import NO_CLASS
 
 TOLERANCE = 0.01  # of the image, by which a coordinate may exceed it
+TRACK = 6  # numbers after the class of a line that a tracker writes: a box, a confidence and the number of its track
 FEWEST = 3  # lines from which on their numbers tell that they hold keypoints
 
 
@@ -21,12 +22,14 @@ class Lines:
         rows: The words of each line; empty lines are no objects.
         names: Class by number.
         keypoints: Numbers after the class of a line that holds a box and keypoints; 0 if there are no such lines.
+        tracks: Whether lines of ``TRACK`` numbers that end with a whole number are a tracker's.
     """
 
     path: Path
     rows: list[list[str]]
     names: dict[int, str]
     keypoints: int = 0
+    tracks: bool = False
 
     @property
     def labels(self) -> list[str]:
@@ -41,10 +44,18 @@ class Lines:
             if row
         ]
 
+    def like_tracks(self) -> list[str]:
+        """The lines that may be a tracker's, and may be triangles."""
+        return [
+            f'{self.path}, line {number}'
+            for number, row in enumerate(self.rows, start=1)
+            if row and _is_like_track(numbers(row[1:]))
+        ]
+
     def _read(self, row: list[str], where: str, width: int, height: int) -> Instance:
         item = Instance(_class_of(row[0], self.names), where)
         values = numbers(row[1:])
-        item.fault = _fault(row, values, item.name, self.keypoints)
+        item.fault = _fault(row, values, item.name, self)
         if item.fault:
             return item
         if len(values) == 4:
@@ -74,7 +85,7 @@ def _class_of(word: str, names: dict[int, str]) -> str:
     return names.get(_class_number(word), NO_CLASS)
 
 
-def _fault(row: list[str], values: list[float] | None, name: str, keypoints: int) -> str:
+def _fault(row: list[str], values: list[float] | None, name: str, lines: Lines) -> str:
     """Why a line cannot be used; empty if it can."""
     if any(',' in word or ';' in word for word in row):
         return 'line with commas; YOLO separates numbers by spaces'
@@ -85,8 +96,10 @@ def _fault(row: list[str], values: list[float] | None, name: str, keypoints: int
     if values is None:
         return 'line with something else than numbers'
     n = len(values)
-    if n == keypoints:
+    if n == lines.keypoints:
         return 'box and keypoints (a pose label), no outline'
+    if lines.tracks and _is_like_track(values):
+        return "box, confidence and number of a track (a tracker's), no outline"
     if n != 4 and (n < 6 or n % 2):
         more = '; is it an outline and a confidence?' if n > 6 else ''
         more = '; is it a box and a confidence, or an angle?' if n == 5 else more
@@ -120,6 +133,30 @@ def keypoint_length(shape: object, files: Sequence[Lines]) -> int:
         if inside and any(points) and 2 * apart > len(rows):
             return n
     return 0
+
+
+def has_tracks(files: Sequence[Lines]) -> bool:
+    """Whether lines of ``TRACK`` numbers that end with a whole number are a tracker's rather than triangles.
+
+    They are if one of these numbers is no coordinate. If all of them are 0 or 1, they are unless there are longer
+    outlines, other lines of this length, or boxes that leave the image.
+    """
+    rows = [numbers(row[1:]) or [] for lines in files for row in lines.rows if row]
+    alike = [row for row in rows if _is_like_track(row)]
+    if any(row[5] > 1 and all(0 <= v <= 1 for v in row[:5]) for row in alike):
+        return True
+    others = any(len(row) > TRACK or (len(row) == TRACK and not _is_like_track(row)) for row in rows)
+    return bool(alike) and not others and all(_is_box_inside(row) for row in alike)
+
+
+def _is_like_track(values: list[float] | None) -> bool:
+    return values is not None and len(values) == TRACK and values[5].is_integer()
+
+
+def _is_box_inside(row: list[float]) -> bool:
+    x, y, w, h = row[:4]
+    reach = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    return min(w, h) > 0 and all(-TOLERANCE <= v <= 1 + TOLERANCE for v in reach)
 
 
 def _in_box(point: tuple[float, float], row: list[float]) -> bool:

@@ -1,6 +1,7 @@
 """YOLO segmentation labels: a text file an image, a line an object, class and normalised polygon."""
 
 import glob
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -8,14 +9,16 @@ import yaml
 
 from ....fileio import read_lines, read_text
 from ...images.files import find_files, find_images, image_suffixes
+from ...validation.repairs.values import as_number, numbers_within
 from ..builder import Instance
 from ..images import ImageFinder, name_in_set, resolve_inside
 from ..records import Options, Record, write_records
 from ..report import ConversionReport
-from .yolo_lines import Lines, keypoint_length
+from .yolo_lines import TRACK, Lines, has_tracks, keypoint_length
 
 SPLIT_KEYS = ('train', 'val', 'test')
 GENERAL = {'images', 'labels', 'data', 'img', 'imgs'}  # folders that tell nothing by themselves
+AS_YAML = ('tag:yaml.org,2002:null', 'tag:yaml.org,2002:merge')  # what a scalar without quotes may mean
 NO_LABELS = ('classes.txt', 'obj.names')  # lists of names that tools leave beside labels
 
 
@@ -24,12 +27,14 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
 
     A line of class and six or more coordinates is a polygon, rounded to 0.01 pixel, one of class and four numbers a
     box (centre, width, height). An image without a label file is taken as empty, as YOLO does. Lines of a box and
-    keypoints are left out: by ``kpt_shape`` of ``data.yaml``, or where all lines are of this kind.
+    keypoints are left out: by ``kpt_shape`` of ``data.yaml``, or where all lines are of this kind. So are lines of a
+    tracker (a box, a confidence and the number of a track); where they may be triangles, a note says what was decided.
 
     Args:
         src: Folder with ``data.yaml`` (or one YAML file of another name): ``names``, and for ``train``, ``val`` and
-            ``test`` a folder of images, a text file that lists images, or a list of these; relative to ``path`` if
-            that is a folder inside ``src``, else to ``src``, where they are found by the ends of their names as well.
+            ``test`` a folder of images, a text file that lists images, an image, or a list of these; relative to
+            ``path`` if that is a folder inside ``src``, else to ``src``, where they are found by the ends of their
+            names as well.
             The labels of ``images/.../x.png`` are in ``labels/.../x.txt``.
         out: Folder to write.
         options: The user's choices.
@@ -48,7 +53,7 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     finder = ImageFinder(src)
     files, without = {}, 0
     for split, place in _find_places(src, root, entries, path, report):
-        for image in find_images(place) if place.is_dir() else _read_list(finder, root, place, report):
+        for image in _images_of(place, finder, root, report):
             label = _label_file(src, image.relative_to(src))
             without += not label.is_file()
             try:
@@ -64,11 +69,19 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     if without:
         report.notes.append(f'{without} images have no label file and were taken as empty')
     finder.report(report)
-    length = keypoint_length(entries.get('kpt_shape'), list(files.values()))
+    length = keypoint_length(numbers_within(entries.get('kpt_shape')), list(files.values()))
+    tracks = has_tracks(list(files.values())) if length != TRACK else False
     for lines in files.values():
-        lines.keypoints = length
-    texts = [path for path in find_files(src, ('.txt',)) if 'labels' in path.relative_to(src).parts[:-1]]
-    orphans = {path for path in texts if path.name not in NO_LABELS} - files.keys()
+        lines.keypoints, lines.tracks = length, tracks
+    unsure = [where for lines in files.values() for where in lines.like_tracks()] if length != TRACK else []
+    if unsure:
+        kinds = ('triangles', 'a box, a confidence and the number of a track')
+        report.notes.append(
+            f'{len(unsure)} lines of {TRACK} numbers after the class end with a whole number, the first: {unsure[0]}; '
+            f'by the other lines of the labels they are {kinds[tracks]}, not {kinds[not tracks]}'
+        )
+    texts = [path for path in find_files(src, ('.txt',)) if path.name not in NO_LABELS]
+    orphans = {path for path in texts if 'labels' in map(str.lower, path.relative_to(src).parts[:-1])} - files.keys()
     for orphan in sorted(orphans):
         report.skipped.append(f'{orphan}: no image of any split for this label file{_unread_image(orphan)}')
     return write_records(
@@ -92,17 +105,37 @@ def _find_yaml(src: Path) -> Path:
     return others[0]
 
 
+class _Loader(yaml.SafeLoader):
+    """Scalars of YAML as they are written (``no`` and ``1.10`` are names); a key that stands twice is refused."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in AS_YAML]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        key = next((key for key, n in keys.items() if n > 1), None)
+        if key is not None:
+            raise ValueError(f'the key {key!r} stands more than once (from line {node.start_mark.line + 1} on)')
+        return node
+
+
 def _read_yaml(path: Path) -> tuple[dict[int, str], dict]:
     text = read_text(path)
     try:
-        entries = yaml.safe_load(text)
+        entries = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f'{path}: not valid YAML: {error}') from error
     names = entries.get('names') if isinstance(entries, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if isinstance(names, dict):  # (numbers between quotes are numbers)
-        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
+    if isinstance(names, dict):
+        numbered = [(as_number(key), name) for key, name in names.items()]
+        if len(dict(numbered)) < len(numbered):
+            raise ValueError(f'{path}: expected each number of "names" once, got {list(names)}')
+        names = dict(numbered)
     if not isinstance(names, dict) or not names or not all(isinstance(key, int) for key in names):
         raise ValueError(f'{path}: expected "names" as a list or as numbers with names')
     # (Nested values are not shown: a small file can hold astronomically many of them.)
@@ -174,6 +207,13 @@ def _find_place(src: Path, root: Path, place: object, where: str) -> Path:
     return path
 
 
+def _images_of(place: Path, finder: ImageFinder, root: Path, report: ConversionReport) -> list[Path]:
+    """The images of a folder, of a list, or the image itself."""
+    if place.is_dir():
+        return find_images(place)
+    return [place] if place.suffix.lower() in image_suffixes() else _read_list(finder, root, place, report)
+
+
 def _read_list(finder: ImageFinder, root: Path, path: Path, report: ConversionReport) -> list[Path]:
     """Images of a text file with one name a line."""
     images = []
@@ -188,19 +228,29 @@ def _read_list(finder: ImageFinder, root: Path, path: Path, report: ConversionRe
 
 def _unread_image(label: Path) -> str:
     """What is there under the name of a label file's image, if it is of a kind that is not read."""
-    folder = Path(*('images' if part == 'labels' else part for part in label.parent.parts))
+    parts = label.parent.parts
+    folder = _in_any_case(Path(parts[0]), ['images' if part.lower() == 'labels' else part for part in parts[1:]])
     others = [path.name for path in sorted(folder.glob(f'{glob.escape(label.stem)}.*')) if path.is_file()]
     others = [name for name in others if Path(name).suffix.lower() not in image_suffixes()]
     return f' ({others[0]} is there, which is no kind of image that is read)' if others else ''
 
 
 def _label_file(src: Path, image: Path) -> Path:
-    """``labels/.../x.txt`` for ``images/.../x.png``: the last folder ``images`` is exchanged."""
+    """``labels/.../x.txt`` for ``images/.../x.png``: the last folder ``images`` is exchanged, in any case."""
     parts = list(image.parts)
     for i in reversed(range(len(parts) - 1)):
-        if parts[i] == 'images':
+        if parts[i].lower() == 'images':
             parts[i] = 'labels'
             break
     name = parts[-1]
     parts[-1] = (name[: name.rindex('.')] if Path(name).suffix.lower() in image_suffixes() else name) + '.txt'
-    return src.joinpath(*parts)
+    return _in_any_case(src, parts)
+
+
+def _in_any_case(folder: Path, parts: list[str]) -> Path:
+    """A path below a folder; where it is not there, folders in it may be written in upper or lower case."""
+    path = folder.joinpath(*parts)
+    for part in () if path.exists() else parts[:-1]:
+        others = [p.name for p in folder.iterdir() if p.name.lower() == part.lower()] if folder.is_dir() else []
+        folder /= others[0] if part not in others and len(others) == 1 else part
+    return path if path.exists() else folder / parts[-1]
