@@ -221,10 +221,7 @@ class CocoBuilder:
         if not self.annotations:
             dropped, hint = self.report.dropped, ''
             if self.report.unmapped:
-                hint = (
-                    f'; classes of the source are {sorted(self.report.read)}; name those to take with --classes, '
-                    f'such as human=person,pedestrian'
-                )
+                hint = f'; classes of the source are {sorted(self.report.read)}; {self.report.remedy}'
             lost = ''
             if dropped:
                 first = next(iter(dropped))

@@ -28,6 +28,7 @@ class ConversionReport:
         examples: The first entries of each of these reasons.
         skipped: Files left out, each with the reason.
         notes: Other remarks.
+        by_values: Whether the user names the numbers of the source (``--values``); others are named ``(5)``.
 
     Example:
         >>> from mmdet_ir.datasets.converters import ConversionReport
@@ -50,6 +51,7 @@ class ConversionReport:
     examples: dict[str, list[str]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    by_values: bool = False
 
     def drop(self, name: str, reason: str, where: str) -> None:
         """Count an object of class ``name`` (the source's) that is left out."""
@@ -65,6 +67,18 @@ class ConversionReport:
         self.ignored.setdefault(split, Counter())
 
     @property
+    def remedy(self) -> str:
+        """What the user can do about classes that are left out."""
+        names = [name for name in self.unmapped if self.by_values and name[0] + name[-1] == '()']
+        numbers = [int(name[1:-1]) for name in names if name[1:-1].isdecimal()]
+        if not numbers:
+            return 'name those to take with --classes, such as human=person,pedestrian'
+        text = 'name the numbers to take with --values, such as 1=person; (5) stands for the number 5'
+        if any(number % 17 for number in numbers):
+            return text
+        return f'{text}. Grey PNG files of 2 or 4 bits are often scaled to 8 bits: 1 becomes 85 or 17'
+
+    @property
     def lost(self) -> bool:
         """Whether something was left out that the user did not ask to leave out."""
         return bool(self.dropped or self.skipped or (self.own_names and self.unmapped))
@@ -77,7 +91,9 @@ class ConversionReport:
         if self.own_names and any(FOUR_CLASSES.get(name.casefold(), name) != name for name in self.became):
             lines.append(f"         (the source's own names; --classes {FOUR} writes human, car, bicycle and uav)")
         if self.unmapped:
-            lines.append(f'left out, no class for them (--classes): {_counts(self.unmapped)}')
+            option = '' if self.by_values else ' (--classes)'
+            lines.append(f'left out, no class for them{option}: {_counts(self.unmapped)}')
+            lines += [f'         ({self.remedy})'] if self.by_values else []
         for split, counts in self.written.items():
             if self.images[split]:
                 ignored = f'; ignored regions: {_counts(self.ignored[split])}' if self.ignored[split] else ''

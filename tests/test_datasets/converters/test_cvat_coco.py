@@ -319,3 +319,25 @@ def test_coco_numbers_that_no_float_holds(tmp_path):
         'car: RLE whose counts are damaged, or no whole numbers from 0 on': 1,
         'car: rotation that is no finite number': 1,
     }
+
+
+def test_coco_parts_with_a_year(tmp_path):
+    """COCO's own names: annotations/instances_train2017.json beside train2017/."""
+    for part, image in (('train2017', 'a'), ('val2017', 'b')):
+        write_image(tmp_path / f'src/{part}/{image}.png')
+        write_json(tmp_path / f'src/annotations/instances_{part}.json', cvat_file(image, False))
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.images == {'train': 1, 'val': 1} and not report.lost
+    assert load(tmp_path / 'out', 'val')['images'][0]['subset'] == 'val2017'
+
+
+@pytest.mark.parametrize('name', [None, ['car'], {}, True])
+def test_coco_categories_without_a_name(tmp_path, name):
+    coco = cvat_file('a', False)
+    coco['categories'][1]['name'] = name
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    with pytest.raises(
+        ValueError, match='default.json: 1 entries of "categories" whose name is no text; their ids: 2'
+    ):
+        convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')

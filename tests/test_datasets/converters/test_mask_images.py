@@ -195,3 +195,19 @@ def test_masks_that_several_files_or_pages_may_be(tmp_path):
     several, stack = report.skipped
     assert 'b.jpg: expected one mask, got 2' in several and 'b.png and' in several and 'b.tif' in several
     assert 'c.tif: expected a mask of one page' in stack
+
+
+@pytest.mark.parametrize(('found', 'scaled'), [(85, True), (17, True), (5, False)])
+def test_values_without_a_name_are_told_with_the_option(tmp_path, found, scaled):
+    mask = pixels([BAR]).astype(np.uint8) * found
+    write_image(tmp_path / 'src/images/a.jpg')
+    write_mask(tmp_path / 'src/masks/a.png', mask)
+    with pytest.raises(ValueError, match=rf"\['\({found}\)'\]; name the numbers to take with --values") as told:
+        convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'semantic', {1: 'car'})
+    assert ('Grey PNG files of 2 or 4 bits are often scaled' in str(told.value)) == scaled
+    mask[:3, :3] = 1
+    write_mask(tmp_path / 'src/masks/a.png', mask)
+    text = str(convert_mask_images(tmp_path / 'src', tmp_path / 'out', 'semantic', {1: 'car'}))
+    assert (
+        f'no class for them: ({found}) 1\n' in text and '--values' in text and ('1 becomes 85 or 17' in text) == scaled
+    )

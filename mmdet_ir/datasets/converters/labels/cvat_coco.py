@@ -1,5 +1,6 @@
 """CVAT's "COCO 1.0" export, and COCO files of the layouts of Roboflow and Label Studio."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..report import ConversionReport
 from ..values import is_number
 from .coco_source import read_coco_source, stated_size
 
+_YEAR = re.compile(r'[-_ ]?(19|20)[0-9]{2}$')  # of the parts of COCO itself: train2017
 OTHER_FILES = ('_annotations.coco.json', 'result.json')  # of Roboflow, of Label Studio
 
 
@@ -32,7 +34,8 @@ def convert_cvat_coco(
     Args:
         src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
             beside the images of each ``SUBSET/``, as Roboflow writes it, or ``result.json`` beside ``images/``, as
-            Label Studio does. The subsets train, val(idation) and test are splits; the others go to ``all``.
+            Label Studio does. The subsets train, val(idation) and test, also with a year as in
+            ``train2017``, are splits; the others go to ``all``.
         out: Folder to write.
         keep_iscrowd: Whether RLE objects with ``iscrowd: 1`` are ignored regions, as COCO means it.
         options: The user's choices.
@@ -56,7 +59,13 @@ def convert_cvat_coco(
             where = f'{path}, image id {image["id"]}'
             read = partial(_read_objects, annotations, path, keep_iscrowd, counts)
             record = Record(
-                src, '', split_of((subset,)), where, [name for name, _ in annotations], read, stated_size(image)
+                src,
+                '',
+                split_of((_YEAR.sub('', subset),)),
+                where,
+                [name for name, _ in annotations],
+                read,
+                stated_size(image),
             )
             if not isinstance(found, Path):
                 skip(report, record, str(found))

@@ -68,7 +68,7 @@ def convert_mask_images(
         raise ValueError(f'expected a divisor, or a single class for all instances, got {dict(values)}')
     if not values or (0 in values and (kind == 'semantic' or divisor)):
         raise ValueError(f'expected names for class numbers other than 0, got {dict(values)}')
-    src, report, records = Path(src), ConversionReport(), []
+    src, report, records = Path(src), ConversionReport(by_values=True), []
     masks = files_by_name(find_images(src / 'masks'), lambda path: path.relative_to(src / 'masks').with_suffix(''))
     if not masks:
         raise FileNotFoundError(f'{src}: expected masks in masks/, found none')
