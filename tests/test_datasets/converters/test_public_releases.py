@@ -148,12 +148,17 @@ def test_drone_vehicle(tmp_path: Path) -> None:
     points = ''.join(f'<x{i}>{x}</x{i}><y{i}>{y}</y{i}>' for i, (x, y) in enumerate(corners, start=1))
     item = f'<object><name>feright car</name><polygon>{points}</polygon></object>'
     put(tmp_path / 'src' / 'train' / 'trainimgr' / '00001.jpg', image)
-    put(tmp_path / 'src' / 'train' / 'trainlabelr' / '00001.xml', f'<annotation>{item}</annotation>')
-    convert_release('drone-vehicle', tmp_path / 'src', tmp_path / 'out')
-    files, ((name, box),) = read(tmp_path / 'out', 'train')
+    turned = '<robndbox><cx>130</cx><cy>140</cy><w>20</w><h>10</h><angle>0.5</angle></robndbox>'
+    more = f'<object><name>car</name><polygon>{points}</polygon><polygon>{points}</polygon></object>'
+    more += f'<object><name>bus</name>{turned}</object>'
+    put(tmp_path / 'src' / 'train' / 'trainlabelr' / '00001.xml', f'<annotation>{item}{more}</annotation>')
+    report = convert_release('drone-vehicle', tmp_path / 'src', tmp_path / 'out')
+    assert report.dropped == {'car: object with more than one polygon': 1}
+    files, ((name, box), _) = read(tmp_path / 'out', 'train')
     assert name == 'freight car' and box == pytest.approx([16, 20, 24, 18], abs=1)
     content = json.loads((tmp_path / 'out' / 'annotations' / 'train.json').read_text())
-    (image,), (annotation,) = content['images'], content['annotations']
+    (image,), (annotation, bus) = content['images'], content['annotations']
+    assert bus['area'] == pytest.approx(20 * 10, rel=0.1)  # all of it, within the image without its border
     assert (image['width'], image['height']) == (96, 64) and files == ['train/00001.png']
     x, y = np.array(corners).T
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2

@@ -287,7 +287,9 @@ def _turned(items: list[Instance], width: int, height: int) -> list[Instance]:
     """Boxes in the image without its border; the polygons of the release are turned boxes, not masks."""
     for item in items:
         item.fills_box = True
-        if item.mask is not None:
+        if item.mask is not None and len(item.mask) > 1:
+            item.fault = 'object with more than one polygon'
+        elif item.mask is not None:
             item.corners = np.reshape(item.mask[0], (-1, 2)) - _BORDER
             item.box, item.mask = envelope(item.corners), None
         elif isinstance(item.box, list):
