@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,10 +117,18 @@ def write_coco(coco: dict, path: str | Path) -> None:
 
 
 @contextmanager
-def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def output_folder(
+    out: str | Path, overwrite: bool = False, sources: Iterable[str | os.PathLike] = ()
+) -> Iterator[Path]:
     """A temporary folder beside ``out`` that takes the place of ``out`` when the block ends without an error.
 
+    Args:
+        out: The folder.
+        overwrite: Whether to replace a data set that is in ``out``.
+        sources: Files and folders that the output is made of, none of which ``out`` may replace.
+
     Raises:
+        ValueError: If something is in ``out`` and ``out`` is a source, holds a source, or lies in a source.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set, or if it holds anything but a data set
             (``annotations/`` and ``images/``), which is never deleted.
     """
@@ -128,6 +136,8 @@ def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'expected a folder for the output, got the file {out}')
+    if present:
+        _refuse_sources(out, sources)
     if present and not overwrite:
         raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace it')
     if present and not set(present) <= {'annotations', 'images'}:
@@ -148,6 +158,24 @@ def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_sources(out: Path, sources: Iterable[str | os.PathLike]) -> None:
+    """Raise ``ValueError`` if a source would be deleted or changed by replacing ``out``, which is resolved."""
+    for source in sources:
+        place = Path(os.path.abspath(source))
+        resolved = place.resolve()
+        # (the source may be reached through a link that lies in the output folder)
+        above = {folder.resolve() for folder in place.parents} | set(resolved.parents)
+        if resolved == out:
+            raise ValueError(f'{out} is one of the sources; expected another output folder')
+        if out in above:
+            raise ValueError(f'{out} holds the source {source}; expected another output folder')
+        if resolved in out.parents:
+            raise ValueError(
+                f'{out} lies in the source {source}, and would be read as a part of it; choose a folder outside of '
+                f'the source, or delete the output folder first'
+            )
 
 
 def count_instances(coco: dict) -> dict[str, int]:

@@ -30,13 +30,12 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
 
     Raises:
         FileNotFoundError: If a source lacks a split or an image.
-        ValueError: If two sources share a folder name, their classes differ, or an image is in two splits.
+        ValueError: If ``out`` is a source or holds a source, two sources share a folder name, their classes differ,
+            or an image is in two splits.
     """
     sources = [Path(source).resolve() for source in sources]
     names = [source.name for source in sources]
     refuse(out, 'sources share a folder name', [name for name, n in Counter(names).items() if n > 1])
-    if any(source == Path(out).resolve() for source in sources):
-        raise ValueError(f'{out} is one of the sources; expected another output folder')
     files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
     set_aside = {(s, DEV): s / 'annotations' / f'{DEV}.json' for s in sources}
     files |= {key: path for key, path in set_aside.items() if path.is_file()}
@@ -45,7 +44,7 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
     for source in sources:
         _check_frames({files[key]: parts[key]['images'] for key in files if key[0] == source})
     merged = {}
-    with output_folder(out, overwrite) as folder:
+    with output_folder(out, overwrite, sources) as folder:
         for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
                 'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},

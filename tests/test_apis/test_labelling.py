@@ -132,6 +132,29 @@ def _decode(segmentation: list | dict) -> np.ndarray:
     return mask_utils.decode(segmentation).astype(bool)
 
 
+def test_no_folder_that_is_read_is_replaced(recordings: Path, tmp_path: Path) -> None:
+    for out in (recordings, tmp_path):
+        with pytest.raises(ValueError, match='is or holds the folder of the recordings'):
+            make_copies(recordings, out, overwrite=True)
+    make_copies(recordings, tmp_path / 'copies')
+    labels = tmp_path / 'labelled'
+    (labels / 'annotations').mkdir(parents=True)
+    shutil.copytree(tmp_path / 'copies', labels / 'images')
+    image = {'id': 1, 'file_name': 'day/a.png', 'width': WIDTH, 'height': HEIGHT}
+    content = {'images': [image], 'annotations': [], 'categories': [{'id': 1, 'name': 'fox'}]}
+    (labels / 'annotations' / 'train.json').write_text(json.dumps(content))
+    for out, told in ((labels, 'is one of the sources'), (tmp_path, 'holds the source')):
+        with pytest.raises(ValueError, match=told):
+            labels_back(labels, tmp_path / 'copies', out, overwrite=True)
+    within = tmp_path / 'set'  # recordings that are the images of a data set
+    (within / 'annotations').mkdir(parents=True)
+    shutil.copytree(recordings, within / 'images')
+    with pytest.raises(ValueError, match='holds the source'):
+        labels_back(labels, tmp_path / 'copies', within, within / 'images', overwrite=True)
+    assert json.loads((labels / 'annotations' / 'train.json').read_text()) == content
+    assert (within / 'images' / 'stack.npy').exists()
+
+
 def test_what_moved_is_told(recordings: Path, tmp_path: Path) -> None:
     make_copies(recordings, tmp_path / 'copies')
     labels = tmp_path / 'labelled'

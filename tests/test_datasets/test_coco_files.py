@@ -149,6 +149,36 @@ def test_output_folder_replaces_data_sets_only(tmp_path):
         pass
 
 
+def test_output_folder_never_replaces_what_is_read(tmp_path):
+    root = tmp_path / 'export'
+    for name in ('annotations/a.json', 'images/deep/a.png', 'out/images/old.png'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (tmp_path / 'far').mkdir()
+    (tmp_path / 'far' / 'b.png').write_text('b')
+    (root / 'images' / 'b.png').symlink_to(tmp_path / 'far' / 'b.png')
+    (tmp_path / 'link').symlink_to(root)
+    before = sorted((path, path.is_file() and path.read_text()) for path in tmp_path.rglob('*'))
+    for out, source, told in (
+        (root, root, 'export is one of the sources'),
+        (tmp_path / 'link', root, 'export is one of the sources'),
+        (root, tmp_path / 'link', 'export is one of the sources'),
+        (root, root / 'images' / 'deep', 'export holds the source .*deep;'),
+        (root, root / 'annotations' / 'a.json', 'export holds the source'),
+        (root, tmp_path / 'link' / 'images' / 'b.png', 'export holds the source'),  # (the link itself lies there)
+        (root / 'out', root, 'out lies in the source .*delete the output folder first'),
+    ):
+        for overwrite in (True, False):
+            with pytest.raises(ValueError, match=told), output_folder(out, overwrite, [tmp_path / 'far', source]):
+                pass
+    assert sorted((path, path.is_file() and path.read_text()) for path in tmp_path.rglob('*')) == before
+    with output_folder(root / 'new', sources=[root]):  # nothing is there that could be read or lost
+        pass
+    with output_folder(root / 'out', overwrite=True, sources=[root / 'images', tmp_path / 'none']):
+        pass
+    assert not (root / 'out' / 'images' / 'old.png').exists()
+
+
 def write_data_set(root, categories, boxes, license_name='CC0'):
     """Two images a split, ``boxes`` as (image number, category id) in each split."""
     for split in ('train', 'val'):
@@ -226,6 +256,8 @@ def test_merge_errors(tmp_path):
         merge_data_sets(tmp_path / 'all', [good, tmp_path / 'x' / 'good'])
     with pytest.raises(ValueError, match='is one of the sources'):
         merge_data_sets(good, [good], overwrite=True)
+    with pytest.raises(ValueError, match='holds the source'):
+        merge_data_sets(tmp_path, [good], overwrite=True)
     with pytest.raises(FileNotFoundError, match='none/annotations/train.json'):
         merge_data_sets(tmp_path / 'all', [tmp_path / 'none'])
     (good / 'images' / 'val' / '1.png').unlink()

@@ -87,6 +87,9 @@ def main() -> None:
     from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 
     data_sets = collect(args)
+    read = {Path(path).resolve() for path in [*args.targets, *(d.path for d in data_sets)]}
+    if args.out and Path(args.out).resolve() in read:
+        raise ValueError(f'--out: {args.out} is one of the inputs; expected another file for the report')
     fixed = outputs(data_sets, args.fix) if args.fix else []
     checked = [check_data_set(d, not args.no_images, progress=sys.stderr.isatty()) for d in data_sets]
     between = check_between(checked)

@@ -29,8 +29,8 @@ def labels_back(
 
     Raises:
         FileNotFoundError: If a data set, the manifest or a recording is missing.
-        ValueError: If an image of the data set is none of the copies, or is not the copy that was made: of another
-            size, or with other pixels; or a recording has changed since.
+        ValueError: If ``out`` is or holds one of the other folders; if an image of the data set is none of the copies,
+            or is not the copy that was made: of another size, or with other pixels; or a recording has changed since.
     """
     labelled, out = Path(labelled), Path(out)
     manifest = read_manifest(copies)
@@ -39,7 +39,8 @@ def labels_back(
     if not parts:
         raise FileNotFoundError(f'{labelled}: expected annotations/*.json of a converted data set, found none')
     done = {}
-    with output_folder(out, overwrite) as folder:
+    recordings = [source / copy['file_name'] for copy in manifest['copies'].values()]
+    with output_folder(out, overwrite, [labelled, copies, *recordings]) as folder:
         for split, path in parts.items():
             coco = read_coco(path)
             coco['images'] = [

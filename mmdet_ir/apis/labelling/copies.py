@@ -48,7 +48,8 @@ def make_copies(
     Raises:
         FileNotFoundError: If there is no such folder.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set.
-        ValueError: If there are no images, two recordings would get one copy, or an image cannot be read.
+        ValueError: If ``out`` is or holds ``source``, there are no images, two recordings would get one copy, or an
+            image cannot be read.
 
     Example:
         >>> from pathlib import Path
@@ -60,6 +61,8 @@ def make_copies(
     source, out = Path(source), Path(out)
     if not source.is_dir():
         raise FileNotFoundError(f'{source}: expected a folder of recordings, found none')
+    if source.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f'{out} is or holds the folder of the recordings; expected another folder for the copies')
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite')
     files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]

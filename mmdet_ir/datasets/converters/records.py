@@ -93,6 +93,7 @@ def write_records(
     keep_eight_bit: bool = False,
     declared: Sequence[str] = (),
     licence: tuple[str, str] | None = None,
+    sources: Sequence[str | Path] = (),
 ) -> ConversionReport:
     """Write the data set: ``annotations/SPLIT.json`` and ``images/`` (hard links where possible, else copies).
 
@@ -111,13 +112,14 @@ def write_records(
         declared: The classes that the source itself lists, in its order; they become categories where the user asks
             for no others, whether there are objects of them or not.
         licence: Name and address of the terms of the images.
+        sources: Files and folders that were read. Neither they nor the folders of the images may be in ``out``.
 
     Returns:
         ``report``.
 
     Raises:
         FileExistsError: If ``out`` is not empty and may not be replaced.
-        ValueError: If no image or no object is left.
+        ValueError: If no image or no object is left, or to replace ``out`` would delete what was read.
     """
     classes = options.classes
     report.own_names = classes is None
@@ -128,8 +130,9 @@ def write_records(
             record.fields['clip'] = clip
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes, licence)
     seen, eight_bit, unsure = set(), 0, []
+    folders = dict.fromkeys(record.path.parent for record in records)
     depths: dict[str, list[Path]] = {}
-    with output_folder(out, options.overwrite) as folder:
+    with output_folder(out, options.overwrite, [*sources, *folders]) as folder:
         for record in tqdm(records, desc='convert', unit='image'):
             try:
                 if record.name in seen:

@@ -456,6 +456,11 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [tool, str(out), '--images', str(tmp_path / 'set' / 'images')])
     with pytest.raises(SystemExit, match='0'):
         runpy.run_path(tool, run_name='__main__')
+    monkeypatch.setattr(sys, 'argv', [tool, str(path), '--out', str(tmp_path / 'set' / '..' / 'set' / 'a.json')])
+    with pytest.raises(SystemExit, match='2'):  # the report would replace the file
+        runpy.run_path(tool, run_name='__main__')
+    assert 'a.json is one of the inputs; expected another file for the report' in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_the_table_in_the_documentation_is_not_stale(tmp_path):

@@ -91,7 +91,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     finder.report(report)
     if joined:
         report.notes.append(f'{joined} objects are made of several shapes of equal label and group_id')
-    return write_records(records, out, 'converted from LabelMe', options or Options(), report)
+    return write_records(records, out, 'converted from LabelMe', options or Options(), report, sources=[src])
 
 
 def _group(shapes: list, zero_is_none: bool) -> list[tuple[str, list[tuple[int, dict]]]]:

@@ -86,7 +86,13 @@ def convert_mask_images(
         records.append(Record(image, name_in_set(src, image), split_of(stem.parent.parts), str(mask), [], read))
     report.skipped += [f'{mask}: no image for this mask' for mask in masks.values()]
     return write_records(
-        records, out, f'converted from {kind} masks', options or Options(), report, declared=list(values.values())
+        records,
+        out,
+        f'converted from {kind} masks',
+        options or Options(),
+        report,
+        declared=list(values.values()),
+        sources=[src],
     )
 
 
