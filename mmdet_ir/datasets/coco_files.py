@@ -90,6 +90,11 @@ def _identity(path: str | Path) -> tuple:
     return os.path.realpath(path), status.st_size, status.st_mtime_ns
 
 
+def frame_of(image: dict) -> tuple[str, str]:
+    """What tells an image from others: its file, and its page in a stack as text (empty for other files)."""
+    return image['file_name'], str(image.get('page', ''))
+
+
 def refuse(path: str | Path, what: str, entries: list) -> None:
     """Raise ``ValueError`` if there are entries: file, their number, what they are, the first of them."""
     if entries:

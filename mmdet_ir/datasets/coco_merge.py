@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .coco_files import CLASSES, DEV, SPLITS, link_or_copy, output_folder, read_coco, refuse, write_coco
+from .coco_files import CLASSES, DEV, SPLITS, frame_of, link_or_copy, output_folder, read_coco, refuse, write_coco
 from .images.files import image_suffixes
 from .validation.checks.structure import stays_inside
 
@@ -78,7 +78,7 @@ def _check_frames(images: dict[Path, list[dict]]) -> None:
     """Raises ``ValueError`` if one image is in two annotation files of a source."""
     seen: dict[tuple, Path] = {}
     for path, entries in images.items():
-        frames = {(image['file_name'], str(image.get('page', ''))): path for image in entries}
+        frames = {frame_of(image): path for image in entries}
         shared = [f'{name}, page {page}' if page else name for name, page in frames.keys() & seen.keys()]
         if shared:
             other = next(seen[frame] for frame in frames if frame in seen)

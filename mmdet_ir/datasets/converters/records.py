@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder
+from ..coco_split import existing_split, keep_split
 from ..images.files import is_eight_bit
 from ..images.infrared_io import read_with_header, turned
 from ..images.readers import RAW_SUFFIXES
@@ -30,7 +31,8 @@ class Options:
             left out. None for the source's own names.
         derive_masks: Whether to derive masks for objects that have boxes only; they are marked as derived.
         fill_holes: Whether to fill the holes of masks, so that all of them become polygons.
-        overwrite: Whether to replace a data set that is in the output folder.
+        overwrite: Whether to replace a data set that is in the output folder. A split of ``all.json`` that was made
+            there is kept: known images keep their part, and new images are divided.
         clip_from: How the recording of an image (``clip``) follows from its file, see ``recordings_of``.
         depth: ``'8'``, ``'16'`` or ``'float'``: takes the images of this depth only.
         raw: Whether files of pixels alone (``register_raw``) are among the images; they are written as ``.npy``.
@@ -119,7 +121,8 @@ def write_records(
 
     Raises:
         FileExistsError: If ``out`` is not empty and may not be replaced.
-        ValueError: If no image or no object is left, or to replace ``out`` would delete what was read.
+        ValueError: If no image or no object is left, the split that is in ``out`` cannot be kept, or to replace
+            ``out`` would delete what was read.
     """
     classes = options.classes
     report.own_names = classes is None
@@ -133,6 +136,7 @@ def write_records(
     folders = dict.fromkeys(record.path.parent for record in records)
     depths: dict[str, list[Path]] = {}
     with output_folder(out, options.overwrite, [*sources, *folders]) as folder:
+        former = existing_split(Path(out, 'annotations')) if options.overwrite else None
         for record in tqdm(records, desc='convert', unit='image'):
             try:
                 if record.name in seen:
@@ -189,6 +193,8 @@ def write_records(
                 f'tools/data/browse.py'
             )
         builder.write(folder)
+        if former and (said := keep_split(folder / 'annotations', former)):
+            report.notes.append(said)
     return report
 
 
