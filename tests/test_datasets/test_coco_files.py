@@ -3,6 +3,7 @@ import re
 import shutil
 from collections import Counter
 
+from mmdet_ir.datasets import coco_merge
 from mmdet_ir.datasets.coco_files import (
     check_coco,
     check_file_name,
@@ -232,6 +233,32 @@ def test_merge_renumbers_and_maps_by_name(tmp_path):
         licenses = {entry['id']: entry['name'] for entry in coco['licenses']}
         assert {(i['source'], licenses[i['license']]) for i in coco['images']} == {('roads', 'CC0'), ('sky', 'CC BY')}
         assert coco['info']['sources'] == {'roads': {'description': 'roads'}, 'sky': {'description': 'sky'}}
+
+
+def test_merge_of_all_parts(tmp_path, monkeypatch):
+    """A test part of both sources, one without ground truth, and files that are no parts, which are told."""
+    for name in ('roads', 'sky', 'sea'):
+        write_data_set(tmp_path / name, [{'id': 1, 'name': 'car'}], [(0, 1)])
+        text = (tmp_path / name / 'annotations' / 'val.json').read_text()
+        (tmp_path / name / 'annotations' / 'test.json').write_text(text.replace('val/', 'test/'))
+        shutil.copytree(tmp_path / name / 'images' / 'val', tmp_path / name / 'images' / 'test')
+    shutil.copy(tmp_path / 'sky/annotations/train.json', tmp_path / 'sky/annotations/train_boxinst.json')
+    change(tmp_path / 'sea', 'test', lambda coco: coco.pop('annotations'))
+    told = []
+    monkeypatch.setattr(coco_merge, 'print_log', lambda text, logger: told.append(text))
+    merged = merge_data_sets(tmp_path / 'all', [tmp_path / name for name in ('roads', 'sky', 'sea')])
+    assert list(merged) == ['train', 'val', 'test']
+    assert [image['file_name'] for image in merged['test']['images']] == [
+        f'{name}/test/{i}.png' for name in ('roads', 'sky') for i in (0, 1)
+    ]
+    assert (tmp_path / 'all/images/sky/test/1.png').read_text() == 'sky val 1'
+    assert [line.split(': left out: ')[0] for line in told] == [
+        str(tmp_path / 'sky/annotations/train_boxinst.json'),
+        str(tmp_path / 'sea/annotations/test.json'),
+    ]
+    change(tmp_path / 'roads', 'test', lambda coco: coco['images'][1].update(file_name='val/1.png'))
+    with pytest.raises(ValueError, match='test.json: 1 images are in val.json as well, .*: val/1.png'):
+        merge_data_sets(tmp_path / 'other', [tmp_path / 'roads'])
 
 
 def test_merge_keeps_what_was_set_aside(tmp_path):
