@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,6 +90,19 @@ def _identity(path: str | Path) -> tuple:
     return os.path.realpath(path), status.st_size, status.st_mtime_ns
 
 
+def frame_of(image: dict) -> tuple[str, str]:
+    """What tells an image from others: its file, and its page in a stack as text (empty for other files)."""
+    return image['file_name'], str(image.get('page', ''))
+
+
+def add_info(coco: dict, **entries: object) -> None:
+    """Adds entries to a COCO dictionary's ``info``; what tools write there may be null or a text."""
+    info = coco.get('info')
+    if not isinstance(info, dict):
+        info = {'description': info} if info else {}
+    coco['info'] = {**info, **entries}
+
+
 def refuse(path: str | Path, what: str, entries: list) -> None:
     """Raise ``ValueError`` if there are entries: file, their number, what they are, the first of them."""
     if entries:
@@ -117,10 +130,18 @@ def write_coco(coco: dict, path: str | Path) -> None:
 
 
 @contextmanager
-def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def output_folder(
+    out: str | Path, overwrite: bool = False, sources: Iterable[str | os.PathLike] = ()
+) -> Iterator[Path]:
     """A temporary folder beside ``out`` that takes the place of ``out`` when the block ends without an error.
 
+    Args:
+        out: The folder.
+        overwrite: Whether to replace a data set that is in ``out``.
+        sources: Files and folders that the output is made of, none of which ``out`` may replace.
+
     Raises:
+        ValueError: If something is in ``out`` and ``out`` is a source, holds a source, or lies in a source.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set, or if it holds anything but a data set
             (``annotations/`` and ``images/``), which is never deleted.
     """
@@ -128,6 +149,8 @@ def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'expected a folder for the output, got the file {out}')
+    if present:
+        _refuse_sources(out, sources)
     if present and not overwrite:
         raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite to replace it')
     if present and not set(present) <= {'annotations', 'images'}:
@@ -148,6 +171,24 @@ def output_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_sources(out: Path, sources: Iterable[str | os.PathLike]) -> None:
+    """Raise ``ValueError`` if a source would be deleted or changed by replacing ``out``, which is resolved."""
+    for source in sources:
+        place = Path(os.path.abspath(source))
+        resolved = place.resolve()
+        # (the source may be reached through a link that lies in the output folder)
+        above = {folder.resolve() for folder in place.parents} | set(resolved.parents)
+        if resolved == out:
+            raise ValueError(f'{out} is one of the sources; expected another output folder')
+        if out in above:
+            raise ValueError(f'{out} holds the source {source}; expected another output folder')
+        if resolved in out.parents:
+            raise ValueError(
+                f'{out} lies in the source {source}, and would be read as a part of it; expected a folder outside of '
+                f'the source (if it is an earlier output, it may be deleted first)'
+            )
 
 
 def count_instances(coco: dict) -> dict[str, int]:

@@ -3,11 +3,26 @@
 from collections import Counter
 from pathlib import Path
 
+from mmengine.logging import print_log
 from tqdm import tqdm
 
-from .coco_files import CLASSES, DEV, SPLITS, link_or_copy, output_folder, read_coco, refuse, write_coco
+from ..fileio import read_json
+from .coco_files import (
+    CLASSES,
+    DEV,
+    SPLITS,
+    check_coco,
+    frame_of,
+    lacks_targets,
+    link_or_copy,
+    output_folder,
+    refuse,
+    write_coco,
+)
 from .images.files import image_suffixes
 from .validation.checks.structure import stays_inside
+
+OPTIONAL = (DEV, 'test')  # parts that not every source must have
 
 
 def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool = False) -> dict[str, dict]:
@@ -21,8 +36,9 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
 
     Args:
         out: Folder of the merged data set.
-        sources: Folders with ``annotations/{train,val}.json`` and ``images/``. What has ``dev.json`` makes up the
-            part ``dev`` of the merged data set.
+        sources: Folders with ``annotations/{train,val}.json`` and ``images/``. What has ``dev.json`` or ``test.json``
+            makes up this part of the merged data set. Other annotation files, and a ``test.json`` without targets,
+            are left out, which the log tells.
         overwrite: Whether to replace a data set that is in ``out``.
 
     Returns:
@@ -30,22 +46,23 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
 
     Raises:
         FileNotFoundError: If a source lacks a split or an image.
-        ValueError: If two sources share a folder name, their classes differ, or an image is in two splits.
+        ValueError: If ``out`` is a source or holds a source, two sources share a folder name, their classes differ,
+            or an image is in two splits.
     """
     sources = [Path(source).resolve() for source in sources]
     names = [source.name for source in sources]
     refuse(out, 'sources share a folder name', [name for name, n in Counter(names).items() if n > 1])
-    if any(source == Path(out).resolve() for source in sources):
-        raise ValueError(f'{out} is one of the sources; expected another output folder')
     files = {(s, split): s / 'annotations' / f'{split}.json' for split in SPLITS for s in sources}
-    set_aside = {(s, DEV): s / 'annotations' / f'{DEV}.json' for s in sources}
-    files |= {key: path for key, path in set_aside.items() if path.is_file()}
-    parts = {key: read_coco(path) for key, path in files.items()}
+    optional = {(s, part): s / 'annotations' / f'{part}.json' for part in OPTIONAL for s in sources}
+    files |= {key: path for key, path in optional.items() if path.is_file()}
+    parts = _read_parts(files)
+    files = {key: files[key] for key in parts}
+    _tell_left_out(sources, set(files.values()))
     classes = _classes(files, parts)
     for source in sources:
         _check_frames({files[key]: parts[key]['images'] for key in files if key[0] == source})
     merged = {}
-    with output_folder(out, overwrite) as folder:
+    with output_folder(out, overwrite, sources) as folder:
         for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
                 'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},
@@ -59,6 +76,24 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
                     _append_source(coco, entries, classes, source, folder / 'images' / source.name, split)
             write_coco(coco, folder / 'annotations' / f'{split}.json')
     return merged
+
+
+def _read_parts(files: dict[tuple, Path]) -> dict[tuple, dict]:
+    """The annotation files, apart from those of test parts whose ground truth is not public."""
+    parts = {}
+    for key, path in files.items():
+        coco = read_json(path)
+        if key[1] not in OPTIONAL or not lacks_targets(coco):
+            check_coco(coco, path)
+            parts[key] = coco
+    return parts
+
+
+def _tell_left_out(sources: list[Path], read: set[Path]) -> None:
+    for path in (path for source in sources for path in sorted((source / 'annotations').glob('*.json'))):
+        if path not in read:
+            parts = ', '.join(f'{part}.json' for part in (*SPLITS, *OPTIONAL))
+            print_log(f'{path}: left out: expected annotations in one of {parts}', 'current')
 
 
 def _classes(files: dict, parts: dict[tuple, dict]) -> tuple[str, ...]:
@@ -79,13 +114,11 @@ def _check_frames(images: dict[Path, list[dict]]) -> None:
     """Raises ``ValueError`` if one image is in two annotation files of a source."""
     seen: dict[tuple, Path] = {}
     for path, entries in images.items():
-        frames = {(image['file_name'], str(image.get('page', ''))): path for image in entries}
+        frames = {frame_of(image): path for image in entries}
         shared = [f'{name}, page {page}' if page else name for name, page in frames.keys() & seen.keys()]
         if shared:
             other = next(seen[frame] for frame in frames if frame in seen)
-            refuse(
-                path, f'images are in {other.name} as well, so that training and validation share them', sorted(shared)
-            )
+            refuse(path, f'images are in {other.name} as well, so that two parts share them', sorted(shared))
         seen |= frames
 
 

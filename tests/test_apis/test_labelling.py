@@ -75,6 +75,20 @@ def test_copies_have_one_window_and_a_manifest(recordings: Path, tmp_path: Path)
         make_copies(recordings, tmp_path / 'out')
 
 
+def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One window suits 8 or 16 bits, never both; stretching each image suits all."""
+    cv2.imwrite(str(recordings / 'day' / 'z.png'), np.arange(250, dtype=np.uint8).repeat(40).reshape(100, 100))
+    told = r'got 16 bits \(.*\) and 8 bits \(.*z.png\); --method percentile'
+    for settings in (None, {'low': 7000, 'high': 8000}):
+        with pytest.raises(ValueError, match=told):
+            make_copies(recordings, tmp_path / 'one', 'window', settings, overwrite=True)
+    monkeypatch.setattr('mmdet_ir.apis.labelling.copies._SAMPLED', 1)  # (the other depth is not in the sample)
+    with pytest.raises(ValueError, match='expected images of one depth for one window'):
+        make_copies(recordings, tmp_path / 'two')
+    assert not list(tmp_path.rglob('manifest.json'))
+    assert len(make_copies(recordings, tmp_path / 'each', 'percentile')['copies']) == 5
+
+
 @pytest.mark.parametrize('file_format', FORMATS)
 def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_format: str) -> None:
     manifest = make_copies(recordings, tmp_path / 'copies')
@@ -86,9 +100,7 @@ def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_f
     labels = tmp_path / 'copies' if file_format == 'labelme' else tmp_path / 'labels'
     write_prelabels(labels, found, CLASSES, file_format, 'images')
     if file_format == 'labelme':
-        (copies / 'manifest.json').rename(tmp_path / 'manifest.json')  # (LabelMe's folder holds its files only)
-        convert_labelme(labels, tmp_path / 'converted', Options())
-        (tmp_path / 'manifest.json').rename(copies / 'manifest.json')
+        assert not convert_labelme(labels, tmp_path / 'converted', Options()).lost  # (the manifest is no label file)
     else:
         images = labels / 'images'
         for name in manifest['copies']:
@@ -132,19 +144,44 @@ def _decode(segmentation: list | dict) -> np.ndarray:
     return mask_utils.decode(segmentation).astype(bool)
 
 
-def test_what_moved_is_told(recordings: Path, tmp_path: Path) -> None:
+def test_no_folder_that_is_read_is_replaced(recordings: Path, tmp_path: Path) -> None:
+    for out in (recordings, tmp_path):
+        with pytest.raises(ValueError, match='is or holds the folder of the recordings'):
+            make_copies(recordings, out, overwrite=True)
     make_copies(recordings, tmp_path / 'copies')
     labels = tmp_path / 'labelled'
     (labels / 'annotations').mkdir(parents=True)
     shutil.copytree(tmp_path / 'copies', labels / 'images')
     image = {'id': 1, 'file_name': 'day/a.png', 'width': WIDTH, 'height': HEIGHT}
     content = {'images': [image], 'annotations': [], 'categories': [{'id': 1, 'name': 'fox'}]}
+    (labels / 'annotations' / 'train.json').write_text(json.dumps(content))
+    for out, told in ((labels, 'is one of the sources'), (tmp_path, 'holds the source')):
+        with pytest.raises(ValueError, match=told):
+            labels_back(labels, tmp_path / 'copies', out, overwrite=True)
+    within = tmp_path / 'set'  # recordings that are the images of a data set
+    (within / 'annotations').mkdir(parents=True)
+    shutil.copytree(recordings, within / 'images')
+    with pytest.raises(ValueError, match='holds the source'):
+        labels_back(labels, tmp_path / 'copies', within, within / 'images', overwrite=True)
+    assert json.loads((labels / 'annotations' / 'train.json').read_text()) == content
+    assert (within / 'images' / 'stack.npy').exists()
+
+
+def test_what_moved_is_told(recordings: Path, tmp_path: Path) -> None:
+    make_copies(recordings, tmp_path / 'copies')
+    labels = tmp_path / 'labelled'
+    (labels / 'annotations').mkdir(parents=True)
+    shutil.copytree(tmp_path / 'copies', labels / 'images')
+    image = {'id': 1, 'file_name': 'day/a.png', 'width': WIDTH, 'height': HEIGHT}
+    content = {'images': [image], 'annotations': [], 'categories': [{'id': 1, 'name': 'fox'}], 'info': None}
 
     def attempt(**change: object) -> None:
         text = json.dumps({**content, 'images': [{**image, **change}]})
         (labels / 'annotations' / 'train.json').write_text(text)
         labels_back(labels, tmp_path / 'copies', tmp_path / 'mine')
 
+    attempt()
+    shutil.rmtree(tmp_path / 'mine')
     with pytest.raises(ValueError, match='scaled or cut'):
         attempt(width=60)
     with pytest.raises(ValueError, match='one of the copies'):

@@ -3,7 +3,9 @@ import re
 import shutil
 from collections import Counter
 
+from mmdet_ir.datasets import coco_merge
 from mmdet_ir.datasets.coco_files import (
+    add_info,
     check_coco,
     check_file_name,
     class_categories,
@@ -40,6 +42,24 @@ def test_write_then_read(tmp_path):
     write_coco(coco, tmp_path / 'deep' / 'a.json')
     assert read_coco(tmp_path / 'deep' / 'a.json') == coco
     assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['a.json']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({}, {}),
+        ({'info': None}, {}),
+        ({'info': ''}, {}),
+        ({'info': []}, {}),
+        ({'info': {'year': 2025}}, {'year': 2025}),
+        ({'info': 'day 1'}, {'description': 'day 1'}),
+        ({'info': ['day 1']}, {'description': ['day 1']}),
+    ],
+)
+def test_info_as_tools_write_it(changes, expected):
+    coco = make_coco(**changes)
+    add_info(coco, masks='derived')
+    assert coco == make_coco(info=expected | {'masks': 'derived'})
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -149,6 +169,36 @@ def test_output_folder_replaces_data_sets_only(tmp_path):
         pass
 
 
+def test_output_folder_never_replaces_what_is_read(tmp_path):
+    root = tmp_path / 'export'
+    for name in ('annotations/a.json', 'images/deep/a.png', 'out/images/old.png'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (tmp_path / 'far').mkdir()
+    (tmp_path / 'far' / 'b.png').write_text('b')
+    (root / 'images' / 'b.png').symlink_to(tmp_path / 'far' / 'b.png')
+    (tmp_path / 'link').symlink_to(root)
+    before = sorted((path, path.is_file() and path.read_text()) for path in tmp_path.rglob('*'))
+    for out, source, told in (
+        (root, root, 'export is one of the sources'),
+        (tmp_path / 'link', root, 'export is one of the sources'),
+        (root, tmp_path / 'link', 'export is one of the sources'),
+        (root, root / 'images' / 'deep', 'export holds the source .*deep;'),
+        (root, root / 'annotations' / 'a.json', 'export holds the source'),
+        (root, tmp_path / 'link' / 'images' / 'b.png', 'export holds the source'),  # (the link itself lies there)
+        (root / 'out', root, 'out lies in the source .*if it is an earlier output'),
+    ):
+        for overwrite in (True, False):
+            with pytest.raises(ValueError, match=told), output_folder(out, overwrite, [tmp_path / 'far', source]):
+                pass
+    assert sorted((path, path.is_file() and path.read_text()) for path in tmp_path.rglob('*')) == before
+    with output_folder(root / 'new', sources=[root]):  # nothing is there that could be read or lost
+        pass
+    with output_folder(root / 'out', overwrite=True, sources=[root / 'images', tmp_path / 'none']):
+        pass
+    assert not (root / 'out' / 'images' / 'old.png').exists()
+
+
 def write_data_set(root, categories, boxes, license_name='CC0'):
     """Two images a split, ``boxes`` as (image number, category id) in each split."""
     for split in ('train', 'val'):
@@ -204,6 +254,32 @@ def test_merge_renumbers_and_maps_by_name(tmp_path):
         assert coco['info']['sources'] == {'roads': {'description': 'roads'}, 'sky': {'description': 'sky'}}
 
 
+def test_merge_of_all_parts(tmp_path, monkeypatch):
+    """A test part of both sources, one without ground truth, and files that are no parts, which are told."""
+    for name in ('roads', 'sky', 'sea'):
+        write_data_set(tmp_path / name, [{'id': 1, 'name': 'car'}], [(0, 1)])
+        text = (tmp_path / name / 'annotations' / 'val.json').read_text()
+        (tmp_path / name / 'annotations' / 'test.json').write_text(text.replace('val/', 'test/'))
+        shutil.copytree(tmp_path / name / 'images' / 'val', tmp_path / name / 'images' / 'test')
+    shutil.copy(tmp_path / 'sky/annotations/train.json', tmp_path / 'sky/annotations/train_boxinst.json')
+    change(tmp_path / 'sea', 'test', lambda coco: coco.pop('annotations'))
+    told = []
+    monkeypatch.setattr(coco_merge, 'print_log', lambda text, logger: told.append(text))
+    merged = merge_data_sets(tmp_path / 'all', [tmp_path / name for name in ('roads', 'sky', 'sea')])
+    assert list(merged) == ['train', 'val', 'test']
+    assert [image['file_name'] for image in merged['test']['images']] == [
+        f'{name}/test/{i}.png' for name in ('roads', 'sky') for i in (0, 1)
+    ]
+    assert (tmp_path / 'all/images/sky/test/1.png').read_text() == 'sky val 1'
+    assert [line.split(': left out: ')[0] for line in told] == [
+        str(tmp_path / 'sky/annotations/train_boxinst.json'),
+        str(tmp_path / 'sea/annotations/test.json'),
+    ]
+    change(tmp_path / 'roads', 'test', lambda coco: coco['images'][1].update(file_name='val/1.png'))
+    with pytest.raises(ValueError, match='test.json: 1 images are in val.json as well, .*: val/1.png'):
+        merge_data_sets(tmp_path / 'other', [tmp_path / 'roads'])
+
+
 def test_merge_keeps_what_was_set_aside(tmp_path):
     for name in ('roads', 'sky'):
         write_data_set(tmp_path / name, [{'id': 1, 'name': 'car'}], [(0, 1)])
@@ -226,6 +302,8 @@ def test_merge_errors(tmp_path):
         merge_data_sets(tmp_path / 'all', [good, tmp_path / 'x' / 'good'])
     with pytest.raises(ValueError, match='is one of the sources'):
         merge_data_sets(good, [good], overwrite=True)
+    with pytest.raises(ValueError, match='holds the source'):
+        merge_data_sets(tmp_path, [good], overwrite=True)
     with pytest.raises(FileNotFoundError, match='none/annotations/train.json'):
         merge_data_sets(tmp_path / 'all', [tmp_path / 'none'])
     (good / 'images' / 'val' / '1.png').unlink()

@@ -97,7 +97,95 @@ def test_a_former_split_through_a_recording_is_refused() -> None:
     images = [{'id': i, 'file_name': f'{i}.png', 'clip': str(i // 2)} for i in range(6)]
     coco = {'images': images, 'annotations': [], 'categories': []}
     with pytest.raises(ValueError, match="images of clip '1' in both parts, such as 3.png; delete"):
-        split_coco(coco, 0.5, 0, 'clip', {'2.png': True, '3.png': False})
+        split_coco(coco, 0.5, 0, 'clip', {('2.png', ''): True, ('3.png', ''): False})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_a_split_that_cannot_be_kept_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Split image by image first; then the same source is converted with recordings."""
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out')
+    assert tool(*convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    assert tool('split.py', annotations / 'all.json', annotations) == 0
+    before = contents(tmp_path / 'out')
+    assert tool(*convert, '--overwrite', '--clip-from', '(flight[0-9]+)_') == 2
+    assert "images of clip 'flight0" in capsys.readouterr().err
+    assert contents(tmp_path / 'out') == before and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_split_by_recording_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """split.py found the recordings; what converts or splits anew was not told how."""
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out')
+    assert tool(*convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    split = ('split.py', annotations / 'all.json', annotations)
+    assert tool(*split, '--clip-from', '(flight[0-9]+)_') == 0
+    before = clips(annotations / 'train.json'), clips(annotations / 'val.json')
+    for again in ((*convert, '--overwrite'), (*split, '--overwrite')):
+        assert tool(*again) == 0
+        assert (clips(annotations / 'train.json'), clips(annotations / 'val.json')) == before
+    held_out = next(iter(before[1].values()))
+    labelme(tmp_path / 'src', [f'{held_out}_{frame}.png' for frame in range(900, 910)])
+    whole = contents(tmp_path / 'out')
+    assert tool(*convert, '--overwrite') == 2
+    told = capsys.readouterr().err
+    assert '--clip-from: 10 new images lack the field "clip"' in told and f'{held_out}_900.png' in told
+    assert contents(tmp_path / 'out') == whole
+    assert tool(*convert, '--overwrite', '--clip-from', '(flight[0-9]+)_') == 0
+    train, val = clips(annotations / 'train.json'), clips(annotations / 'val.json')
+    assert train == before[0] and set(val.values()) == {held_out} and len(val) == 14
+
+
+def write_images(path: Path, images: list[dict]) -> None:
+    sizes = {'width': 48, 'height': 32}
+    entries = [{'id': i, **sizes, **image} for i, image in enumerate(images)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'images': entries, 'annotations': [], 'categories': [{'id': 1, 'name': 'fox'}]}))
+
+
+def test_pages_of_a_stack_keep_their_parts(tmp_path: Path) -> None:
+    pages = [{'file_name': 'stack.tiff', 'page': page} for page in range(10)]
+    write_images(tmp_path / 'all.json', pages)
+    split = ('split.py', tmp_path / 'all.json', tmp_path)
+
+    def parts() -> list[list[int]]:
+        read = [json.loads((tmp_path / f'{name}.json').read_text())['images'] for name in ('train', 'val')]
+        return [[image['page'] for image in images] for images in read]
+
+    assert tool(*split) == 0
+    first = parts()
+    assert [len(part) for part in first] == [8, 2]
+    assert tool(*split, '--overwrite', '--seed', 1) == 0
+    assert parts() == first
+    write_images(tmp_path / 'all.json', pages + [{'file_name': 'stack.tiff', 'page': page} for page in range(10, 20)])
+    assert tool(*split, '--overwrite') == 0
+    assert all(set(old) < set(new) for old, new in zip(first, parts(), strict=True))
+
+
+def test_no_part_of_a_split_becomes_empty(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    images = [{'file_name': f'{i}.png'} for i in range(10)]
+    write_images(tmp_path / 'all.json', images)
+    out = tmp_path / 'parts'
+    assert tool('split.py', tmp_path / 'all.json', out) == 0
+    before = contents(out)
+    for name in ('train', 'val'):
+        assert tool('split.py', out / f'{name}.json', out, '--overwrite') == 2
+        assert f'{name}.json would be replaced by a part of itself' in capsys.readouterr().err
+    kept = {image['file_name'] for image in json.loads(before['train.json'])['images']}
+    write_images(tmp_path / 'fewer.json', [image for image in images if image['file_name'] in kept])
+    assert tool('split.py', tmp_path / 'fewer.json', out, '--overwrite') == 2
+    assert 'all 8 images are for train.json in the former split, so that val.json would' in capsys.readouterr().err
+    assert contents(out) == before
+    (out / 'val.json').unlink()
+    assert tool('split.py', tmp_path / 'all.json', out) == 2
+    assert tool('split.py', tmp_path / 'all.json', out, '--overwrite') == 2
+    assert 'train.json is no split without its other part' in capsys.readouterr().err
+    assert contents(out) == {'train.json': before['train.json']}
 
 
 def test_depths_are_told_apart(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
@@ -236,13 +235,8 @@ def convert(args: argparse.Namespace) -> converters.ConversionReport:
 
 def main() -> None:
     args = parse_args()
-    from mmdet_ir.datasets.coco_split import existing_split, keep_split
-
-    kept = existing_split(Path(args.out, 'annotations')) if args.overwrite else {}
     report = convert(args)
     print(report)
-    if kept and (said := keep_split(Path(args.out, 'annotations'), kept)):
-        print(said)
     if report.lost:
         sys.exit(1)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Merge data sets (annotations/{train,val}.json, dev.json if there, images/) into one."""
+"""Merge data sets (annotations/{train,val}.json, dev.json and test.json if there, images/) into one."""
 
 import argparse
 

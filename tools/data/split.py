@@ -41,18 +41,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from mmdet_ir.datasets.coco_files import count_instances, read_coco, write_coco
-    from mmdet_ir.datasets.coco_split import existing_split, split_coco
+    from mmdet_ir.datasets.coco_files import count_instances, frame_of, read_coco, write_coco
+    from mmdet_ir.datasets.coco_split import existing_split, split_coco, take_clips
     from mmdet_ir.datasets.recordings import recordings_of
 
     if args.group_by and args.clip_from:
         raise ValueError(f'--clip-from: expected one way to group, got --group-by {args.group_by} as well')
-    kept = existing_split(args.out_dir)
-    if kept and not args.overwrite:
+    there = [path for path in (args.out_dir / 'train.json', args.out_dir / 'val.json') if path.exists()]
+    if args.coco_json.resolve() in [path.resolve() for path in there]:
+        raise ValueError(f'{args.coco_json} would be replaced by a part of itself; expected another OUT_DIR')
+    if there and not args.overwrite:
         raise FileExistsError(
             f'{args.out_dir} holds a split already, which was kept; --overwrite writes it anew, where known images '
             f'keep their part and only new images are divided'
         )
+    if len(there) == 1:
+        raise ValueError(f'{there[0]} is no split without its other part; expected train.json and val.json, or neither')
+    former = existing_split(args.out_dir)
     coco = read_coco(args.coco_json)
     if args.clip_from:
         clips = recordings_of([image['file_name'] for image in coco['images']], args.clip_from)
@@ -60,9 +65,13 @@ def main() -> None:
             image['clip'] = clip
         args.group_by = 'clip'
         print(f'{len(set(clips))} recordings')
+    elif former and not args.group_by and take_clips(coco, former):
+        args.group_by = 'clip'
+        print('by recording (clip), as the split that is there')
+    kept = former.for_training if former else {}
     parts = split_coco(coco, args.ratio, args.seed, args.group_by, kept)
     if kept:
-        known = sum(image['file_name'] in kept for image in coco['images'])
+        known = sum(frame_of(image) in kept for image in coco['images'])
         print(f'{known} images keep their part, {len(coco["images"]) - known} new images were divided')
     for name, part in zip(('train', 'val'), parts, strict=True):
         write_coco(part, args.out_dir / f'{name}.json')

@@ -14,6 +14,7 @@ from mmdet_ir.fileio import read_json, write_text
 
 if TYPE_CHECKING:
     from mmdet_ir.datasets.validation.data_sets import DataSet
+    from mmdet_ir.datasets.validation.problem import Problem
 
 EPILOG = """Exit code: 0 without problems or with notes only, 1 with warnings, 2 with errors (or a wrong command line).
 
@@ -78,6 +79,11 @@ def outputs(data_sets: list[DataSet], fix: str) -> list[Path]:
     return paths
 
 
+def left(problems: list[Problem]) -> list[str]:
+    """What is left for a person."""
+    return [f'  left: {p.severity} {p.code}: {p.text}' for p in problems if p.severity != 'note']
+
+
 def main() -> None:
     args = parse_args()
 
@@ -87,12 +93,17 @@ def main() -> None:
     from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 
     data_sets = collect(args)
+    read = {Path(path).resolve() for path in [*args.targets, *(d.path for d in data_sets)]}
+    if args.out and Path(args.out).resolve() in read:
+        raise ValueError(f'--out: {args.out} is one of the inputs; expected another file for the report')
     fixed = outputs(data_sets, args.fix) if args.fix else []
     checked = [check_data_set(d, not args.no_images, progress=sys.stderr.isatty()) for d in data_sets]
     between = check_between(checked)
+    unseen = ' (image files were not opened)' if args.no_images else ''
     print(as_text(checked, between))
     if args.out:
         write_text(args.out, as_json(checked, between))
+    again = []
     for d, result, path in zip(data_sets, checked, fixed, strict=args.fix is not None):
         if any(
             p.code in ('file-missing', 'file-unreadable', 'section-missing', 'section-empty') for p in result.problems
@@ -103,11 +114,10 @@ def main() -> None:
         write_coco(coco, path)
         print(f'{path}: repaired copy of {d.path}')
         print('\n'.join(f'  {line}' for line in done) or '  nothing to repair')
-        again = check_data_set(DataSet(path, d.needs), read_images=False)
-        left = [p for p in again.problems if p.severity != 'note']
-        print(
-            '\n'.join(f'  left: {p.severity} {p.code}: {p.text}' for p in left) or '  no errors or warnings are left'
-        )
+        again.append(check_data_set(DataSet(path, d.needs, d.splits, d.problems), not args.no_images))
+        print('\n'.join(left(again[-1].problems)) or f'  no errors or warnings are left{unseen}')
+    if lines := left(check_between(again)):
+        print('\n'.join(['the repaired copies together:', *lines]))
     sys.exit(worst(checked, between))
 
 

@@ -145,10 +145,11 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
 
     Raises:
         FileNotFoundError: If an image is missing.
-        ValueError: If an image cannot be read.
+        ValueError: If an image cannot be read, or ``out`` holds an image that is read.
     """
     images, annotations = [], []
-    with output_folder(out, overwrite=True) as folder:
+    read = [Path(image_folder, crop.image['file_name']) for crop in crops]
+    with output_folder(out, overwrite=True, sources=read) as folder:
         for image_id, crop in enumerate(crops, start=1):
             source = Path(image_folder, crop.image['file_name'])
             pixels = read_infrared(source, page=crop.image.get('page'))

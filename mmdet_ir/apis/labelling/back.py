@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...datasets.coco_files import link_or_copy, output_folder, read_coco, write_coco
+from ...datasets.coco_files import add_info, link_or_copy, output_folder, read_coco, write_coco
 from .copies import file_hash, read_manifest
 
 
@@ -29,8 +29,8 @@ def labels_back(
 
     Raises:
         FileNotFoundError: If a data set, the manifest or a recording is missing.
-        ValueError: If an image of the data set is none of the copies, or is not the copy that was made: of another
-            size, or with other pixels; or a recording has changed since.
+        ValueError: If ``out`` is or holds one of the other folders; if an image of the data set is none of the copies,
+            or is not the copy that was made: of another size, or with other pixels; or a recording has changed since.
     """
     labelled, out = Path(labelled), Path(out)
     manifest = read_manifest(copies)
@@ -39,14 +39,15 @@ def labels_back(
     if not parts:
         raise FileNotFoundError(f'{labelled}: expected annotations/*.json of a converted data set, found none')
     done = {}
-    with output_folder(out, overwrite) as folder:
+    recordings = [source / copy['file_name'] for copy in manifest['copies'].values()]
+    with output_folder(out, overwrite, [labelled, copies, *recordings]) as folder:
         for split, path in parts.items():
             coco = read_coco(path)
             coco['images'] = [
                 _lead_back(image, manifest['copies'], labelled / 'images', source, folder / 'images', path)
                 for image in coco['images']
             ]
-            coco['info'] = {**coco.get('info', {}), 'labelled_on': manifest['tone_mapping']}
+            add_info(coco, labelled_on=manifest['tone_mapping'])
             write_coco(coco, folder / 'annotations' / f'{split}.json')
             done[split] = coco
     return done

@@ -9,15 +9,16 @@ import numpy as np
 from tqdm import tqdm
 
 from ..coco_files import link_or_copy, output_folder
+from ..coco_split import existing_split, keep_split
 from ..images.files import is_eight_bit
 from ..images.infrared_io import read_with_header, turned
 from ..images.readers import RAW_SUFFIXES
+from ..images.values import depth_of, in_words
 from ..recordings import recordings_of
 from .builder import ALL, CocoBuilder, Instance
 from .class_names import own_classes
 from .report import ConversionReport
 
-_DEPTHS = {'uint8': '8', 'uint16': '16'}
 _SPLIT_NAMES = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 
 
@@ -30,7 +31,8 @@ class Options:
             left out. None for the source's own names.
         derive_masks: Whether to derive masks for objects that have boxes only; they are marked as derived.
         fill_holes: Whether to fill the holes of masks, so that all of them become polygons.
-        overwrite: Whether to replace a data set that is in the output folder.
+        overwrite: Whether to replace a data set that is in the output folder. A split of ``all.json`` that was made
+            there is kept: known images keep their part, and new images are divided.
         clip_from: How the recording of an image (``clip``) follows from its file, see ``recordings_of``.
         depth: ``'8'``, ``'16'`` or ``'float'``: takes the images of this depth only.
         raw: Whether files of pixels alone (``register_raw``) are among the images; they are written as ``.npy``.
@@ -93,6 +95,7 @@ def write_records(
     keep_eight_bit: bool = False,
     declared: Sequence[str] = (),
     licence: tuple[str, str] | None = None,
+    sources: Sequence[str | Path] = (),
 ) -> ConversionReport:
     """Write the data set: ``annotations/SPLIT.json`` and ``images/`` (hard links where possible, else copies).
 
@@ -111,13 +114,15 @@ def write_records(
         declared: The classes that the source itself lists, in its order; they become categories where the user asks
             for no others, whether there are objects of them or not.
         licence: Name and address of the terms of the images.
+        sources: Files and folders that were read. Neither they nor the folders of the images may be in ``out``.
 
     Returns:
         ``report``.
 
     Raises:
         FileExistsError: If ``out`` is not empty and may not be replaced.
-        ValueError: If no image or no object is left.
+        ValueError: If no image or no object is left, the split that is in ``out`` cannot be kept, or to replace
+            ``out`` would delete what was read.
     """
     classes = options.classes
     report.own_names = classes is None
@@ -128,8 +133,10 @@ def write_records(
             record.fields['clip'] = clip
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes, licence)
     seen, eight_bit, unsure = set(), 0, []
+    folders = dict.fromkeys(record.path.parent for record in records)
     depths: dict[str, list[Path]] = {}
-    with output_folder(out, options.overwrite) as folder:
+    with output_folder(out, options.overwrite, [*sources, *folders]) as folder:
+        former = existing_split(Path(out, 'annotations')) if options.overwrite else None
         for record in tqdm(records, desc='convert', unit='image'):
             try:
                 if record.name in seen:
@@ -139,7 +146,7 @@ def write_records(
                 else:
                     image, header = read_with_header(record.path)
                 height, width = image.shape[:2]
-                depth = _DEPTHS.get(image.dtype.name, 'float')
+                depth = depth_of(image)
                 depths.setdefault(depth, []).append(record.path)
                 if options.depth not in (None, depth):
                     continue
@@ -186,6 +193,8 @@ def write_records(
                 f'tools/data/browse.py'
             )
         builder.write(folder)
+        if former and (said := keep_split(folder / 'annotations', former)):
+            report.notes.append(said)
     return report
 
 
@@ -193,19 +202,15 @@ def _tell_depths(depths: dict[str, list[Path]], chosen: str | None, report: Conv
     if chosen is not None:
         others = {depth: paths for depth, paths in depths.items() if depth != chosen}
         report.notes += [
-            f'{len(paths)} images of {_named(depth)} were left out, as --depth {chosen} asks, the first: {paths[0]}'
+            f'{len(paths)} images of {in_words(depth)} were left out, as --depth {chosen} asks, the first: {paths[0]}'
             for depth, paths in others.items()
         ]
     elif len(depths) > 1:
-        told = '; '.join(f'{len(paths)} of {_named(depth)}, the first: {paths[0]}' for depth, paths in depths.items())
+        numbers = [f'{len(paths)} of {in_words(depth)}, the first: {paths[0]}' for depth, paths in depths.items()]
         report.notes.append(
-            f'the images have different depths: {told}. One tone mapping rarely suits both: --depth '
+            f'the images have different depths: {"; ".join(numbers)}. One tone mapping rarely suits both: --depth '
             f'{max(depths, key=lambda depth: len(depths[depth]))} takes the images of one depth only'
         )
-
-
-def _named(depth: str) -> str:
-    return 'floating-point values' if depth == 'float' else f'{depth} bits'
 
 
 def skip(report: ConversionReport, record: Record, reason: str) -> None:

@@ -57,6 +57,34 @@ def test_tool(tmp_path, run_tool, capsys):
             run_tool('masks', src, tmp_path / 'x', '--kind', 'semantic', '--values', '1=a', bad)
 
 
+@pytest.mark.parametrize('kind', ['cvat-coco', 'labelme', 'voc', 'masks', 'yolo-seg'])
+def test_the_source_is_never_replaced(tmp_path, run_tool, kind):
+    """Sources in folders of the names that a data set has."""
+    src, more = tmp_path / 'src', ()
+    write_image(src / 'images/a.png')
+    if kind == 'cvat-coco':
+        write_json(src / 'annotations/instances_default.json', cvat_file('a', True))
+    elif kind == 'labelme':
+        write_labelme(src / 'annotations/a.json', labelme_shapes('a'), '../images/a.png')
+    elif kind == 'voc':
+        write_voc(src / 'annotations/a.xml', [voc_object('car', (0, 0, 9, 9))], 'a.png')
+    elif kind == 'masks':
+        write_mask(src / 'masks/a.png', pixels([BAR]).astype(np.uint8))
+        more = ('--kind', 'semantic', '--values', '1=car')
+    else:
+        write_yolo(src)
+    before = {path: path.read_bytes() for path in src.rglob('*') if path.is_file()}
+    for out, told in ((src, 'is one of the sources'), (tmp_path, 'holds the source')):
+        for overwrite in ((), ('--overwrite',)):
+            with pytest.raises(ValueError, match=told):
+                run_tool(kind, src, out, *more, *overwrite)
+    assert run_tool(kind, src, src / 'out', *more) == 0
+    with pytest.raises(ValueError, match='lies in the source'):
+        run_tool(kind, src, src / 'out', *more, '--overwrite')
+    assert {path: path.read_bytes() for path in before} == before
+    assert load(src / 'out', 'train' if kind == 'yolo-seg' else 'all')['annotations']
+
+
 def test_converted_set_loads(tmp_path):
     """Classes, masks, images and sizes pass the checks of the data set that trains on them."""
     src = tmp_path / 'src'

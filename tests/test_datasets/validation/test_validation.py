@@ -456,6 +456,63 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [tool, str(out), '--images', str(tmp_path / 'set' / 'images')])
     with pytest.raises(SystemExit, match='0'):
         runpy.run_path(tool, run_name='__main__')
+    monkeypatch.setattr(sys, 'argv', [tool, str(path), '--out', str(tmp_path / 'set' / '..' / 'set' / 'a.json')])
+    with pytest.raises(SystemExit, match='2'):  # the report would replace the file
+        runpy.run_path(tool, run_name='__main__')
+    assert 'a.json is one of the inputs; expected another file for the report' in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_what_is_left_after_a_repair_is_told(tmp_path, monkeypatch, capsys):
+    """A broken picture stays broken, whatever becomes of the annotations."""
+    coco = write_sound_set(tmp_path / 'set')
+    coco['annotations'][0]['area'] = 0
+    (tmp_path / 'set' / 'a.json').write_text(json.dumps(coco))
+    (tmp_path / 'set' / 'images' / 'b.png').write_text('no picture')
+    cv2.imwrite(str(tmp_path / 'set' / 'images' / 'c.png'), picture(3)[:40])
+    tool = str(Path(__file__).parents[3] / 'tools' / 'data' / 'validate.py')
+
+    def printed(*options: str) -> str:
+        monkeypatch.setattr(sys, 'argv', [tool, str(tmp_path / 'set' / 'a.json'), *options])
+        with pytest.raises(SystemExit, match='2'):
+            runpy.run_path(tool, run_name='__main__')
+        return capsys.readouterr().out.split('repaired copy of')[1]
+
+    text = printed('--fix', str(tmp_path / 'fixed.json'))
+    assert 'left: error image-unreadable' in text and 'left: error size-mismatch' in text and 'are left' not in text
+    text = printed('--fix', str(tmp_path / 'quick.json'), '--no-images')
+    assert 'no errors or warnings are left (image files were not opened)' in text
+
+
+def test_polygons_are_clipped_with_their_boxes(tmp_path):
+    """All pixels of the image stay; nothing sticks out afterwards. The oracle draws on a larger canvas."""
+    coco = write_sound_set(tmp_path)
+    width, height = coco['images'][0]['width'], coco['images'][0]['height']
+    outlines = [
+        [-8, 5, 20, -6, 24, 30, -3, 22],
+        [width - 12, 10, width + 9, 14, width - 4, 20, width + 7, 26, width - 15, 31],  # leaves twice
+        [10, height - 9, 30, height - 11, 22, height + 12],
+        [15, 12, 30, 12, 30, 28],  # inside: stays as it is
+    ]
+    for annotation, outline in zip(coco['annotations'], outlines, strict=True):
+        x, y = outline[::2], outline[1::2]
+        box = [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+        annotation.update(segmentation=[outline], bbox=box, area=shapely.Polygon(np.reshape(outline, (-1, 2))).area)
+    before = codes(check_everything(coco, Needs(CLASSES, True))[0])
+    assert 'mask-out-of-bounds' in before and 'mask-beyond-box' not in before
+    fixed, done = repair(coco)
+    assert codes(check_everything(fixed, Needs(CLASSES, True))[0]) == []
+    assert '3 annotations: polygons clipped to their image, as the boxes; ids: 1, 2, 3' in done
+    assert fixed['annotations'][3] == coco['annotations'][3]
+    for old, new in zip(coco['annotations'], fixed['annotations'], strict=True):
+        (polygon,) = new['segmentation']
+        moved = [[value + 20 for value in old['segmentation'][0]]]
+        canvas = mask_utils.decode(mask_utils.frPyObjects(moved, height + 40, width + 40))[..., 0]
+        drawn = mask_utils.decode(mask_utils.frPyObjects([polygon], height, width))[..., 0]
+        assert np.count_nonzero(drawn != canvas[20:-20, 20:-20]) <= 0.02 * drawn.sum()
+        whole = shapely.Polygon(np.reshape(old['segmentation'][0], (-1, 2)))
+        inside = whole.intersection(shapely.box(0, 0, width, height)).area
+        assert shapely.Polygon(np.reshape(polygon, (-1, 2))).buffer(0).area == pytest.approx(inside)
 
 
 def test_the_table_in_the_documentation_is_not_stale(tmp_path):

@@ -75,7 +75,9 @@ def convert_cvat_coco(
             record.fields = {'subset': subset}
             records.append(record)
     finder.report(report, src)
-    write_records(records, out, 'converted from CVAT COCO 1.0', options or Options(), report, declared=declared)
+    write_records(
+        records, out, 'converted from CVAT COCO 1.0', options or Options(), report, declared=declared, sources=[src]
+    )
     if counts['crowd']:
         report.notes.append(
             f'{counts["crowd"]} masks marked iscrowd were read as instances, as CVAT marks all its '

@@ -60,6 +60,8 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     for path in files:
         try:
             content = read_json(path)
+            if content.keys() >= {'source', 'tone_mapping', 'copies'}:  # of tools/data/label.py copies
+                continue
             if not isinstance(content.get('shapes'), list):
                 raise ValueError(f'{path}: expected a list "shapes" as LabelMe writes it')
             contents.append((path, content))
@@ -94,7 +96,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     finder.report(report, src)
     if joined:
         report.notes.append(f'{joined} objects are made of several shapes of equal label and group_id')
-    return write_records(records, out, 'converted from LabelMe', options or Options(), report)
+    return write_records(records, out, 'converted from LabelMe', options or Options(), report, sources=[src])
 
 
 def _group(shapes: list, zero_is_none: bool) -> list[tuple[str, list[tuple[int, dict]]]]:

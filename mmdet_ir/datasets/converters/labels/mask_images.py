@@ -90,7 +90,13 @@ def convert_mask_images(
         f'{mask}: no image for this mask' for stem, found in masks.items() if stem not in taken for mask in found
     ]
     return write_records(
-        records, out, f'converted from {kind} masks', options or Options(), report, declared=list(values.values())
+        records,
+        out,
+        f'converted from {kind} masks',
+        options or Options(),
+        report,
+        declared=list(values.values()),
+        sources=[src],
     )
 
 

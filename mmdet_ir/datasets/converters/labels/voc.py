@@ -91,7 +91,7 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
     finder.report(report, src / 'JPEGImages' if standard else src)
     if lists and any(record.split == ALL for record in records):
         report.notes.append(f'some images are in none of {LISTS}')
-    return write_records(records, out, 'converted from Pascal VOC', options or Options(), report)
+    return write_records(records, out, 'converted from Pascal VOC', options or Options(), report, sources=[src])
 
 
 def parse_xml(path: Path) -> ElementTree.Element:

@@ -85,7 +85,13 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     for orphan in sorted(orphans):
         report.skipped.append(f'{orphan}: no image of any split for this label file{_unread_image(orphan)}')
     return write_records(
-        records, out, 'converted from YOLO labels', options or Options(), report, declared=list(names.values())
+        records,
+        out,
+        'converted from YOLO labels',
+        options or Options(),
+        report,
+        declared=list(names.values()),
+        sources=[src],
     )
 
 

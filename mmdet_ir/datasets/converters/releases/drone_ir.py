@@ -83,7 +83,7 @@ def convert_drone_ir(
     )
     builder.info |= {'masks': DERIVED, 'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
     builder.info |= {'dev_ratio': dev_ratio} if dev_ratio else {}
-    with output_folder(out, overwrite) as folder:
+    with output_folder(out, overwrite, [src]) as folder:
         thumbnails: dict[str, np.ndarray] = {}
         written: list[tuple[str, int, np.ndarray]] = []
         for clip in tqdm(clips, desc='drone-ir', unit='clip'):

@@ -94,7 +94,14 @@ def _convert(src, out, parts, file_name, folders, bits, keep_eight_bit, options,
         if both
     ]
     return write_records(
-        records, out, f'{description}, {bits} bits', options or Options(), report, bits == 16, keep_eight_bit
+        records,
+        out,
+        f'{description}, {bits} bits',
+        options or Options(),
+        report,
+        bits == 16,
+        keep_eight_bit,
+        sources=[src],
     )
 
 

@@ -72,7 +72,7 @@ def convert_hit_uav(
     builder.info |= {'masks': DERIVED, 'val_dates': list(val_dates)}
     builder.info |= {'dev_dates': list(dev_dates)} if dev_dates else {}
     turned_apart = 0
-    with output_folder(out, overwrite) as folder:
+    with output_folder(out, overwrite, [src]) as folder:
         for record in tqdm(records, desc='hit-uav', unit='image'):
             path, fields = record['path'], record['fields']
             target = folder / 'images' / path.name

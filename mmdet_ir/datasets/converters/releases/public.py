@@ -102,7 +102,14 @@ def convert_release(
         report.notes.append('objects are connected components: objects of a class that touch each other became one')
     report.notes.append(f'terms of {release.title}: {release.terms[0]} ({release.terms[1]})')
     return write_records(
-        records, out, f'{release.title}, converted', options, report, declared=release.classes, licence=release.terms
+        records,
+        out,
+        f'{release.title}, converted',
+        options,
+        report,
+        declared=release.classes,
+        licence=release.terms,
+        sources=[src],
     )
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..checks.boxes import check_box_convention, copies, written_as_corners, wrong_area
-from ..checks.masks import as_masks
+from ..checks.masks import POLYGONS, Masks, as_masks
 from ..checks.parts import hole_mask, measure_parts, shows_hole
 from ..checks.structure import check_structure, is_id
 from ..checks.table import AnnotationTable, as_table
+from .clipping import clip_polygons
 from .images import repair_from_images
 from .values import repair_values
 
@@ -34,9 +35,9 @@ def repair(
     that are missing; names of classes in another case; ids (annotations anew from 1 where they clash, are 0 or text;
     references written as text or the other way round); a file that is listed twice, and entries that are; annotations
     without image; ``iscrowd``; polygons that lack a pair of brackets, and parts of less than 3 points beside sound
-    ones; boxes as corners where masks prove it, boxes without extent where masks tell it, boxes that stick out;
-    targets without any pixel of the image; holes that the area shows; ``area``; copies of an annotation; the order of
-    the categories. Order and all other fields stay.
+    ones; boxes as corners where masks prove it, boxes without extent where masks tell it, boxes that stick out, with
+    their polygons; targets without any pixel of the image; holes that the area shows; ``area``; copies of an
+    annotation; the order of the categories. Order and all other fields stay.
 
     Args:
         coco: Content of a COCO file; not changed.
@@ -242,8 +243,22 @@ def _boxes(coco: dict, done: list[str]) -> None:
     boxes[clipped] = np.hstack([low, high - low])[clipped]
     _say(done, 'boxes clipped to their image; annotation ids', table.ids_of(clipped))
     _write_boxes(table, from_mask | clipped)
+    _clip_masks(table, masks, clipped, done)
     _drop(coco, [table.annotations[i] for i in np.flatnonzero(gone)])
     _say(done, 'annotations without any pixel of the image dropped; ids', table.ids_of(gone))
+
+
+def _clip_masks(table: AnnotationTable, masks: Masks, chosen: np.ndarray, done: list[str]) -> None:
+    """Cut the polygons of boxes that were clipped, so that they do not stick out of these."""
+    with np.errstate(invalid='ignore'):
+        out = (masks.box[:, :2] < 0).any(axis=1) | (masks.box[:, 2:] > table.size).any(axis=1)
+    changed = []
+    for i in np.flatnonzero(chosen & out & masks.good & (masks.kind == POLYGONS)).tolist():
+        inside = clip_polygons(table.annotations[i]['segmentation'], *table.size[i].tolist())
+        if inside:  # (else the mask shows no pixel of the image, which a person has to look at)
+            table.annotations[i]['segmentation'] = inside
+            changed.append(table.annotations[i].get('id'))
+    _say(done, 'annotations: polygons clipped to their image, as the boxes; ids', changed)
 
 
 def _holes(coco: dict, done: list[str]) -> None:
