@@ -20,6 +20,8 @@ from mmengine.runner import Runner
 
 from ..apis.inference.inferencer import IRInferencer
 from ..apis.launch import load_config, require_checkpoint
+from ..datasets.wrappers import leaves
+from ..engine.config_hash import config_hash
 from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import checksum
@@ -113,7 +115,8 @@ def measure_robustness(
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.
-        ValueError: If an argument is unknown, the checkpoint does not fit, or the file is of another model.
+        ValueError: If an argument is unknown, the checkpoint does not fit, or the file is of another config,
+            checkpoint or data set.
     """
     cfg = load_config(str(config), cfg_options)
     jobs = list(_jobs(corruptions, severities))
@@ -122,12 +125,13 @@ def measure_robustness(
     path = Path(out)
     model = {
         'config': Path(config).name,
+        'config_sha256': config_hash(cfg),
         'checkpoint_sha256': checksum(require_checkpoint(str(checkpoint))),
+        'data_sha256': {file: checksum(file) for file in _annotation_files(cfg)},
         'options': {name: str(value) for name, value in (cfg_options or {}).items()},
     }
     record = read_json(path) if path.is_file() else {'model': model, 'scores': {}}
-    if record['model'] != model:
-        raise ValueError(f'{path}: expected scores of {model}, got those of {record["model"]}; choose another file')
+    _check_same(record['model'], model, path)
     missing = [job for job in jobs if str(job[1]) not in record['scores'].get(job[0], {})]
     inferencer = IRInferencer(cfg, checkpoint, device, show_progress=False) if missing else None
     for corruption, severity in missing:
@@ -184,6 +188,28 @@ def robustness_table(records: dict[str, dict]) -> str:
     rows += [('mean (mPC)', *(_percent(s['mPC']) for s in summaries))]
     rows += [('relative to clean (rPC)', *(_percent(s['rPC']) for s in summaries))]
     return markdown_table(('', *records), rows)
+
+
+def _annotation_files(cfg: Config) -> list[str]:
+    """The annotation files of a config's test set and of its metrics."""
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    files = [Path(leaf.get('data_root') or '', leaf['ann_file']) for leaf in leaves(cfg.test_dataloader.dataset)]
+    files += [Path(metric['ann_file']) for metric in metrics if metric.get('ann_file')]
+    return list(dict.fromkeys(str(file) for file in files))
+
+
+def _check_same(saved: dict, model: dict, path: Path) -> None:
+    """Refuses saved scores of which config, checkpoint, data or options are others."""
+    differences = [
+        f'{name} was {saved.get(name)} and is {model.get(name)}'
+        for name in {**saved, **model}
+        if saved.get(name) != model.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f'{path}: expected scores of the config, checkpoint, data and options that are asked for, got those of '
+            f'others: {"; ".join(differences)}; choose another file'
+        )
 
 
 def _percent(value: float | None) -> str:

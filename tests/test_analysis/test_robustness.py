@@ -118,6 +118,27 @@ def test_an_interrupted_run_goes_on(threshold, monkeypatch):
         measure_robustness(*threshold)
 
 
+@pytest.mark.parametrize('changed', ['config.py', 'weights.pth', 'val.json', 'others.json'])
+def test_scores_of_another_config_checkpoint_or_data_set_are_not_gone_on_with(threshold, changed):
+    folder = threshold[0].parent
+    options = {'corruptions': [], 'severities': []}
+    cfg = Config.fromfile(threshold[0])
+    (folder / 'others.json').write_bytes((folder / 'val.json').read_bytes())
+    cfg.test_evaluator.ann_file = str(folder / 'others.json')
+    cfg.dump(threshold[0])
+    first = measure_robustness(*threshold, **options)
+    if changed == 'config.py':
+        cfg.model.test_cfg.rcnn.score_thr = 0.9
+        cfg.dump(threshold[0])
+    else:
+        (folder / changed).write_bytes((folder / changed).read_bytes() + b' ')
+    kinds = {'config.py': 'config_sha256', 'weights.pth': 'checkpoint_sha256'}
+    differs = f'got those of others: {kinds.get(changed, "data_sha256")} was [^;]*; choose another file'
+    with pytest.raises(ValueError, match=differs):
+        measure_robustness(*threshold, **options)
+    assert json.loads(threshold[2].read_text()) == first
+
+
 def test_clean_is_the_config_itself(cfg):
     assert corrupted(cfg, 'clean', 0).to_dict() == cfg.to_dict()
     before = cfg.to_dict()
