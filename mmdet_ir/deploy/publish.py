@@ -9,6 +9,7 @@ import yaml
 from mmengine.runner import CheckpointLoader
 
 from ..config.options import read_config
+from ..engine.fitting.weights import check_scored_classes
 from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
@@ -48,7 +49,7 @@ def publish_model(
     Raises:
         FileNotFoundError: If a file is missing, or the card is (its text is to be written by hand).
         ValueError: If the files are larger than the package may carry, the card lacks the marks, or the scores are not
-            of boxes and masks.
+            of boxes and masks or not of the checkpoint's classes.
     """
     folder = Path(root, name)
     card = folder / CARD
@@ -60,6 +61,8 @@ def publish_model(
         cfg.pop(key, None)
     metrics = {title: _metrics(path) for title, path in scores.items()}
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    for title, path in scores.items():
+        check_scored_classes(content, metrics[title], str(checkpoint), str(path))
     torch.save(half_precision(content), folder / WEIGHTS)
     write_text(folder / CONFIG, cfg.pretty_text)
     files = {WEIGHTS: MAX_WEIGHTS}

@@ -142,6 +142,28 @@ def trained_classes(checkpoint: Mapping) -> tuple[str, ...] | None:
     return (names,) if isinstance(names, str) else None if names is None else tuple(names)
 
 
+def check_scored_classes(checkpoint: Mapping, tables: Mapping[str, Mapping], model: str, scores: str) -> None:
+    """Refuses scores whose classes are not those that a checkpoint was trained on.
+
+    Args:
+        checkpoint: What the checkpoint file holds; without classes in it nothing is compared.
+        tables: Rows by class, and ``all``, for each kind of detection, as ``IRCocoMetric`` saves them.
+        model: What the checkpoint is, for the message.
+        scores: File of the scores, for the message.
+
+    Raises:
+        ValueError: If the classes, or their order, are others.
+    """
+    trained = trained_classes(checkpoint)
+    for kind, rows in tables.items():
+        scored = tuple(name for name in rows if name != 'all')
+        if trained is not None and scored != trained:
+            raise ValueError(
+                f'{scores}: {kind}: expected scores of the classes {list(trained)} that {model} was trained on, got '
+                f'{list(scored)}: they are scores of another model'
+            )
+
+
 def data_set_meta(checkpoint: Mapping) -> dict:
     """What a checkpoint tells about the data set of its training, with keys in lower case, as they are now."""
     meta = checkpoint.get('meta')
