@@ -170,8 +170,15 @@ def robustness_table(records: dict[str, dict]) -> str:
         records: What :func:`measure_robustness` returned, by name.
 
     Raises:
-        ValueError: If the records are not of the same corruptions and severities.
+        ValueError: If the records are not of the same corruptions and severities, or not of the same data.
     """
+    data = {name: sorted(record.get('model', {}).get('data_sha256', {}).values()) for name, record in records.items()}
+    known = [name for name, sums in data.items() if sums]  # (older files do not tell)
+    for name in known:
+        if data[name] != data[known[0]]:
+            raise ValueError(
+                f'expected scores on the same annotations in all files, got others in {known[0]} and {name}'
+            )
     kinds = {name: {key: sorted(found) for key, found in record['scores'].items()} for name, record in records.items()}
     first = next(iter(kinds))
     for name, kind in kinds.items():

@@ -205,3 +205,7 @@ def test_summary_and_table():
     other = {'scores': {'clean': scores['clean']}, 'summary': summary}
     with pytest.raises(ValueError, match='expected the same corruptions and severities in all files'):
         robustness_table({'a': record, 'b': other})
+    one, two = (record | {'model': {'data_sha256': {'val.json': sum}}} for sum in ('ab', 'cd'))
+    assert robustness_table({'a': record, 'b': one, 'c': one}).splitlines()[2] == '| clean | 50.0 | 50.0 | 50.0 |'
+    with pytest.raises(ValueError, match='expected scores on the same annotations .* others in b and c'):
+        robustness_table({'a': record, 'b': one, 'c': two})

@@ -136,8 +136,8 @@ def compare_models(
         cfg_options: Settings that replace the configs'.
 
     Raises:
-        ValueError: If the test sets do not hold the same images, the number of titles is not that of the models, or,
-            when they are run, a model predicts no masks.
+        ValueError: If the test sets do not hold the same images or have other classes, the number of titles is not
+            that of the models, or, when they are run, a model predicts no masks.
     """
     titles, configs, datasets = open_models(models, titles, cfg_options)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
