@@ -69,12 +69,12 @@ def test_tiled(
                 given = part.get_data_info(index)
                 image = inferencer.read(given['img_path'], given.get('page'))
                 found, _ = inferencer.predict_tiled(image, given['img_path'], tile, overlap, everything)
-                evaluator.process([as_sample(found, given['img_id'], image.shape[:2])])
+                evaluator.process([as_sample(found, given['img_id'], image.shape[:2], given['img_path'])])
                 progress.update()
     return evaluator.evaluate(sum(map(len, parts)))
 
 
-def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int]) -> DetDataSample:
+def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int], path: str) -> DetDataSample:
     """Detections as the metrics take them; masks stay RLE, so that large images need no more memory."""
     instances = InstanceData(
         bboxes=torch.tensor([one.box for one in found], dtype=torch.float32).reshape(-1, 4),
@@ -82,4 +82,4 @@ def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int]) -
         labels=torch.tensor([one.label for one in found], dtype=torch.long),
         masks=[{**one.rle, 'counts': one.rle['counts'].encode()} for one in found],
     )
-    return DetDataSample(metainfo={'img_id': img_id, 'ori_shape': shape}, pred_instances=instances)
+    return DetDataSample(metainfo={'img_id': img_id, 'img_path': path, 'ori_shape': shape}, pred_instances=instances)

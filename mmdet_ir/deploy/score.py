@@ -53,9 +53,10 @@ def score_exported(
         if tile is None:
             found = exported.predict([results['img']] * batch)[0]
             sample = as_data_sample(found, results['img_id'], results['ori_shape'])
+            sample.set_metainfo({'img_path': results['img_path']})
         else:
             instances = predict_tiled(exported, results['img'], tile, overlap)
-            sample = as_sample(instances, results['img_id'], results['ori_shape'])
+            sample = as_sample(instances, results['img_id'], results['ori_shape'], results['img_path'])
         evaluator.process([sample])
     return evaluator.evaluate(len(dataset))
 

@@ -32,8 +32,9 @@ class IRCocoMetric(CocoMetric):
 
     Differs from MMDetection's ``CocoMetric``: values are not rounded; recall (COCO's AR over IoU .50:.95, 100
     detections per image) is part of the result; a model that detects nothing scores 0 instead of returning no
-    value; only the images that were tested count, so a subset of a data set can be scored; COCO's matching is done by
-    a library that is faster than pycocotools; and the values are saved as JSON.
+    value; only the images that were tested count, so a subset of a data set can be scored, and an image that a data
+    set repeats counts once; COCO's matching is done by a library that is faster than pycocotools; and the values are
+    saved as JSON.
 
     Returned keys, as fractions (NaN where the data set holds no such target): ``{segm,bbox}_{mAP, Recall, mAP_50,
     mAP_75, mAP_s, mAP_m, mAP_l}`` and ``{segm,bbox}_mAP/<class>``. The JSON file holds every column for every
@@ -62,8 +63,8 @@ class IRCocoMetric(CocoMetric):
 
     Raises:
         ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, ``ann_file`` is unsound, or, on evaluation, if
-            the categories of ``ann_file`` are not those of the data set, annotations lack what is to be scored, or
-            masks are to be scored but the model predicts none.
+            the categories of ``ann_file`` are not those of the data set, two tested images have one id, annotations
+            lack what is to be scored, or masks are to be scored but the model predicts none.
 
     Example:
         >>> from mmdet_ir.evaluation import IRCocoMetric
@@ -133,11 +134,15 @@ class IRCocoMetric(CocoMetric):
         Raises:
             ValueError: If masks are not binary.
         """
+        # (with the path of the image, which tells repeats from other images of the same id)
         for sample in data_samples:
             found = sample['pred_instances']
             if isinstance(found.get('masks'), torch.Tensor):
                 found['masks'] = binary_masks(found['masks'], f'image {sample["img_id"]}')
+        begin = len(self.results)
         super().process(data_batch, data_samples)
+        for (_, prediction), sample in zip(self.results[begin:], data_samples, strict=True):
+            prediction['img_path'] = sample.get('img_path')
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected detections; called on the main process only.
@@ -150,7 +155,7 @@ class IRCocoMetric(CocoMetric):
         """
         if not results:
             raise ValueError(f'{self.ann_file}: expected at least one tested image, got none')
-        predictions = [prediction for _, prediction in results]
+        predictions = self._each_image_once([prediction for _, prediction in results])
         self.cat_ids = self._category_ids()
         self.img_ids = sorted({prediction['img_id'] for prediction in predictions}, key=id_order)
         if 'segm' in self.metrics and any('masks' not in prediction for prediction in predictions):
@@ -176,6 +181,27 @@ class IRCocoMetric(CocoMetric):
             groups = {'': content} if name == 'boundary' else {f'_{label}': rows for label, rows in content.items()}
             flat |= {f'segm_{name}{label}_mAP': rows['all']['mAP'] for label, rows in groups.items()}
         return flat
+
+    def _each_image_once(self, predictions: list[dict]) -> list[dict]:
+        """Leaves out repeats of an image, which wrappers of data sets make: their detections would be wrong ones.
+
+        Raises:
+            ValueError: If two images have one id.
+        """
+        first: dict[object, dict] = {}
+        for prediction in predictions:
+            known = first.setdefault(prediction['img_id'], prediction)
+            if known is not prediction and not _same_image(known, prediction):
+                raise ValueError(
+                    f'{self.ann_file}: expected one image for each id, got two with the id {prediction["img_id"]!r}: '
+                    f'{known.get("img_path")} and {prediction.get("img_path")}; to score several data sets together, '
+                    'give their images ids of their own (python tools/data/merge.py)'
+                )
+        if len(first) < len(predictions):
+            MMLogger.get_current_instance().warning(
+                f'{self.ann_file}: {len(predictions)} tested images are {len(first)} different ones: each counts once'
+            )
+        return list(first.values())
 
     def _score(self, predictions: list[dict]) -> tuple[dict[str, Rows], dict[str, dict]]:
         """Rows of the table of each metric, and the extra measures."""
@@ -262,6 +288,14 @@ class IRCocoMetric(CocoMetric):
             content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
         MMLogger.get_current_instance().info(f'unrounded metrics: {path}')
+
+
+def _same_image(one: dict, other: dict) -> bool:
+    """Whether two predictions for one id are of one file; where no file is known, whether they found the same."""
+    paths = one.get('img_path'), other.get('img_path')
+    if None not in paths:
+        return paths[0] == paths[1] or os.path.realpath(paths[0]) == os.path.realpath(paths[1])
+    return all(np.array_equal(one[key], other[key]) for key in ('bboxes', 'scores', 'labels'))
 
 
 def coco_results(predictions: Iterable[dict], category_ids: Sequence[int], metric: str) -> list[dict]:

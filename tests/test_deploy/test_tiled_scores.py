@@ -1,5 +1,7 @@
 """Scores of models that see the test set in tiles, in PyTorch and exported."""
 
+import json
+from copy import deepcopy
 from pathlib import Path
 
 from mmdet_ir.apis import launch
@@ -11,6 +13,7 @@ from mmdet_ir.deploy.score import predict_tiled, score_exported
 
 import numpy as np
 import pytest
+from pycocotools import mask as mask_utils
 from tiny_problem import HEIGHT, WIDTH, counts, write_problem
 
 
@@ -33,6 +36,42 @@ def test_images_smaller_than_a_tile_score_as_ever(root: Path, tmp_path: Path) ->
     assert set(score_tiled(config, weights, (50, 40), 0.5)) == set(whole)
     with pytest.raises(ValueError, match='--overlap: expected a share .* below 1, got 1'):
         score_tiled(config, weights, (50, 40), 1.0)
+
+
+def test_repeated_images_count_once_in_every_tool(root: Path, tmp_path: Path) -> None:
+    """Sets that hold each image twice, by either wrapper, score as the plain set does."""
+    config, weights = str(root / 'config.py'), str(root / 'weights.pth')
+    options = {'test_evaluator.outfile_prefix': str(tmp_path / 'found')}
+    launch.test(config, weights, work_dir=str(tmp_path), cfg_options=options)
+    coco = json.loads((root / 'val.json').read_text())  # what the model finds is the ground truth
+    coco['annotations'] = [
+        {**one, 'id': i, 'iscrowd': 0, 'area': int(mask_utils.area(one['segmentation']))}
+        for i, one in enumerate(json.loads((tmp_path / 'found.segm.json').read_text()))
+    ]
+    (tmp_path / 'found.json').write_text(json.dumps(coco))
+    first = launch.load_config(config)
+    first.test_dataloader.dataset.ann_file = first.test_evaluator.ann_file = str(tmp_path / 'found.json')
+    config = str(tmp_path / 'config.py')
+    first.dump(config)
+    plain = launch.test(config, weights, work_dir=str(tmp_path))
+    assert plain['coco/bbox_mAP'] == pytest.approx(1)
+    export_model(IRInferencer(config, weights, 'cpu', show_progress=False), tmp_path / 'model.pt', 'torchscript')
+    exported = ExportedModel(tmp_path / 'model.pt')
+    whole = score_exported(exported, launch.load_config(config))
+    for name, wrap in (
+        ('repeat', lambda one: {'type': 'RepeatDataset', 'times': 2, 'dataset': one}),
+        ('concat', lambda one: {'type': 'ConcatDataset', 'datasets': [one, one]}),
+    ):
+        cfg = deepcopy(first)
+        cfg.test_dataloader.dataset = wrap(cfg.test_dataloader.dataset)
+        config = str(tmp_path / f'{name}.py')
+        cfg.dump(config)
+        for scores in (
+            launch.test(config, weights, work_dir=str(tmp_path)),
+            score_tiled(config, weights, (640, 512)),
+        ):
+            assert scores == pytest.approx(plain, abs=1e-9, nan_ok=True), name
+        assert score_exported(exported, launch.load_config(config)) == pytest.approx(whole, abs=1e-9, nan_ok=True)
 
 
 def test_exported_models_in_tiles(root: Path, tmp_path: Path) -> None:

@@ -283,6 +283,37 @@ def test_only_tested_images_count(tmp_path):
     assert 'coco/bbox_mAP' not in scores
 
 
+def test_repeats_of_an_image_count_once(tmp_path, capsys):
+    """A second time, its detections would be wrong ones: at a score of 0.9 each, precision would fall to one half."""
+    masks = [rectangle(10, 20, 40, 30), rectangle(5, 5, 20, 30)]
+    ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)] for mask in masks])
+    options = {'out_json': str(tmp_path / 'out.json'), 'outfile_prefix': str(tmp_path / 'found')}
+    for paths in (
+        ('a.png', 'b.png', 'a.png', 'b.png'),
+        ('a.png', 'b.png', './a.png', f'{Path.cwd()}/b.png'),
+        (None,) * 4,
+    ):
+        found = [prediction(i, [(CAR, masks[i - 1], 0.9)]) for i in (1, 2, 1, 2)]
+        found = [one | {'img_path': path} for one, path in zip(found, paths, strict=True)]
+        scores = evaluate(ann_file, found, **options)
+        for kind in ('segm', 'bbox'):
+            assert scores[f'coco/{kind}_mAP'] == scores[f'coco/{kind}_mAP_75'] == approx(1.0)
+        assert json.loads((tmp_path / 'out.json').read_text())['images'] == 2
+        assert len(json.loads((tmp_path / 'found.segm.json').read_text())) == 2
+    assert '4 tested images are 2 different ones: each counts once' in capsys.readouterr().out
+
+
+def test_two_images_with_one_id_are_an_error(tmp_path):
+    mask = rectangle(10, 20, 40, 30)
+    ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
+    for paths, score in ((('a/1.png', 'b/1.png'), 0.9), ((None, None), 0.8)):
+        found = [prediction(1, [(CAR, mask, s)]) | {'img_path': p} for s, p in zip((0.9, score), paths, strict=True)]
+        with pytest.raises(
+            ValueError, match=f'one image for each id, got two with the id 1: {paths[0]} and {paths[1]};'
+        ):
+            evaluate(ann_file, found)
+
+
 def test_table_and_json_of_absent_sizes(tmp_path):
     mask = rectangle(10, 20, 40, 30)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
