@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..datasets.wrappers import build_leaves
 from ..evaluation.dump import DumpBinaryMasks
+from ..evaluation.ir_coco_metric import separate_files
 from ..visualization.overlay import FoundInstance
 from .inference.inferencer import IRInferencer
 from .inference.tiles import plan_tiles
@@ -57,8 +58,8 @@ def test_tiled(
     inferencer = IRInferencer(config, checkpoint, show_progress=False, cfg_options=cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     parts = build_leaves(cfg.test_dataloader.dataset)
-    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    evaluator = Evaluator(metrics)
+    evaluator = Evaluator(cfg.test_evaluator)
+    separate_files(evaluator.metrics)
     if out is not None:
         evaluator.metrics.append(DumpBinaryMasks(out_file_path=out))
     evaluator.dataset_meta = parts[0].metainfo

@@ -4,12 +4,14 @@ import contextlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
@@ -46,7 +48,8 @@ class IRCocoMetric(CocoMetric):
         ann_file: COCO annotation file of the data set under test.
         metric: ``'bbox'``, ``'segm'`` or both.
         out_json: Where the values are saved. Defaults to ``metrics_test.json`` or ``metrics_val_<iteration>.json``
-            beside the log file of the current run; without a log file nothing is saved.
+            beside the log file of the current run; without a log file nothing is saved. Of several metrics with one
+            place, see :func:`separate_files`.
         format_only: Only write the detections, to ``outfile_prefix``; do not score them. ``ann_file`` may then be
             one without ``annotations``.
         outfile_prefix: Detections are kept as ``<outfile_prefix>.{bbox,segm}.json``. Defaults to not keeping them.
@@ -110,6 +113,7 @@ class IRCocoMetric(CocoMetric):
             )
         self.ann_file = ann_file
         self.out_json = out_json
+        self.suffix: str | None = None  # see :func:`separate_files`
         self.extra = extra
         self.image_root = image_root
         self.settings = MeasureSettings(**{'backend': backend, 'max_dets': max_dets, **(extra_settings or {})})
@@ -276,18 +280,41 @@ class IRCocoMetric(CocoMetric):
                 return
             name = 'metrics_test.json' if iteration is None else f'metrics_val_{iteration}.json'
             path = os.path.join(os.path.dirname(log_file), name)
+        if self.suffix is not None:
+            path = f'_{self.suffix}'.join(os.path.splitext(path))
         content = {
             'ann_file': str(self.ann_file),
             'images': len(self.img_ids),
             'iteration': iteration,
             'metrics': without_nan(tables),
         }
+        if self.suffix is not None:
+            content['evaluator'] = self.suffix
         if self.settings.max_dets != MAX_DETS:
             content['max_dets'] = self.settings.max_dets
         if extra:
             content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
         MMLogger.get_current_instance().info(f'unrounded metrics: {path}')
+
+
+def separate_files(metrics: Sequence[BaseMetric]) -> None:
+    """Gives each :class:`IRCocoMetric` of an evaluator files of its own, where several would write the same ones.
+
+    The first one keeps the names; to those of the others their prefix is added, or, if one before them has it, too,
+    their number. ``evaluator`` in the JSON file then tells which it is.
+
+    Args:
+        metrics: Of the evaluator, in their order.
+    """
+    saving = [metric for metric in metrics if isinstance(metric, IRCocoMetric)]
+    for number, metric in enumerate(saving):
+        before = saving[:number]
+        if any(metric.out_json == other.out_json for other in before):
+            taken = {other.prefix for other in before}
+            metric.suffix = str(number + 1) if metric.prefix in taken else re.sub(r'\W+', '_', metric.prefix)
+        if metric.outfile_prefix and any(metric.outfile_prefix == other.outfile_prefix for other in before):
+            metric.outfile_prefix = f'{metric.outfile_prefix}_{metric.suffix or number + 1}'
 
 
 def _same_image(one: dict, other: dict) -> bool:

@@ -1,6 +1,7 @@
 """Scores of models that see the test set in tiles, in PyTorch and exported."""
 
 import json
+from collections import OrderedDict
 from copy import deepcopy
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mmdet_ir.deploy.score import predict_tiled, score_exported
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from pycocotools import mask as mask_utils
 from tiny_problem import HEIGHT, WIDTH, counts, write_problem
 
@@ -72,6 +74,31 @@ def test_repeated_images_count_once_in_every_tool(root: Path, tmp_path: Path) ->
         ):
             assert scores == pytest.approx(plain, abs=1e-9, nan_ok=True), name
         assert score_exported(exported, launch.load_config(config)) == pytest.approx(whole, abs=1e-9, nan_ok=True)
+
+
+def test_the_scores_of_every_metric_have_a_place(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())  # (a logger keeps the stdout of its first test)
+    config, weights = str(root / 'config.py'), str(root / 'weights.pth')
+    export_model(IRInferencer(config, weights, 'cpu', show_progress=False), tmp_path / 'model.pt', 'torchscript')
+    exported, cfg = ExportedModel(tmp_path / 'model.pt'), launch.load_config(config)
+    ours = cfg.test_evaluator
+    stock = {'type': 'CocoMetric', 'ann_file': ours.ann_file, 'prefix': 'stock'}
+    cfg.test_evaluator = [stock, ours, {**ours, 'prefix': 'again'}]
+    found = score_exported(exported, cfg, str(tmp_path / 'out.json'))
+    assert {'stock/bbox_mAP', 'coco/segm_mAP', 'again/segm_mAP'} <= found.keys()
+    assert sorted(path.name for path in tmp_path.glob('*.json')) == ['out.json', 'out_again.json']
+    assert 'those of CocoMetric are shown and not saved' in capsys.readouterr().out
+    cfg.test_evaluator = [stock]
+    with pytest.raises(ValueError, match=r"out\.json: expected an IRCocoMetric .*, got \['CocoMetric'\]"):
+        score_exported(exported, cfg, str(tmp_path / 'out.json'))
+    cfg = launch.load_config(config)
+    cfg.test_evaluator = [ours, {**ours, 'prefix': 'again'}]
+    cfg.dump(tmp_path / 'several.py')
+    launch.test(str(tmp_path / 'several.py'), weights, work_dir=str(tmp_path / 'work'))
+    names = sorted(path.name for path in (tmp_path / 'work').glob('*/metrics*.json'))
+    assert names == ['metrics_test.json', 'metrics_test_again.json']
 
 
 def test_exported_models_in_tiles(root: Path, tmp_path: Path) -> None:

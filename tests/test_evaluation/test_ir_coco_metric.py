@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets.ir_dataset import IRDataset
 from mmdet_ir.evaluation import COLUMNS, IRCocoMetric
-from mmdet_ir.evaluation.ir_coco_metric import render
+from mmdet_ir.evaluation.ir_coco_metric import render, separate_files
 
 import numpy as np
 import pytest
@@ -335,6 +335,34 @@ def test_table_and_json_of_absent_sizes(tmp_path):
     assert cells[1] == ['masks, all', '1', '100.000', '1.000', '100.000', '100.000', '-', '100.000', '-']
     assert cells[2] == ['masks, human', '0', *'-------']
     assert cells[6][0] == 'boxes, all'
+
+
+def test_several_metrics_have_files_of_their_own(tmp_path, capsys):
+    """The car is found, the bicycle is not: 1 and 0 in the files of two annotation files, and half in that of both."""
+    car, bicycle = (CAR, rectangle(10, 20, 40, 30)), (BICYCLE, rectangle(60, 60, 30, 30))
+    metrics = []
+    for name, targets, options in (
+        ('both', [car, bicycle], {}),
+        ('car', [car], {'prefix': 'cars/only'}),
+        ('bicycle', [bicycle], {'prefix': 'cars/only', 'metric': 'segm'}),
+        ('apart', [car], {'out_json': str(tmp_path / 'apart.json')}),
+    ):
+        ann_file = write_ground_truth(tmp_path / f'{name}.json', [targets])
+        settings = {'out_json': str(tmp_path / 'out.json'), 'outfile_prefix': str(tmp_path / 'found'), **options}
+        metrics.append(IRCocoMetric(ann_file, **settings))
+        metrics[-1].dataset_meta = IRDataset.METAINFO
+    separate_files(metrics)
+    for metric in metrics:
+        metric.process({}, [prediction(1, [(*car, 0.9)])])
+        metric.evaluate(1)
+    saved = {name: json.loads((tmp_path / f'{name}.json').read_text()) for name in ('out', 'out_cars_only', 'out_3')}
+    assert [Path(content['ann_file']).stem for content in saved.values()] == ['both', 'car', 'bicycle']
+    scores = [content['metrics']['segm']['all']['mAP'] for content in saved.values()]
+    assert scores == [approx(0.5), approx(1.0), approx(0.0)]
+    assert [content.get('evaluator') for content in saved.values()] == [None, 'cars_only', '3']
+    assert Path(json.loads((tmp_path / 'apart.json').read_text())['ann_file']).stem == 'apart'
+    assert len(list(tmp_path.glob('found*.segm.json'))) == 4
+    assert f'unrounded metrics: {tmp_path}/out_cars_only.json' in capsys.readouterr().out
 
 
 def test_validation_during_training_is_saved_by_iteration(tmp_path):
