@@ -171,6 +171,14 @@ def test_weights_of_which_nothing_fits_are_refused(trained: Path, tmp_path: Path
     stopped_early(message, tmp_path, Detector(), load_from=str(tmp_path / 'prefix.pth'))
 
 
+def test_weights_that_are_not_finite_are_refused(trained: Path, tmp_path: Path, stopped_early: Callable) -> None:
+    content = torch.load(trained)
+    content['state_dict']['bbox_head.fc_reg.bias'][1] = float('-inf')
+    torch.save(content, tmp_path / 'diverged.pth')
+    message = r'diverged\.pth: expected finite weights, got NaN or infinity in 1 parameters: .*bbox_head\.fc_reg\.bias'
+    stopped_early(message, tmp_path, Detector(), load_from=str(tmp_path / 'diverged.pth'))
+
+
 def test_weights_of_another_backbone_are_refused(trained: Path, tmp_path: Path, stopped_early: Callable) -> None:
     message = r'the backbone is another: 0 of the 4 parameters of model\.backbone fit, not backbone\.0\.weight'
     stopped_early(message, tmp_path, Detector(width=6), load_from=str(trained))

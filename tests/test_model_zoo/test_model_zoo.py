@@ -93,6 +93,12 @@ def test_publishing_asks_for_scores_of_masks(zoo, tmp_path):
     (tmp_path / 'others.json').write_text(json.dumps(metrics(0.5, CLASSES[::-1])))
     with pytest.raises(ValueError, match=r"others\.json: bbox: expected .* \['human', .* got \['uav'"):
         publish_model('toy', CONFIG, zoo / 'trained.pth', {'dev': tmp_path / 'others.json'}, root=tmp_path)
+    content = torch.load(zoo / 'trained.pth', weights_only=True)
+    name = 'roi_head.bbox_head.fc_cls.weight'
+    content['state_dict'][name][0, 0] = 1e5  # above the largest number of half precision, 65504
+    torch.save(content, tmp_path / 'large.pth')
+    with pytest.raises(ValueError, match=rf'large\.pth \(in half precision\): expected finite weights, .*{name}'):
+        publish_model('toy', CONFIG, tmp_path / 'large.pth', {'dev': zoo / 'scores.json'}, root=tmp_path)
     assert not (tmp_path / 'toy' / 'weights.pth').exists()
 
 
