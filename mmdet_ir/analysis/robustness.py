@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
@@ -22,6 +21,7 @@ from ..apis.inference.inferencer import IRInferencer
 from ..apis.launch import load_config, require_checkpoint
 from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash
+from ..evaluation.ir_coco_metric import separate_files
 from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import checksum
@@ -77,13 +77,11 @@ def corrupted(cfg: Config, corruption: str, severity: int) -> Config:
             f'expected a corruption of {", ".join(CORRUPTIONS)} and a severity of 1 to 5, got {corruption!r} and '
             f'{severity!r}'
         )
-    dataset = cfg.test_dataloader.dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset.dataset
-    pipeline = list(get_test_pipeline_cfg(cfg))
-    deep = pipeline[0].get('raw', False)  # counts fill a small part of their range
-    transform = {**CORRUPTIONS[corruption][severity - 1], 'value_range': 'image' if deep else None}
-    dataset.pipeline = [pipeline[0], {'type': 'SeededByImage', 'transforms': [transform]}, *pipeline[1:]]
+    for leaf in leaves(cfg.test_dataloader.dataset):  # (with the loader, wherever the steps after it are)
+        loader, *others = leaf.pipeline
+        deep = loader.get('raw', False)  # counts fill a small part of their range
+        transform = {**CORRUPTIONS[corruption][severity - 1], 'value_range': 'image' if deep else None}
+        leaf.pipeline = [loader, {'type': 'SeededByImage', 'transforms': [transform]}, *others]
     return cfg
 
 
@@ -232,10 +230,17 @@ def _jobs(corruptions: Sequence[str], severities: Sequence[int]) -> Iterator[tup
 
 @torch.inference_mode()
 def _score(inferencer: IRInferencer, cfg: Config) -> dict[str, float]:
+    """Scores of the first metric that has them, whatever its prefix is."""
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     evaluator = Evaluator(cfg.test_evaluator)
+    separate_files(evaluator.metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     for batch in loader:
         evaluator.process(inferencer.model.test_step(batch), batch)
     found = evaluator.evaluate(len(loader.dataset))
-    return {name: found[f'coco/{name}'] for name in METRICS if f'coco/{name}' in found}
+    keys = {name: next((key for key in found if key.rpartition('/')[2] == name), None) for name in METRICS}
+    if keys[METRICS[0]] is None:
+        raise ValueError(
+            f'{cfg.filename}: test_evaluator: expected a metric that scores masks ({METRICS[0]}), got {sorted(found)}'
+        )
+    return {name: found[key] for name, key in keys.items() if key is not None}

@@ -139,6 +139,41 @@ def test_scores_of_another_config_checkpoint_or_data_set_are_not_gone_on_with(th
     assert json.loads(threshold[2].read_text()) == first
 
 
+def mixed(one: dict) -> dict:
+    """The loader within, the steps after it without."""
+    steps = one['pipeline']
+    return {'type': 'MultiImageMixDataset', 'dataset': {**one, 'pipeline': steps[:1]}, 'pipeline': steps[1:]}
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda one: {'type': 'ConcatDataset', 'datasets': [{**one, 'indices': [0]}, {**one, 'indices': [1, 2]}]},
+        lambda one: {'type': 'RepeatDataset', 'times': 2, 'dataset': one},
+        mixed,
+    ],
+)
+def test_wrapped_test_sets_and_other_prefixes_score_the_same(threshold, wrap):
+    """Values as in the first test; the negative of the targets is not found."""
+    cfg = Config.fromfile(threshold[0])
+    one = cfg.test_dataloader.dataset.to_dict()
+    one['pipeline'] = [step for step in one['pipeline'] if step['type'] != 'LoadAnnotations']
+    cfg.test_dataloader.dataset = wrap(one)
+    cfg.test_evaluator.prefix = 'ir'
+    cfg.dump(threshold[0])
+    record = measure_robustness(*threshold, corruptions=['polarity', 'offset'], severities=[1])
+    scores = {name: [found['segm_mAP'] for found in by.values()] for name, by in record['scores'].items()}
+    assert scores == {'clean': [1.0], 'polarity': [0.0], 'offset': [1.0]}
+
+
+def test_a_test_without_scores_of_masks_is_told(threshold):
+    cfg = Config.fromfile(threshold[0])
+    cfg.test_evaluator.metric = 'bbox'
+    cfg.dump(threshold[0])
+    with pytest.raises(ValueError, match=r"expected a metric that scores masks .*, got \['coco/bbox_Recall'"):
+        measure_robustness(*threshold, corruptions=[], severities=[])
+
+
 def test_clean_is_the_config_itself(cfg):
     assert corrupted(cfg, 'clean', 0).to_dict() == cfg.to_dict()
     before = cfg.to_dict()
