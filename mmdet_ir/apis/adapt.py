@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from ..fileio import whole_file
+from ..fileio import refuse_overwriting, whole_file
 from .inference.inferencer import IRInferencer
 from .inference.inputs import Skipped, Source, count_frames, find_sources, read_frames
 from .inference.live import is_live, shown
@@ -54,8 +54,8 @@ def adapt(
 
     Raises:
         FileNotFoundError: If config, checkpoint or an input is missing.
-        ValueError: If an argument is out of range, an input is a live source, the checkpoint does not fit, the network
-            has no BatchNorm between image and features, or no image can be used.
+        ValueError: If an argument is out of range, an input is a live source or would be replaced, the checkpoint does
+            not fit, the network has no BatchNorm between image and features, or no image can be used.
     """
     if number < 1 or batch_size < 1 or not 0 <= keep < 1:
         raise ValueError(
@@ -67,6 +67,7 @@ def adapt(
             f'input {live[0]}: expected images, folders or videos, got a camera, a stream or standard input; save a '
             'recording of it first'
         )
+    refuse_overwriting(out, (config, require_checkpoint(str(checkpoint)), *inputs))
     sources = find_sources(inputs, out)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
     used, skipped = Counter(images=0), []

@@ -10,7 +10,7 @@ from mmengine.runner import CheckpointLoader
 
 from ..config.options import read_config
 from ..engine.fitting.weights import check_finite, check_scored_classes
-from ..fileio import read_json, write_text
+from ..fileio import read_json, refuse_overwriting, write_text
 from ..markdown import markdown_table
 from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
 
@@ -55,6 +55,8 @@ def publish_model(
     card = folder / CARD
     if not card.is_file():
         raise FileNotFoundError(f'expected the card {card}, whose text is written by hand')
+    for file, given in ((WEIGHTS, checkpoint), (CONFIG, config)):
+        refuse_overwriting(folder / file, (given,), 'model')
     text = card.read_text(encoding='utf-8')
     cfg = read_config(str(config), options)
     for key in ('work_dir', 'launcher', 'load_from', 'resume'):

@@ -102,6 +102,8 @@ def test_a_detector_on_files(tmp_path):
     assert IRInferencer(str(CONFIG), out, 'cpu', show_progress=False, cfg_options=OPTIONS).classes[0] == 'human'
     with pytest.raises(ValueError, match='keep from 0 to below 1, got 256, 8, 1'):
         adapt(*arguments, keep=1)
+    with pytest.raises(ValueError, match=r'expected another file than the input .*trained\.pth'):
+        adapt(*arguments[:3], tmp_path / 'trained.pth', cfg_options=OPTIONS)
     broken = str(tmp_path / 'night' / 'broken.png')
     with pytest.raises(ValueError, match=r'expected at least one image .* got none; the first: .*broken\.png'):
         adapt(*arguments[:2], [broken], out, device='cpu', cfg_options=OPTIONS)
