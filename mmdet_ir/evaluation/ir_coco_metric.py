@@ -93,7 +93,10 @@ class IRCocoMetric(CocoMetric):
     ) -> None:
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if not metrics or not set(metrics) <= set(_HEADINGS):
-            raise ValueError(f"metric: expected 'bbox', 'segm' or both, got {metric!r}")
+            raise ValueError(
+                f"metric: expected 'bbox', 'segm' or both, got {metric!r}; in a config it is val_evaluator.metric or "
+                'test_evaluator.metric'
+            )
         if format_only and outfile_prefix is None:
             raise ValueError('format_only: expected outfile_prefix to say where the detections go, got None')
         check_backend(backend)

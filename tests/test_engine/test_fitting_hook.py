@@ -259,3 +259,11 @@ def test_shapes_and_names_are_told_apart() -> None:
     weights = {'a.weight': torch.ones(1, 2), 'a.bias': torch.ones(3), 'b.bias': torch.ones(1), 'c': torch.ones(1)}
     assert load_weights(model, weights, 'w') == Fit(('a.weight', 'b.bias'), ('b.weight',), ('a.bias',), ('c',))
     assert (model['a'].weight == 1).all() and (model['b'].bias == 1).all()
+
+
+def test_a_file_with_its_weights_under_another_key_is_told_its_keys() -> None:
+    weights = Detector().state_dict()
+    for content, keys in (({'model': weights, 'epoch': 3}, 'model, epoch'), ({'state_dict': {'a': 1}, 'b': 2}, 'a')):
+        with pytest.raises(ValueError, match=f"w.pth: expected .* key 'state_dict', .* got none there, but {keys};"):
+            load_weights(Detector(), content, 'w.pth')
+    assert len(load_weights(Detector(), weights, 'w.pth').taken) == 8

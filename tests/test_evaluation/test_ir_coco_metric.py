@@ -422,7 +422,9 @@ def test_format_only_keeps_the_detections(tmp_path):
 def test_errors_name_what_is_wrong(tmp_path):
     mask = rectangle(10, 20, 40, 30)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
-    with pytest.raises(ValueError, match=r"metric: expected 'bbox', 'segm' or both, got 'proposal'"):
+    with pytest.raises(
+        ValueError, match=r"metric: expected 'bbox', 'segm' or both, got 'proposal'; .*val_evaluator\.m"
+    ):
         IRCocoMetric(ann_file, metric='proposal')
     with pytest.raises(ValueError, match='format_only: expected outfile_prefix'):
         IRCocoMetric(ann_file, format_only=True)

@@ -67,7 +67,11 @@ def load_weights(model: nn.Module, checkpoint: Mapping, checkpoint_name: str) ->
     """
     source = checkpoint.get('state_dict', checkpoint)
     if not isinstance(source, Mapping) or not any(isinstance(value, torch.Tensor) for value in source.values()):
-        raise ValueError(f'{checkpoint_name}: expected the weights of a model, got a file without any')
+        keys = shown(list(map(str, source))) if isinstance(source, Mapping) else type(source).__name__
+        raise ValueError(
+            f"{checkpoint_name}: expected the weights of a model under the key 'state_dict', or alone in the file, "
+            f'got none there, but {keys or "nothing"}; save them as {{"state_dict": ...}}'
+        )
     weights = OrderedDict((name.removeprefix('module.'), value) for name, value in source.items())
     weights._metadata = getattr(source, '_metadata', {})
     names, misshapen = list(model.state_dict()), set()
