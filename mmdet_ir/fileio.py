@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -94,6 +94,24 @@ def unique_name(wanted: str, taken: set[str]) -> str:
         candidate = f'{start}_{number}{dot}{ending}'
     taken.add(candidate.lower())
     return candidate
+
+
+def refuse_overwriting(
+    out: str | os.PathLike | None, inputs: Iterable[str | os.PathLike | None], option: str = '--out'
+) -> None:
+    """Refuses an output that is one of its own inputs, by whatever path or link.
+
+    Args:
+        out: File to write; ``None`` for no file.
+        inputs: Files to read; what is no file, such as a name or a URL, is passed over.
+        option: That ``out`` comes from, for the message.
+
+    Raises:
+        ValueError: If writing would replace an input.
+    """
+    for given in inputs:
+        if out and given and os.path.isfile(out) and os.path.isfile(given) and os.path.samefile(out, given):
+            raise ValueError(f'{option} {out}: expected another file than the input {given}, which it would replace')
 
 
 def _flush_folder(folder: Path) -> None:

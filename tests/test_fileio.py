@@ -1,6 +1,6 @@
 """Text files as programs write them."""
 
-from mmdet_ir.fileio import read_json, read_lines, read_text
+from mmdet_ir.fileio import read_json, read_lines, read_text, refuse_overwriting
 
 import pytest
 
@@ -31,3 +31,15 @@ def test_other_encodings_are_told(tmp_path, encoding, byte):
     path.write_bytes(('name: ' + ('热像' if encoding == 'gbk' else 'ä')).encode(encoding))
     with pytest.raises(ValueError, match=rf'a.txt: expected text in UTF-8, got the byte {byte} at position 6.*iconv'):
         read_text(path)
+
+
+def test_an_output_never_replaces_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('a.json', 'b.json'):
+        (tmp_path / name).write_text(name)
+    (tmp_path / 'link.json').symlink_to('a.json')
+    for out in ('a.json', './a.json', tmp_path / 'a.json', 'link.json'):
+        with pytest.raises(ValueError, match=r'--csv .*: expected another file than the input a\.json'):
+            refuse_overwriting(out, (None, 'edge', 'b.json', 'a.json'), '--csv')
+    for out in (None, 'new.json', 'b.json', '.'):
+        refuse_overwriting(out, ('a.json', 'https://host/b.json', '.', None))

@@ -28,7 +28,9 @@ def main() -> None:
 
     options = {name: getattr(args, name) for name in ('number', 'batch_size', 'keep', 'device', 'cfg_options')}
     done = adapt(args.config, args.checkpoint, args.inputs, args.out, **options)
-    print(f'written: {args.out} ({done["layers"]} layers, {done["images"]} images, {done["skipped"]} skipped)')
+    print(f'written: {args.out} ({done["layers"]} layers, {done["images"]} images, {len(done["skipped"])} skipped)')
+    if done['skipped']:
+        print(f'skipped: {len(done["skipped"])}, the first: {done["skipped"][0]}')
 
 
 if __name__ == '__main__':

@@ -114,7 +114,8 @@ def open_models(
         cfg_options: Settings that replace the configs'.
 
     Raises:
-        ValueError: If the test sets do not hold the same images, or the number of titles is not that of the models.
+        ValueError: If the test sets do not hold the same images or have other classes, or the number of titles is not
+            that of the models.
     """
     if titles is None:
         titles = [Path(name).stem for name, _ in models] if len(models) > 1 else ['prediction']
@@ -127,4 +128,11 @@ def open_models(
     for loaded, paths in zip(configs[1:], others, strict=True):
         if paths != first:
             raise ValueError(f'{loaded.filename}: expected the test images of {configs[0].filename}, got others')
+    first, *others = [list(data.metainfo['classes']) for data in datasets]
+    for loaded, classes in zip(configs[1:], others, strict=True):
+        if classes != first:
+            raise ValueError(
+                f'{loaded.filename}: expected the classes of {configs[0].filename}, {first} in this order, got '
+                f'{classes}; models are compared on targets of the same classes'
+            )
     return list(titles), configs, datasets

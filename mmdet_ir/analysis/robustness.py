@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
 from ..apis.inference.inferencer import IRInferencer
 from ..apis.launch import load_config, require_checkpoint
+from ..datasets.wrappers import leaves
+from ..engine.config_hash import config_hash
+from ..evaluation.ir_coco_metric import separate_files
 from ..fileio import read_json, write_text
 from ..markdown import markdown_table
 from ..model_zoo import checksum
@@ -75,13 +77,11 @@ def corrupted(cfg: Config, corruption: str, severity: int) -> Config:
             f'expected a corruption of {", ".join(CORRUPTIONS)} and a severity of 1 to 5, got {corruption!r} and '
             f'{severity!r}'
         )
-    dataset = cfg.test_dataloader.dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset.dataset
-    pipeline = list(get_test_pipeline_cfg(cfg))
-    deep = pipeline[0].get('raw', False)  # counts fill a small part of their range
-    transform = {**CORRUPTIONS[corruption][severity - 1], 'value_range': 'image' if deep else None}
-    dataset.pipeline = [pipeline[0], {'type': 'SeededByImage', 'transforms': [transform]}, *pipeline[1:]]
+    for leaf in leaves(cfg.test_dataloader.dataset):  # (with the loader, wherever the steps after it are)
+        loader, *others = leaf.pipeline
+        deep = loader.get('raw', False)  # counts fill a small part of their range
+        transform = {**CORRUPTIONS[corruption][severity - 1], 'value_range': 'image' if deep else None}
+        leaf.pipeline = [loader, {'type': 'SeededByImage', 'transforms': [transform]}, *others]
     return cfg
 
 
@@ -113,7 +113,8 @@ def measure_robustness(
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.
-        ValueError: If an argument is unknown, the checkpoint does not fit, or the file is of another model.
+        ValueError: If an argument is unknown, the checkpoint does not fit, or the file is of another config,
+            checkpoint or data set.
     """
     cfg = load_config(str(config), cfg_options)
     jobs = list(_jobs(corruptions, severities))
@@ -122,12 +123,13 @@ def measure_robustness(
     path = Path(out)
     model = {
         'config': Path(config).name,
+        'config_sha256': config_hash(cfg),
         'checkpoint_sha256': checksum(require_checkpoint(str(checkpoint))),
+        'data_sha256': {file: checksum(file) for file in _annotation_files(cfg)},
         'options': {name: str(value) for name, value in (cfg_options or {}).items()},
     }
     record = read_json(path) if path.is_file() else {'model': model, 'scores': {}}
-    if record['model'] != model:
-        raise ValueError(f'{path}: expected scores of {model}, got those of {record["model"]}; choose another file')
+    _check_same(record['model'], model, path)
     missing = [job for job in jobs if str(job[1]) not in record['scores'].get(job[0], {})]
     inferencer = IRInferencer(cfg, checkpoint, device, show_progress=False) if missing else None
     for corruption, severity in missing:
@@ -166,8 +168,15 @@ def robustness_table(records: dict[str, dict]) -> str:
         records: What :func:`measure_robustness` returned, by name.
 
     Raises:
-        ValueError: If the records are not of the same corruptions and severities.
+        ValueError: If the records are not of the same corruptions and severities, or not of the same data.
     """
+    data = {name: sorted(record.get('model', {}).get('data_sha256', {}).values()) for name, record in records.items()}
+    known = [name for name, sums in data.items() if sums]  # (older files do not tell)
+    for name in known:
+        if data[name] != data[known[0]]:
+            raise ValueError(
+                f'expected scores on the same annotations in all files, got others in {known[0]} and {name}'
+            )
     kinds = {name: {key: sorted(found) for key, found in record['scores'].items()} for name, record in records.items()}
     first = next(iter(kinds))
     for name, kind in kinds.items():
@@ -186,6 +195,28 @@ def robustness_table(records: dict[str, dict]) -> str:
     return markdown_table(('', *records), rows)
 
 
+def _annotation_files(cfg: Config) -> list[str]:
+    """The annotation files of a config's test set and of its metrics."""
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    files = [Path(leaf.get('data_root') or '', leaf['ann_file']) for leaf in leaves(cfg.test_dataloader.dataset)]
+    files += [Path(metric['ann_file']) for metric in metrics if metric.get('ann_file')]
+    return list(dict.fromkeys(str(file) for file in files))
+
+
+def _check_same(saved: dict, model: dict, path: Path) -> None:
+    """Refuses saved scores of which config, checkpoint, data or options are others."""
+    differences = [
+        f'{name} was {saved.get(name)} and is {model.get(name)}'
+        for name in {**saved, **model}
+        if saved.get(name) != model.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f'{path}: expected scores of the config, checkpoint, data and options that are asked for, got those of '
+            f'others: {"; ".join(differences)}; choose another file'
+        )
+
+
 def _percent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
 
@@ -199,10 +230,17 @@ def _jobs(corruptions: Sequence[str], severities: Sequence[int]) -> Iterator[tup
 
 @torch.inference_mode()
 def _score(inferencer: IRInferencer, cfg: Config) -> dict[str, float]:
+    """Scores of the first metric that has them, whatever its prefix is."""
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     evaluator = Evaluator(cfg.test_evaluator)
+    separate_files(evaluator.metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     for batch in loader:
         evaluator.process(inferencer.model.test_step(batch), batch)
     found = evaluator.evaluate(len(loader.dataset))
-    return {name: found[f'coco/{name}'] for name in METRICS if f'coco/{name}' in found}
+    keys = {name: next((key for key in found if key.rpartition('/')[2] == name), None) for name in METRICS}
+    if keys[METRICS[0]] is None:
+        raise ValueError(
+            f'{cfg.filename}: test_evaluator: expected a metric that scores masks ({METRICS[0]}), got {sorted(found)}'
+        )
+    return {name: found[key] for name, key in keys.items() if key is not None}

@@ -7,17 +7,19 @@ Nado et al., "Evaluating prediction-time batch normalization for robustness unde
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
+import numpy as np
 import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from ..fileio import whole_file
+from ..fileio import refuse_overwriting, whole_file
 from .inference.inferencer import IRInferencer
 from .inference.inputs import Skipped, Source, count_frames, find_sources, read_frames
+from .inference.live import is_live, shown
 from .launch import require_checkpoint
 
 
@@ -47,27 +49,41 @@ def adapt(
         cfg_options: Settings that replace the config's.
 
     Returns:
-        ``images``, ``skipped`` and ``layers``: how many were used, left out, and estimated anew.
+        ``images`` and ``layers``, how many were used and estimated anew, and ``skipped``, the file and reason of each
+        image that was left out.
 
     Raises:
         FileNotFoundError: If config, checkpoint or an input is missing.
-        ValueError: If an argument is out of range, the checkpoint does not fit, the network has no BatchNorm between
-            image and features, or no image can be read.
+        ValueError: If an argument is out of range, an input is a live source or would be replaced, the checkpoint does
+            not fit, the network has no BatchNorm between image and features, or no image can be used.
     """
     if number < 1 or batch_size < 1 or not 0 <= keep < 1:
         raise ValueError(
             f'expected number and batch size from 1 on and keep from 0 to below 1, got {number}, {batch_size}, {keep}'
         )
+    live = [shown(given) for given in map(str, inputs) if is_live(given)]
+    if live:
+        raise ValueError(
+            f'input {live[0]}: expected images, folders or videos, got a camera, a stream or standard input; save a '
+            'recording of it first'
+        )
+    refuse_overwriting(out, (config, require_checkpoint(str(checkpoint)), *inputs))
     sources = find_sources(inputs, out)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
-    counts = Counter(images=0, skipped=0)
-    frames = _read(inferencer, sources, number, counts)
-    layers = estimate_statistics(inferencer.model, _batches(inferencer, frames, batch_size), keep)
+    used, skipped = Counter(images=0), []
+    batches = _batches(inferencer, _read(inferencer, sources, number, used, skipped), batch_size)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError(
+            f'{", ".join(map(str, inputs))}: expected at least one image that can be used, got none; the first: '
+            f'{skipped[0]}'
+        )
+    layers = estimate_statistics(inferencer.model, chain([first], batches), keep)
     content = CheckpointLoader.load_checkpoint(require_checkpoint(str(checkpoint)), map_location='cpu')
     state = {name: value.cpu() for name, value in inferencer.model.state_dict().items()}
     with whole_file(out) as file:
         torch.save({'meta': content.get('meta', {}), 'state_dict': state}, file)
-    return {**counts, 'layers': layers}
+    return {**used, 'skipped': skipped, 'layers': layers}
 
 
 def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float = 0.0) -> int:
@@ -124,21 +140,24 @@ class _Features(nn.Module):
         return self.neck(self.backbone(images))
 
 
-def _read(inferencer: IRInferencer, sources: Sequence[Source], number: int, counts: Counter) -> Iterator[dict]:
-    """Up to ``number`` prepared images, evenly from all; counts those that were used and those that were skipped."""
+def _read(
+    inferencer: IRInferencer, sources: Sequence[Source], number: int, used: Counter, skipped: list[str]
+) -> Iterator[dict]:
+    """Up to ``number`` prepared images, evenly from all; counts them, and notes those that cannot be used."""
     total = sum(count_frames(source) for source in sources)
-    step = max(total // number, 1)
+    wanted = set(np.linspace(0, total - 1, min(number, total)).round().astype(int).tolist())
     found = (item for source in sources for item in read_frames(source, inferencer.read))
-    for item in islice(found, 0, step * number, step):
-        if isinstance(item, Skipped):
-            counts['skipped'] += 1
+    for position, item in enumerate(islice(found, total)):
+        if position not in wanted:
             continue
         try:
+            if isinstance(item, Skipped):
+                raise ValueError(item.reason)
             data = inferencer.prepare(item.image, item.path)
-        except ValueError:
-            counts['skipped'] += 1
+        except ValueError as error:
+            skipped.append(str(error) if str(item.path) in str(error) else f'{item.path}: {error}')
             continue
-        counts['images'] += 1
+        used['images'] += 1
         yield data
 
 

@@ -8,7 +8,6 @@ from mmdet.models.dense_heads import CondInstMaskHead
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmdet.structures.mask import mask2bbox
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..binary_masks import binary_masks
 from ..config.types import type_name
+from ..datasets.wrappers import pipeline_steps
 from ..engine.fitting.weights import load_detector
 from .launch import load_config
 
@@ -51,7 +51,8 @@ class MasksInBoxes:
         self.model = load_detector(cfg, checkpoint, device)
         self.name = str(config)
         self.classes = tuple(self.model.dataset_meta['classes'])
-        self.pipeline = Compose([t for t in get_test_pipeline_cfg(cfg) if type_name(t) != 'LoadAnnotations'])
+        steps = pipeline_steps(cfg.test_dataloader.dataset)
+        self.pipeline = Compose([step for step in steps if type_name(step) != 'LoadAnnotations'])
 
     @torch.inference_mode()
     def __call__(self, image: dict, boxes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..datasets.wrappers import build_leaves
 from ..evaluation.dump import DumpBinaryMasks
+from ..evaluation.ir_coco_metric import separate_files
 from ..visualization.overlay import FoundInstance
 from .inference.inferencer import IRInferencer
 from .inference.tiles import plan_tiles
@@ -57,8 +58,8 @@ def test_tiled(
     inferencer = IRInferencer(config, checkpoint, show_progress=False, cfg_options=cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     parts = build_leaves(cfg.test_dataloader.dataset)
-    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    evaluator = Evaluator(metrics)
+    evaluator = Evaluator(cfg.test_evaluator)
+    separate_files(evaluator.metrics)
     if out is not None:
         evaluator.metrics.append(DumpBinaryMasks(out_file_path=out))
     evaluator.dataset_meta = parts[0].metainfo
@@ -69,12 +70,12 @@ def test_tiled(
                 given = part.get_data_info(index)
                 image = inferencer.read(given['img_path'], given.get('page'))
                 found, _ = inferencer.predict_tiled(image, given['img_path'], tile, overlap, everything)
-                evaluator.process([as_sample(found, given['img_id'], image.shape[:2])])
+                evaluator.process([as_sample(found, given['img_id'], image.shape[:2], given['img_path'])])
                 progress.update()
     return evaluator.evaluate(sum(map(len, parts)))
 
 
-def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int]) -> DetDataSample:
+def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int], path: str) -> DetDataSample:
     """Detections as the metrics take them; masks stay RLE, so that large images need no more memory."""
     instances = InstanceData(
         bboxes=torch.tensor([one.box for one in found], dtype=torch.float32).reshape(-1, 4),
@@ -82,4 +83,4 @@ def as_sample(found: list[FoundInstance], img_id: int, shape: tuple[int, int]) -
         labels=torch.tensor([one.label for one in found], dtype=torch.long),
         masks=[{**one.rle, 'counts': one.rle['counts'].encode()} for one in found],
     )
-    return DetDataSample(metainfo={'img_id': img_id, 'ori_shape': shape}, pred_instances=instances)
+    return DetDataSample(metainfo={'img_id': img_id, 'img_path': path, 'ori_shape': shape}, pred_instances=instances)

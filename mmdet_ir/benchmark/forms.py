@@ -8,7 +8,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from ..cli.choices import EAGER, EXPORTED_FORMS
 from ..compat.amp import keep_rois_in_float32
 from ..config.options import read_config
 from ..config.types import type_name
+from ..datasets.wrappers import pipeline_steps
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
 from ..deploy.graph.two_stage import ExportableMaskRCNN
@@ -63,7 +63,7 @@ def sized_config(config: str, size: tuple[int, int]) -> Config:
     """A config whose test pipeline resizes to ``size`` (width, height) and whose backbone needs no download."""
     cfg = read_config(config)
     cfg.model.backbone.init_cfg = None
-    for transform in get_test_pipeline_cfg(cfg):
+    for transform in pipeline_steps(cfg.test_dataloader.dataset):
         if type_name(transform) == 'Resize':
             transform.scale = size
     return cfg

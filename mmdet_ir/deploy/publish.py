@@ -9,7 +9,8 @@ import yaml
 from mmengine.runner import CheckpointLoader
 
 from ..config.options import read_config
-from ..fileio import read_json, write_text
+from ..engine.fitting.weights import check_finite, check_scored_classes
+from ..fileio import read_json, refuse_overwriting, write_text
 from ..markdown import markdown_table
 from ..model_zoo import CARD, CONFIG, INT8, METAFILE, ROOT, WEIGHTS, checksum
 
@@ -47,20 +48,26 @@ def publish_model(
 
     Raises:
         FileNotFoundError: If a file is missing, or the card is (its text is to be written by hand).
-        ValueError: If the files are larger than the package may carry, the card lacks the marks, or the scores are not
-            of boxes and masks.
+        ValueError: If the files are larger than the package may carry, the card lacks the marks, the scores are not
+            of boxes and masks or not of the checkpoint's classes, or weights are not finite in half precision.
     """
     folder = Path(root, name)
     card = folder / CARD
     if not card.is_file():
         raise FileNotFoundError(f'expected the card {card}, whose text is written by hand')
+    for file, given in ((WEIGHTS, checkpoint), (CONFIG, config)):
+        refuse_overwriting(folder / file, (given,), 'model')
     text = card.read_text(encoding='utf-8')
     cfg = read_config(str(config), options)
     for key in ('work_dir', 'launcher', 'load_from', 'resume'):
         cfg.pop(key, None)
     metrics = {title: _metrics(path) for title, path in scores.items()}
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    torch.save(half_precision(content), folder / WEIGHTS)
+    for title, path in scores.items():
+        check_scored_classes(content, metrics[title], str(checkpoint), str(path))
+    slim = half_precision(content)
+    check_finite(slim['state_dict'], f'{checkpoint} (in half precision)')
+    torch.save(slim, folder / WEIGHTS)
     write_text(folder / CONFIG, cfg.pretty_text)
     files = {WEIGHTS: MAX_WEIGHTS}
     if exported is not None:

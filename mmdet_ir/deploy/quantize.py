@@ -13,6 +13,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from ..cli.choices import KEPT
+from ..fileio import refuse_overwriting
 from .backends import METADATA_KEY, ExportedModel, optional
 from .images import open_images
 from .trial import run_exported
@@ -50,13 +51,14 @@ def quantize_model(
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If the model is no ONNX file or is quantised already, ``out`` has another ending, no image fits the
-            model, or no layer is left.
+        ValueError: If the model is no ONNX file or is quantised already, ``out`` has another ending or is ``source``,
+            no image fits the model, or no layer is left.
         ImportError: If ``onnx`` or ``onnxruntime`` is not installed, or for ``.xml`` ``openvino``.
     """
     onnx = optional('onnx')
     quantization = optional('onnxruntime.quantization')
     out = Path(out)
+    refuse_overwriting(out, (source,))
     exported = ExportedModel(source, threads)
     for path, endings in ((exported.path, ('.onnx',)), (out, ('.onnx', '.xml'))):
         if path.suffix not in endings:

@@ -1,15 +1,19 @@
 """COCO metric of an exported model, on the test set of a config."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
 from ..apis.inference.tiles import join, place, plan_tiles
 from ..apis.tiled_test import as_sample
+from ..evaluation.ir_coco_metric import IRCocoMetric, separate_files
 from ..visualization.overlay import FoundInstance, find_instances
 from .backends import ExportedModel
 from .images import open_images
@@ -29,7 +33,7 @@ def score_exported(
     Args:
         exported: The model; images are given singly, or repeated to the number it was exported for.
         cfg: Config with the test set and the metric.
-        out: JSON file for the unrounded values.
+        out: JSON file for the unrounded values of ``IRCocoMetric``.
         tile: Width and height of the tiles that images are cut into; ``None`` to take them whole.
         overlap: Share of a tile that its neighbour sees, too.
 
@@ -37,15 +41,15 @@ def score_exported(
         The metrics by name, as ``tools/test.py`` has them.
 
     Raises:
-        ValueError: If the classes of model and test set are not the same, the model does not take the images, or
-            it cannot take them in tiles, see ``predict_tiled``.
+        ValueError: If the classes of model and test set are not the same, the model does not take the images, it
+            cannot take them in tiles, see ``predict_tiled``, or no metric could write ``out``.
     """
     dataset, meta = open_images(cfg, 'test', exported)
     # (the metric needs no annotations here, it reads them from its own file)
-    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    for metric in metrics if out is not None else ():
-        metric['out_json'] = out
-    evaluator = Evaluator(metrics)
+    evaluator = Evaluator(cfg.test_evaluator)
+    if out is not None:
+        _save_to(out, evaluator.metrics)
+    separate_files(evaluator.metrics)
     evaluator.dataset_meta = meta
     batch = exported.meta['input']['batch'] or 1
     for index in tqdm(range(len(dataset)), disable=None):
@@ -53,11 +57,26 @@ def score_exported(
         if tile is None:
             found = exported.predict([results['img']] * batch)[0]
             sample = as_data_sample(found, results['img_id'], results['ori_shape'])
+            sample.set_metainfo({'img_path': results['img_path']})
         else:
             instances = predict_tiled(exported, results['img'], tile, overlap)
-            sample = as_sample(instances, results['img_id'], results['ori_shape'])
+            sample = as_sample(instances, results['img_id'], results['ori_shape'], results['img_path'])
         evaluator.process([sample])
     return evaluator.evaluate(len(dataset))
+
+
+def _save_to(out: str, metrics: Sequence[BaseMetric]) -> None:
+    """Sets the file of those metrics that save their scores, and says of which the scores are only shown."""
+    saving = [metric for metric in metrics if isinstance(metric, IRCocoMetric)]
+    others = [type(metric).__name__ for metric in metrics if metric not in saving]
+    if not saving:
+        raise ValueError(f'--out {out}: expected an IRCocoMetric in test_evaluator, which saves scores, got {others}')
+    if others:
+        MMLogger.get_current_instance().warning(
+            f'{out}: gets the scores of IRCocoMetric; those of {", ".join(others)} are shown and not saved'
+        )
+    for metric in saving:
+        metric.out_json = out
 
 
 def predict_tiled(

@@ -4,12 +4,14 @@ import contextlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import MessageHub, MMLogger
 from terminaltables import AsciiTable
 
@@ -32,8 +34,9 @@ class IRCocoMetric(CocoMetric):
 
     Differs from MMDetection's ``CocoMetric``: values are not rounded; recall (COCO's AR over IoU .50:.95, 100
     detections per image) is part of the result; a model that detects nothing scores 0 instead of returning no
-    value; only the images that were tested count, so a subset of a data set can be scored; COCO's matching is done by
-    a library that is faster than pycocotools; and the values are saved as JSON.
+    value; only the images that were tested count, so a subset of a data set can be scored, and an image that a data
+    set repeats counts once; COCO's matching is done by a library that is faster than pycocotools; and the values are
+    saved as JSON.
 
     Returned keys, as fractions (NaN where the data set holds no such target): ``{segm,bbox}_{mAP, Recall, mAP_50,
     mAP_75, mAP_s, mAP_m, mAP_l}`` and ``{segm,bbox}_mAP/<class>``. The JSON file holds every column for every
@@ -45,7 +48,8 @@ class IRCocoMetric(CocoMetric):
         ann_file: COCO annotation file of the data set under test.
         metric: ``'bbox'``, ``'segm'`` or both.
         out_json: Where the values are saved. Defaults to ``metrics_test.json`` or ``metrics_val_<iteration>.json``
-            beside the log file of the current run; without a log file nothing is saved.
+            beside the log file of the current run; without a log file nothing is saved. Of several metrics with one
+            place, see :func:`separate_files`.
         format_only: Only write the detections, to ``outfile_prefix``; do not score them. ``ann_file`` may then be
             one without ``annotations``.
         outfile_prefix: Detections are kept as ``<outfile_prefix>.{bbox,segm}.json``. Defaults to not keeping them.
@@ -62,8 +66,8 @@ class IRCocoMetric(CocoMetric):
 
     Raises:
         ValueError: If ``metric``, ``backend`` or ``extra`` is unknown, ``ann_file`` is unsound, or, on evaluation, if
-            the categories of ``ann_file`` are not those of the data set, annotations lack what is to be scored, or
-            masks are to be scored but the model predicts none.
+            the categories of ``ann_file`` are not those of the data set, two tested images have one id, annotations
+            lack what is to be scored, or masks are to be scored but the model predicts none.
 
     Example:
         >>> from mmdet_ir.evaluation import IRCocoMetric
@@ -89,7 +93,10 @@ class IRCocoMetric(CocoMetric):
     ) -> None:
         metrics = [metric] if isinstance(metric, str) else list(metric)
         if not metrics or not set(metrics) <= set(_HEADINGS):
-            raise ValueError(f"metric: expected 'bbox', 'segm' or both, got {metric!r}")
+            raise ValueError(
+                f"metric: expected 'bbox', 'segm' or both, got {metric!r}; in a config it is val_evaluator.metric or "
+                'test_evaluator.metric'
+            )
         if format_only and outfile_prefix is None:
             raise ValueError('format_only: expected outfile_prefix to say where the detections go, got None')
         check_backend(backend)
@@ -109,6 +116,7 @@ class IRCocoMetric(CocoMetric):
             )
         self.ann_file = ann_file
         self.out_json = out_json
+        self.suffix: str | None = None  # see :func:`separate_files`
         self.extra = extra
         self.image_root = image_root
         self.settings = MeasureSettings(**{'backend': backend, 'max_dets': max_dets, **(extra_settings or {})})
@@ -133,11 +141,15 @@ class IRCocoMetric(CocoMetric):
         Raises:
             ValueError: If masks are not binary.
         """
+        # (with the path of the image, which tells repeats from other images of the same id)
         for sample in data_samples:
             found = sample['pred_instances']
             if isinstance(found.get('masks'), torch.Tensor):
                 found['masks'] = binary_masks(found['masks'], f'image {sample["img_id"]}')
+        begin = len(self.results)
         super().process(data_batch, data_samples)
+        for (_, prediction), sample in zip(self.results[begin:], data_samples, strict=True):
+            prediction['img_path'] = sample.get('img_path')
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected detections; called on the main process only.
@@ -150,7 +162,7 @@ class IRCocoMetric(CocoMetric):
         """
         if not results:
             raise ValueError(f'{self.ann_file}: expected at least one tested image, got none')
-        predictions = [prediction for _, prediction in results]
+        predictions = self._each_image_once([prediction for _, prediction in results])
         self.cat_ids = self._category_ids()
         self.img_ids = sorted({prediction['img_id'] for prediction in predictions}, key=id_order)
         if 'segm' in self.metrics and any('masks' not in prediction for prediction in predictions):
@@ -176,6 +188,27 @@ class IRCocoMetric(CocoMetric):
             groups = {'': content} if name == 'boundary' else {f'_{label}': rows for label, rows in content.items()}
             flat |= {f'segm_{name}{label}_mAP': rows['all']['mAP'] for label, rows in groups.items()}
         return flat
+
+    def _each_image_once(self, predictions: list[dict]) -> list[dict]:
+        """Leaves out repeats of an image, which wrappers of data sets make: their detections would be wrong ones.
+
+        Raises:
+            ValueError: If two images have one id.
+        """
+        first: dict[object, dict] = {}
+        for prediction in predictions:
+            known = first.setdefault(prediction['img_id'], prediction)
+            if known is not prediction and not _same_image(known, prediction):
+                raise ValueError(
+                    f'{self.ann_file}: expected one image for each id, got two with the id {prediction["img_id"]!r}: '
+                    f'{known.get("img_path")} and {prediction.get("img_path")}; to score several data sets together, '
+                    'give their images ids of their own (python tools/data/merge.py)'
+                )
+        if len(first) < len(predictions):
+            MMLogger.get_current_instance().warning(
+                f'{self.ann_file}: {len(predictions)} tested images are {len(first)} different ones: each counts once'
+            )
+        return list(first.values())
 
     def _score(self, predictions: list[dict]) -> tuple[dict[str, Rows], dict[str, dict]]:
         """Rows of the table of each metric, and the extra measures."""
@@ -250,18 +283,49 @@ class IRCocoMetric(CocoMetric):
                 return
             name = 'metrics_test.json' if iteration is None else f'metrics_val_{iteration}.json'
             path = os.path.join(os.path.dirname(log_file), name)
+        if self.suffix is not None:
+            path = f'_{self.suffix}'.join(os.path.splitext(path))
         content = {
             'ann_file': str(self.ann_file),
             'images': len(self.img_ids),
             'iteration': iteration,
             'metrics': without_nan(tables),
         }
+        if self.suffix is not None:
+            content['evaluator'] = self.suffix
         if self.settings.max_dets != MAX_DETS:
             content['max_dets'] = self.settings.max_dets
         if extra:
             content['extra'] = without_nan(extra)
         write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
         MMLogger.get_current_instance().info(f'unrounded metrics: {path}')
+
+
+def separate_files(metrics: Sequence[BaseMetric]) -> None:
+    """Gives each :class:`IRCocoMetric` of an evaluator files of its own, where several would write the same ones.
+
+    The first one keeps the names; to those of the others their prefix is added, or, if one before them has it, too,
+    their number. ``evaluator`` in the JSON file then tells which it is.
+
+    Args:
+        metrics: Of the evaluator, in their order.
+    """
+    saving = [metric for metric in metrics if isinstance(metric, IRCocoMetric)]
+    for number, metric in enumerate(saving):
+        before = saving[:number]
+        if any(metric.out_json == other.out_json for other in before):
+            taken = {other.prefix for other in before}
+            metric.suffix = str(number + 1) if metric.prefix in taken else re.sub(r'\W+', '_', metric.prefix)
+        if metric.outfile_prefix and any(metric.outfile_prefix == other.outfile_prefix for other in before):
+            metric.outfile_prefix = f'{metric.outfile_prefix}_{metric.suffix or number + 1}'
+
+
+def _same_image(one: dict, other: dict) -> bool:
+    """Whether two predictions for one id are of one file; where no file is known, whether they found the same."""
+    paths = one.get('img_path'), other.get('img_path')
+    if None not in paths:
+        return paths[0] == paths[1] or os.path.realpath(paths[0]) == os.path.realpath(paths[1])
+    return all(np.array_equal(one[key], other[key]) for key in ('bboxes', 'scores', 'labels'))
 
 
 def coco_results(predictions: Iterable[dict], category_ids: Sequence[int], metric: str) -> list[dict]:

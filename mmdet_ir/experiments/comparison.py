@@ -61,6 +61,8 @@ class Line:
 def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
     """Records of runs, or the metrics that ``tools/test.py`` leaves; folders are read with all below them.
 
+    Where a test has several metrics, a folder stands for the first one; a file of another has to be named.
+
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If a file holds no scores.
@@ -75,6 +77,8 @@ def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
                 content = json.loads(file.read_text(encoding='utf-8'))
             except ValueError as error:
                 raise ValueError(f'{file}: expected JSON, got something else: {error}') from error
+            if path.is_dir() and isinstance(content, dict) and 'evaluator' in content:
+                continue  # further scores of a test that has a file already
             scores = content.get('metrics', {}).get('segm', {}).get(_ALL) if isinstance(content, dict) else None
             if scores is None:
                 raise ValueError(f'{file}: expected the record of a run or its metrics file, with scores of masks')

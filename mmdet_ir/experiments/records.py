@@ -18,6 +18,7 @@ from ..config.types import type_name
 from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash, config_settings
 from ..engine.environment import ENVIRONMENT_FILE, collect_environment
+from ..engine.fitting.weights import check_scored_classes
 from ..fileio import write_text
 
 _TIMESTAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ')
@@ -107,12 +108,35 @@ def _precision(config: Config) -> str:
     return dtypes.get(type_name(wrapper), 'float32')
 
 
-def _tested_checkpoint(metrics_json: str | os.PathLike, iteration: int | None) -> str | None:
-    """Name of the weights that the metrics belong to; ``None`` if the metrics lie outside a test run's log folder."""
+def _tested_checkpoint(
+    metrics_json: str | os.PathLike, iteration: int | None, work_dir: str | os.PathLike, sessions: list[Path]
+) -> str | None:
+    """Name of the weights that the metrics belong to; ``None`` if the metrics lie outside a test run's log folder.
+
+    Raises:
+        ValueError: If these weights are not of the run.
+    """
+    session = Path(metrics_json).resolve().parent
+    logged = (session / 'vis_data').is_dir()
     if iteration is not None:
+        if logged and session not in [one.resolve() for one in sessions]:
+            raise ValueError(
+                f'{metrics_json}: expected the metrics of the run in {work_dir}, got those of a validation in another '
+                f'run, {session}'
+            )
         return f'iteration {iteration}'
-    session = Path(metrics_json).parent
-    return Path(_session_config(session).load_from).name if (session / 'vis_data').is_dir() else None
+    if not logged:
+        return None
+    tested = Path(_session_config(session).load_from)
+    belongs = tested.resolve().is_relative_to(Path(work_dir).resolve()) if tested.is_file() else None
+    if belongs is None:  # (the folder was moved, or the path was relative to another one)
+        belongs = Path(work_dir, tested.name).is_file()
+    if not belongs:
+        raise ValueError(
+            f'{metrics_json}: expected the metrics of a checkpoint in {work_dir}, got those of {tested}; give the '
+            'folder of its run, or the metrics of a test of the run'
+        )
+    return tested.name
 
 
 def make_record(
@@ -134,6 +158,11 @@ def make_record(
     Returns:
         The record, ready for ``json.dump``. ``environment_from`` says whether commit, hardware and versions were
         noted when the training started (by ``EnvironmentHook``, which adds ``initial_weights``) or only now.
+
+    Raises:
+        FileNotFoundError: If logs, checkpoint or an annotation file of the run are missing.
+        ValueError: If the metrics are those of another model: the weights that were tested are not of the run, as far
+            as the test's own log folder tells, or the classes are others.
     """
     sessions = training_sessions(work_dir)
     used = _session_config(sessions[0])
@@ -145,6 +174,8 @@ def make_record(
     if last is None:
         raise FileNotFoundError(f'{work_dir}: expected the checkpoint of a finished run, found none')
     checkpoint = CheckpointLoader.load_checkpoint(str(Path(work_dir, Path(last).name)), map_location='cpu')
+    tested = _tested_checkpoint(metrics_json, metrics['iteration'], work_dir, sessions)
+    check_scored_classes(checkpoint, metrics['metrics'], f'the run in {work_dir}', str(metrics_json))
     return {
         'kind': 'run',
         'provenance': 'measured',
@@ -169,7 +200,7 @@ def make_record(
             'wall_time_seconds': sum(wall_time(session) for session in sessions),
         },
         'parameters': count_parameters(used),
-        'tested_checkpoint': _tested_checkpoint(metrics_json, metrics['iteration']),
+        'tested_checkpoint': tested,
         'tested_images': metrics['images'],
         'metrics': metrics['metrics'],
     }

@@ -85,6 +85,7 @@ def test_images_in_which_the_models_differ_most_come_first(comparison):
     assert choose_positions(comparison, 2, by_errors=True) == ranked[:2]
     assert choose_positions(comparison, 2, by_errors=True, ids=[14]) == [3, 1]
     assert choose_positions(comparison, 2, indices=[2], ids=[11]) == [2, 0]
+    assert choose_positions(comparison, 2, ids=['13', '11']) == [2, 0]  # as a command line has them
     with pytest.raises(ValueError, match=r'ids: expected ids of images, got \[3\]'):
         choose_positions(comparison, 2, ids=[3])
     with pytest.raises(ValueError, match=r'indices: expected numbers in 0\.\.3, got \[4\]'):

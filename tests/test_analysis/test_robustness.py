@@ -118,6 +118,62 @@ def test_an_interrupted_run_goes_on(threshold, monkeypatch):
         measure_robustness(*threshold)
 
 
+@pytest.mark.parametrize('changed', ['config.py', 'weights.pth', 'val.json', 'others.json'])
+def test_scores_of_another_config_checkpoint_or_data_set_are_not_gone_on_with(threshold, changed):
+    folder = threshold[0].parent
+    options = {'corruptions': [], 'severities': []}
+    cfg = Config.fromfile(threshold[0])
+    (folder / 'others.json').write_bytes((folder / 'val.json').read_bytes())
+    cfg.test_evaluator.ann_file = str(folder / 'others.json')
+    cfg.dump(threshold[0])
+    first = measure_robustness(*threshold, **options)
+    if changed == 'config.py':
+        cfg.model.test_cfg.rcnn.score_thr = 0.9
+        cfg.dump(threshold[0])
+    else:
+        (folder / changed).write_bytes((folder / changed).read_bytes() + b' ')
+    kinds = {'config.py': 'config_sha256', 'weights.pth': 'checkpoint_sha256'}
+    differs = f'got those of others: {kinds.get(changed, "data_sha256")} was [^;]*; choose another file'
+    with pytest.raises(ValueError, match=differs):
+        measure_robustness(*threshold, **options)
+    assert json.loads(threshold[2].read_text()) == first
+
+
+def mixed(one: dict) -> dict:
+    """The loader within, the steps after it without."""
+    steps = one['pipeline']
+    return {'type': 'MultiImageMixDataset', 'dataset': {**one, 'pipeline': steps[:1]}, 'pipeline': steps[1:]}
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda one: {'type': 'ConcatDataset', 'datasets': [{**one, 'indices': [0]}, {**one, 'indices': [1, 2]}]},
+        lambda one: {'type': 'RepeatDataset', 'times': 2, 'dataset': one},
+        mixed,
+    ],
+)
+def test_wrapped_test_sets_and_other_prefixes_score_the_same(threshold, wrap):
+    """Values as in the first test; the negative of the targets is not found."""
+    cfg = Config.fromfile(threshold[0])
+    one = cfg.test_dataloader.dataset.to_dict()
+    one['pipeline'] = [step for step in one['pipeline'] if step['type'] != 'LoadAnnotations']
+    cfg.test_dataloader.dataset = wrap(one)
+    cfg.test_evaluator.prefix = 'ir'
+    cfg.dump(threshold[0])
+    record = measure_robustness(*threshold, corruptions=['polarity', 'offset'], severities=[1])
+    scores = {name: [found['segm_mAP'] for found in by.values()] for name, by in record['scores'].items()}
+    assert scores == {'clean': [1.0], 'polarity': [0.0], 'offset': [1.0]}
+
+
+def test_a_test_without_scores_of_masks_is_told(threshold):
+    cfg = Config.fromfile(threshold[0])
+    cfg.test_evaluator.metric = 'bbox'
+    cfg.dump(threshold[0])
+    with pytest.raises(ValueError, match=r"expected a metric that scores masks .*, got \['coco/bbox_Recall'"):
+        measure_robustness(*threshold, corruptions=[], severities=[])
+
+
 def test_clean_is_the_config_itself(cfg):
     assert corrupted(cfg, 'clean', 0).to_dict() == cfg.to_dict()
     before = cfg.to_dict()
@@ -184,3 +240,7 @@ def test_summary_and_table():
     other = {'scores': {'clean': scores['clean']}, 'summary': summary}
     with pytest.raises(ValueError, match='expected the same corruptions and severities in all files'):
         robustness_table({'a': record, 'b': other})
+    one, two = (record | {'model': {'data_sha256': {'val.json': sum}}} for sum in ('ab', 'cd'))
+    assert robustness_table({'a': record, 'b': one, 'c': one}).splitlines()[2] == '| clean | 50.0 | 50.0 | 50.0 |'
+    with pytest.raises(ValueError, match='expected scores on the same annotations .* others in b and c'):
+        robustness_table({'a': record, 'b': one, 'c': two})

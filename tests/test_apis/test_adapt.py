@@ -1,8 +1,10 @@
+from collections import Counter
 from pathlib import Path
 
 import mmdet_ir
-from mmdet_ir.apis.adapt import adapt, estimate_statistics
+from mmdet_ir.apis.adapt import _read, adapt, estimate_statistics
 from mmdet_ir.apis.inference.inferencer import IRInferencer
+from mmdet_ir.apis.inference.inputs import find_sources
 from mmdet_ir.apis.launch import load_config
 
 import cv2
@@ -85,7 +87,7 @@ def test_a_detector_on_files(tmp_path):
     out = tmp_path / 'adapted.pth'
     arguments = str(CONFIG), tmp_path / 'trained.pth', [str(tmp_path / 'night')], out
     done = adapt(*arguments, device='cpu', cfg_options=OPTIONS)
-    assert (done['images'], done['skipped']) == (3, 1)
+    assert (done['images'], len(done['skipped'])) == (3, 1) and 'broken.png' in done['skipped'][0]
     after = torch.load(out, weights_only=True)['state_dict']
     layers = [name for name in before if name.endswith('running_mean') and name.startswith(('backbone.', 'neck.'))]
     assert len(layers) == done['layers'] > 50
@@ -100,3 +102,46 @@ def test_a_detector_on_files(tmp_path):
     assert IRInferencer(str(CONFIG), out, 'cpu', show_progress=False, cfg_options=OPTIONS).classes[0] == 'human'
     with pytest.raises(ValueError, match='keep from 0 to below 1, got 256, 8, 1'):
         adapt(*arguments, keep=1)
+    with pytest.raises(ValueError, match=r'expected another file than the input .*trained\.pth'):
+        adapt(*arguments[:3], tmp_path / 'trained.pth', cfg_options=OPTIONS)
+    broken = str(tmp_path / 'night' / 'broken.png')
+    with pytest.raises(ValueError, match=r'expected at least one image .* got none; the first: .*broken\.png'):
+        adapt(*arguments[:2], [broken], out, device='cpu', cfg_options=OPTIONS)
+
+
+@pytest.mark.parametrize('live', ['0', '-', 'rtsp://user:secret@camera/1'])
+def test_live_sources_are_refused_at_once(live, tmp_path):
+    with pytest.raises(ValueError, match='expected images, folders or videos, got a camera, a stream') as caught:
+        adapt(str(CONFIG), tmp_path / 'trained.pth', [live], tmp_path / 'out.pth')
+    assert 'secret' not in str(caught.value) and '--raw' not in str(caught.value)
+
+
+class Reader:
+    """Stands for an inferencer whose images are their own numbers."""
+
+    def read(self, path, page=None):
+        return np.full((2, 2), int(Path(path).stem), np.uint8)
+
+    def prepare(self, image, name):
+        return {'number': int(image[0, 0])}
+
+
+@pytest.mark.parametrize('parts', [(30,), (10, 19, 1)])
+def test_images_are_taken_evenly(tmp_path, parts):
+    """Worked out by hand: 12 of 30 lie 29/11 apart."""
+    folders, numbers = [], iter(range(30))
+    for part, count in enumerate(parts):
+        folders.append(tmp_path / f'{part}')
+        folders[-1].mkdir()
+        for _ in range(count):
+            cv2.imwrite(str(folders[-1] / f'{next(numbers):02d}.png'), np.zeros((2, 2), np.uint8))
+    sources = find_sources(list(map(str, folders)), tmp_path / 'out')
+    for number, expected in (
+        (12, [0, 3, 5, 8, 11, 13, 16, 18, 21, 24, 26, 29]),
+        (2, [0, 29]),
+        (1, [0]),
+        (99, list(range(30))),
+    ):
+        used, skipped = Counter(), []
+        taken = [data['number'] for data in _read(Reader(), sources, number, used, skipped)]
+        assert (taken, used['images'], skipped) == (expected, len(expected), [])

@@ -339,3 +339,18 @@ def test_an_image_too_thin_for_the_pipeline_is_named(inferencer: IRInferencer) -
         ValueError, match=r'image thin\.png: height and width \(2, 2000\) do not pass the test pipeline'
     ):
         inferencer.prepare(counts(0)[:2].repeat(23, axis=1)[:, :2000], 'thin.png')
+
+
+def test_steps_that_a_wrapper_adds_are_part_of_the_pipeline(root: Path) -> None:
+    """``MultiImageMixDataset`` has a pipeline of its own, behind that of the data set within."""
+    cfg = launch.load_config(str(root / 'config.py'))
+    one = cfg.test_dataloader.dataset
+    steps = [step for step in one.pipeline if step.type != 'LoadAnnotations']
+    within = {**one, 'pipeline': steps[:2]}
+    cfg.test_dataloader.dataset = {'type': 'MultiImageMixDataset', 'dataset': within, 'pipeline': steps[2:]}
+    path = root / 'images' / '1.png'
+    prepared = []
+    for config in (root / 'config.py', cfg):
+        inferencer = IRInferencer(config, root / 'weights.pth', 'cpu', show_progress=False)
+        prepared.append(inferencer.prepare(inferencer.read(path), path)['inputs'])
+    assert torch.equal(*prepared) and prepared[0].shape[1:] == (64, 94)

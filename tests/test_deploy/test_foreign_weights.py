@@ -106,3 +106,15 @@ def test_the_wrong_number_of_classes_is_told_with_its_places(root: Path, tmp_pat
     for way in (draw, derive, infer_or_export, benchmark):
         with pytest.raises(ValueError, match=places):
             way(str(config), str(tmp_path / 'bare.pth'), tmp_path)
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_weights_that_are_not_finite_are_refused(way: Callable, root: Path, tmp_path: Path) -> None:
+    content = torch.load(root / 'weights.pth', weights_only=True)
+    name = 'roi_head.bbox_head.fc_cls.weight'
+    content['state_dict'][name][1, 2] = float('nan')
+    content['state_dict']['backbone.bn1.running_var'][0] = float('inf')
+    torch.save(content, tmp_path / 'diverged.pth')
+    words = rf'diverged\.pth: expected finite weights, got NaN or infinity in 2 parameters: .*{name}'
+    with pytest.raises(ValueError, match=words):
+        way(str(root / 'config.py'), str(tmp_path / 'diverged.pth'), tmp_path)

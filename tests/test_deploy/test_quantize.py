@@ -103,6 +103,10 @@ def test_what_cannot_be_quantised_is_refused(root: Path, made: ExportedModel, in
         quantize_model(made.path, out, cfg)
     with pytest.raises(ValueError, match=r'out\.pt: expected a name that ends in \.onnx or \.xml'):
         quantize_model(root / 'model.onnx', root / 'out.pt', cfg)
+    before = (root / 'model.onnx').read_bytes()
+    with pytest.raises(ValueError, match=r'expected another file than the input .*model\.onnx'):
+        quantize_model(root / 'model.onnx', root / 'images' / '..' / 'model.onnx', cfg)
+    assert (root / 'model.onnx').read_bytes() == before
     with pytest.raises(ValueError, match='expected layers to quantise'):
         quantize_model(root / 'model.onnx', out, cfg, keep=[''])
     export_model(inferencer, root / 'fixed.onnx', 'onnx', size=(64, 48), batch=1)

@@ -171,6 +171,14 @@ def test_weights_of_which_nothing_fits_are_refused(trained: Path, tmp_path: Path
     stopped_early(message, tmp_path, Detector(), load_from=str(tmp_path / 'prefix.pth'))
 
 
+def test_weights_that_are_not_finite_are_refused(trained: Path, tmp_path: Path, stopped_early: Callable) -> None:
+    content = torch.load(trained)
+    content['state_dict']['bbox_head.fc_reg.bias'][1] = float('-inf')
+    torch.save(content, tmp_path / 'diverged.pth')
+    message = r'diverged\.pth: expected finite weights, got NaN or infinity in 1 parameters: .*bbox_head\.fc_reg\.bias'
+    stopped_early(message, tmp_path, Detector(), load_from=str(tmp_path / 'diverged.pth'))
+
+
 def test_weights_of_another_backbone_are_refused(trained: Path, tmp_path: Path, stopped_early: Callable) -> None:
     message = r'the backbone is another: 0 of the 4 parameters of model\.backbone fit, not backbone\.0\.weight'
     stopped_early(message, tmp_path, Detector(width=6), load_from=str(trained))
@@ -251,3 +259,11 @@ def test_shapes_and_names_are_told_apart() -> None:
     weights = {'a.weight': torch.ones(1, 2), 'a.bias': torch.ones(3), 'b.bias': torch.ones(1), 'c': torch.ones(1)}
     assert load_weights(model, weights, 'w') == Fit(('a.weight', 'b.bias'), ('b.weight',), ('a.bias',), ('c',))
     assert (model['a'].weight == 1).all() and (model['b'].bias == 1).all()
+
+
+def test_a_file_with_its_weights_under_another_key_is_told_its_keys() -> None:
+    weights = Detector().state_dict()
+    for content, keys in (({'model': weights, 'epoch': 3}, 'model, epoch'), ({'state_dict': {'a': 1}, 'b': 2}, 'a')):
+        with pytest.raises(ValueError, match=f"w.pth: expected .* key 'state_dict', .* got none there, but {keys};"):
+            load_weights(Detector(), content, 'w.pth')
+    assert len(load_weights(Detector(), weights, 'w.pth').taken) == 8

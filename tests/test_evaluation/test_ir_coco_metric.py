@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdet_ir.datasets.ir_dataset import IRDataset
 from mmdet_ir.evaluation import COLUMNS, IRCocoMetric
-from mmdet_ir.evaluation.ir_coco_metric import render
+from mmdet_ir.evaluation.ir_coco_metric import render, separate_files
 
 import numpy as np
 import pytest
@@ -283,6 +283,37 @@ def test_only_tested_images_count(tmp_path):
     assert 'coco/bbox_mAP' not in scores
 
 
+def test_repeats_of_an_image_count_once(tmp_path, capsys):
+    """A second time, its detections would be wrong ones: at a score of 0.9 each, precision would fall to one half."""
+    masks = [rectangle(10, 20, 40, 30), rectangle(5, 5, 20, 30)]
+    ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)] for mask in masks])
+    options = {'out_json': str(tmp_path / 'out.json'), 'outfile_prefix': str(tmp_path / 'found')}
+    for paths in (
+        ('a.png', 'b.png', 'a.png', 'b.png'),
+        ('a.png', 'b.png', './a.png', f'{Path.cwd()}/b.png'),
+        (None,) * 4,
+    ):
+        found = [prediction(i, [(CAR, masks[i - 1], 0.9)]) for i in (1, 2, 1, 2)]
+        found = [one | {'img_path': path} for one, path in zip(found, paths, strict=True)]
+        scores = evaluate(ann_file, found, **options)
+        for kind in ('segm', 'bbox'):
+            assert scores[f'coco/{kind}_mAP'] == scores[f'coco/{kind}_mAP_75'] == approx(1.0)
+        assert json.loads((tmp_path / 'out.json').read_text())['images'] == 2
+        assert len(json.loads((tmp_path / 'found.segm.json').read_text())) == 2
+    assert '4 tested images are 2 different ones: each counts once' in capsys.readouterr().out
+
+
+def test_two_images_with_one_id_are_an_error(tmp_path):
+    mask = rectangle(10, 20, 40, 30)
+    ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
+    for paths, score in ((('a/1.png', 'b/1.png'), 0.9), ((None, None), 0.8)):
+        found = [prediction(1, [(CAR, mask, s)]) | {'img_path': p} for s, p in zip((0.9, score), paths, strict=True)]
+        with pytest.raises(
+            ValueError, match=f'one image for each id, got two with the id 1: {paths[0]} and {paths[1]};'
+        ):
+            evaluate(ann_file, found)
+
+
 def test_table_and_json_of_absent_sizes(tmp_path):
     mask = rectangle(10, 20, 40, 30)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
@@ -304,6 +335,34 @@ def test_table_and_json_of_absent_sizes(tmp_path):
     assert cells[1] == ['masks, all', '1', '100.000', '1.000', '100.000', '100.000', '-', '100.000', '-']
     assert cells[2] == ['masks, human', '0', *'-------']
     assert cells[6][0] == 'boxes, all'
+
+
+def test_several_metrics_have_files_of_their_own(tmp_path, capsys):
+    """The car is found, the bicycle is not: 1 and 0 in the files of two annotation files, and half in that of both."""
+    car, bicycle = (CAR, rectangle(10, 20, 40, 30)), (BICYCLE, rectangle(60, 60, 30, 30))
+    metrics = []
+    for name, targets, options in (
+        ('both', [car, bicycle], {}),
+        ('car', [car], {'prefix': 'cars/only'}),
+        ('bicycle', [bicycle], {'prefix': 'cars/only', 'metric': 'segm'}),
+        ('apart', [car], {'out_json': str(tmp_path / 'apart.json')}),
+    ):
+        ann_file = write_ground_truth(tmp_path / f'{name}.json', [targets])
+        settings = {'out_json': str(tmp_path / 'out.json'), 'outfile_prefix': str(tmp_path / 'found'), **options}
+        metrics.append(IRCocoMetric(ann_file, **settings))
+        metrics[-1].dataset_meta = IRDataset.METAINFO
+    separate_files(metrics)
+    for metric in metrics:
+        metric.process({}, [prediction(1, [(*car, 0.9)])])
+        metric.evaluate(1)
+    saved = {name: json.loads((tmp_path / f'{name}.json').read_text()) for name in ('out', 'out_cars_only', 'out_3')}
+    assert [Path(content['ann_file']).stem for content in saved.values()] == ['both', 'car', 'bicycle']
+    scores = [content['metrics']['segm']['all']['mAP'] for content in saved.values()]
+    assert scores == [approx(0.5), approx(1.0), approx(0.0)]
+    assert [content.get('evaluator') for content in saved.values()] == [None, 'cars_only', '3']
+    assert Path(json.loads((tmp_path / 'apart.json').read_text())['ann_file']).stem == 'apart'
+    assert len(list(tmp_path.glob('found*.segm.json'))) == 4
+    assert f'unrounded metrics: {tmp_path}/out_cars_only.json' in capsys.readouterr().out
 
 
 def test_validation_during_training_is_saved_by_iteration(tmp_path):
@@ -363,7 +422,9 @@ def test_format_only_keeps_the_detections(tmp_path):
 def test_errors_name_what_is_wrong(tmp_path):
     mask = rectangle(10, 20, 40, 30)
     ann_file = write_ground_truth(tmp_path / 'gt.json', [[(CAR, mask)]])
-    with pytest.raises(ValueError, match=r"metric: expected 'bbox', 'segm' or both, got 'proposal'"):
+    with pytest.raises(
+        ValueError, match=r"metric: expected 'bbox', 'segm' or both, got 'proposal'; .*val_evaluator\.m"
+    ):
         IRCocoMetric(ann_file, metric='proposal')
     with pytest.raises(ValueError, match='format_only: expected outfile_prefix'):
         IRCocoMetric(ann_file, format_only=True)

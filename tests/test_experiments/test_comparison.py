@@ -78,6 +78,10 @@ def test_files_and_folders(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f'{number}.json').write_text(json.dumps(run(0.3, number)))
     assert [entry['seed'] for entry in read_group([tmp_path])] == [0, 1]
+    further = json.loads(next(tmp_path.glob('*.json')).read_text()) | {'evaluator': 'again', 'seed': 7}
+    (tmp_path / 'again.json').write_text(json.dumps(further))
+    assert [entry['seed'] for entry in read_group([tmp_path])] == [0, 1]  # another metric of the same test
+    assert [entry['seed'] for entry in read_group([tmp_path / 'again.json'])] == [7]
     (tmp_path / '2.json').write_text('{"metrics": {"bbox": {}}}')
     with pytest.raises(ValueError, match=r'2\.json: expected the record of a run'):
         read_group([tmp_path])

@@ -7,6 +7,7 @@ from mmdet_ir.experiments.records import (
     config_difference,
     count_parameters,
     data_fingerprint,
+    make_record,
     save_record,
     training_sessions,
     wall_time,
@@ -122,3 +123,77 @@ def test_a_record_with_nan_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match='not JSON compliant'):
         save_record({'mAP': float('nan')}, tmp_path / 'record.json')
     assert list(tmp_path.iterdir()) == []
+
+
+RUN_CONFIG = """
+model = dict(type='FPN', in_channels=[8], out_channels=4, num_outs=1)
+train_dataloader = dict(batch_size=2, dataset=dict(type='IRDataset', ann_file={ann!r}))
+optim_wrapper = dict(type='OptimWrapper')
+load_from = None
+resume = False
+"""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two finished runs, a and b, of a tiny network on classes of the same number but of different names."""
+    ann = tmp_path / 'set.json'
+    ann.write_text(json.dumps({'images': [{'id': 1}]}))
+    (tmp_path / 'config.py').write_text(RUN_CONFIG.format(ann=str(ann)))
+    for name, classes in (('a', ('human', 'car')), ('b', ('dog', 'car'))):
+        folder = tmp_path / name
+        write_session(folder / '20250101_235950', STARTED)
+        (folder / '20250101_235950' / 'vis_data' / 'config.py').write_text(RUN_CONFIG.format(ann=str(ann)))
+        meta = {'seed': 0, 'epoch': 1, 'iter': 40, 'dataset_meta': {'classes': classes}}
+        torch.save({'meta': meta, 'state_dict': {}}, folder / 'epoch_1.pth')
+        (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+    return tmp_path
+
+
+def write_metrics(runs, session, checkpoint, classes=('human', 'car'), iteration=None):
+    """What a test in ``session`` leaves; without ``checkpoint`` outside of a log folder."""
+    session = runs / session
+    session.mkdir(parents=True, exist_ok=True)
+    if checkpoint is not None:
+        (session / 'vis_data').mkdir(exist_ok=True)
+        if iteration is None:
+            (session / 'vis_data' / 'config.py').write_text(f'load_from = {str(checkpoint)!r}')
+    rows = {name: {'mAP': 0.5} for name in ('all', *classes)}
+    content = {
+        'ann_file': str(runs / 'set.json'),
+        'images': 1,
+        'iteration': iteration,
+        'metrics': {'bbox': rows, 'segm': rows},
+    }
+    (session / 'metrics_test.json').write_text(json.dumps(content))
+    return session / 'metrics_test.json'
+
+
+def record_of(runs, metrics):
+    return make_record(runs / 'config.py', runs / 'a', metrics, title='a', data_title='set')['tested_checkpoint']
+
+
+def test_a_run_is_joined_with_metrics_of_its_own_weights(runs, monkeypatch):
+    assert record_of(runs, write_metrics(runs, 'a/test', runs / 'a' / 'epoch_1.pth')) == 'epoch_1.pth'
+    (runs / 'link').symlink_to(runs / 'a')
+    assert record_of(runs, write_metrics(runs, 'tests/1', runs / 'link' / 'epoch_1.pth')) == 'epoch_1.pth'
+    monkeypatch.chdir(runs)
+    assert record_of(runs, write_metrics(runs, 'tests/2', 'a/epoch_1.pth')) == 'epoch_1.pth'
+    assert record_of(runs, write_metrics(runs, 'tests/3', 'former/place/epoch_1.pth')) == 'epoch_1.pth'
+    assert record_of(runs, write_metrics(runs, 'a/20250101_235950', '', iteration=40)) == 'iteration 40'
+    assert record_of(runs, write_metrics(runs, 'elsewhere', None)) is None
+
+
+def test_metrics_of_another_model_are_refused(runs):
+    others = write_metrics(runs, 'a/test', runs / 'b' / 'epoch_1.pth')
+    with pytest.raises(ValueError, match=r'metrics of a checkpoint in .*/a, got those of .*/b/epoch_1\.pth; give'):
+        record_of(runs, others)
+    unknown = write_metrics(runs, 'a/test_2', 'former/place/epoch_2.pth')
+    with pytest.raises(ValueError, match=r'got those of former/place/epoch_2\.pth'):
+        record_of(runs, unknown)
+    validated = write_metrics(runs, 'b/20250101_235950', '', iteration=40)
+    with pytest.raises(ValueError, match='those of a validation in another run, .*/b/20250101_235950'):
+        record_of(runs, validated)
+    renamed = write_metrics(runs, 'elsewhere', None, classes=('dog', 'car'))
+    with pytest.raises(ValueError, match=r"bbox: expected .* \['human', 'car'\] .* got \['dog', 'car'\]"):
+        record_of(runs, renamed)

@@ -22,9 +22,12 @@ MARKS = '<!-- scores:begin -->\n<!-- scores:end -->\n<!-- files:begin -->old<!--
 CARD = f'# toy\n\nText by hand.\n{MARKS}End.\n'
 
 
-def metrics(value: float) -> dict:
+CLASSES = ('human', 'car', 'bicycle', 'uav')
+
+
+def metrics(value: float, classes: tuple[str, ...] = CLASSES) -> dict:
     columns = {'targets': 7, 'mAP': value, 'mAP50': value + 0.1, 'mAPs': value, 'mAPm': None}
-    return {'images': 3, 'metrics': {kind: {'all': columns, 'car': columns} for kind in ('bbox', 'segm')}}
+    return {'images': 3, 'metrics': {kind: dict.fromkeys(('all', *classes), columns) for kind in ('bbox', 'segm')}}
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +38,7 @@ def zoo(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     config = load_config(str(CONFIG), {'model.backbone.imagenet': False})
     model = MODELS.build(config.model)
-    meta = {'dataset_meta': {'classes': ('human', 'car', 'bicycle', 'uav')}, 'iter': 12, 'message_hub': {'a': 1}}
+    meta = {'dataset_meta': {'classes': CLASSES}, 'iter': 12, 'message_hub': {'a': 1}}
     checkpoint = {'meta': meta, 'state_dict': model.state_dict(), 'optimizer': {'state': torch.zeros(9)}}
     torch.save(checkpoint, root / 'trained.pth')
     (root / 'scores.json').write_text(json.dumps(metrics(0.25)))
@@ -87,6 +90,15 @@ def test_publishing_asks_for_scores_of_masks(zoo, tmp_path):
     (tmp_path / 'boxes.json').write_text(json.dumps({'metrics': {'bbox': {}}}))
     with pytest.raises(ValueError, match=r'boxes\.json: expected scores of boxes and masks'):
         publish_model('toy', CONFIG, zoo / 'trained.pth', {'dev': tmp_path / 'boxes.json'}, root=tmp_path)
+    (tmp_path / 'others.json').write_text(json.dumps(metrics(0.5, CLASSES[::-1])))
+    with pytest.raises(ValueError, match=r"others\.json: bbox: expected .* \['human', .* got \['uav'"):
+        publish_model('toy', CONFIG, zoo / 'trained.pth', {'dev': tmp_path / 'others.json'}, root=tmp_path)
+    content = torch.load(zoo / 'trained.pth', weights_only=True)
+    name = 'roi_head.bbox_head.fc_cls.weight'
+    content['state_dict'][name][0, 0] = 1e5  # above the largest number of half precision, 65504
+    torch.save(content, tmp_path / 'large.pth')
+    with pytest.raises(ValueError, match=rf'large\.pth \(in half precision\): expected finite weights, .*{name}'):
+        publish_model('toy', CONFIG, tmp_path / 'large.pth', {'dev': zoo / 'scores.json'}, root=tmp_path)
     assert not (tmp_path / 'toy' / 'weights.pth').exists()
 
 

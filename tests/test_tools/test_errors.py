@@ -1,6 +1,7 @@
 """What a user's mistake is answered with."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,32 @@ def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
     code = f'import os; from mmdet_ir.cli import run_tool; {broken}'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 1 and 'BrokenPipeError' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments'),
+    [
+        ('adapt', ['IN', '{IN}', 'images', '--out', '{IN}']),
+        ('deploy/export', ['config.py', '{IN}', '--format', 'torchscript', '--out', '{IN}']),
+        ('deploy/test_exported', ['{IN}', 'config.py', '--out', '{IN}']),
+        ('analysis/compare', ['A={IN}', 'other.json', '--csv', '{IN}']),
+        ('analysis/compare', ['A=other.json', '{IN}', '--tex', '{IN}']),
+        ('analysis/compare_masks', ['exact.json', 'A={IN}', '--json', '{IN}']),
+        ('analysis/measure', ['val.json', '{IN}', '--out', '{IN}']),
+        ('analysis/model_complexity', ['{IN}', '--out', '{IN}']),
+        ('analysis/record_run', ['c.py', 'run', '{IN}', '--title', 'a', '--data', 'b', '--out', '{IN}']),
+        ('analysis/draw_tone_mapping', ['{IN}', '--out', '{IN}']),
+        ('analysis/draw_feature_maps', ['config.py', 'weights.pth', '{IN}', '--out', '{IN}']),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused(
+    tool: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tmp_path / 'input.pt'
+    given.write_text('the only copy')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', [tool, *(text.format(IN=given) for text in arguments)])
+    main = runpy.run_path(str(Path(__file__).parents[2] / 'tools' / f'{tool}.py'))['main']
+    with pytest.raises(ValueError, match=r'expected another file than the input .*input\.pt'):
+        main()
+    assert given.read_text() == 'the only copy'

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 from mmdet_ir.analysis.errors.comparison import compare_models
 from mmdet_ir.analysis.images import _add_boxes, ground_truth_of, select_images
@@ -182,3 +184,21 @@ def test_models_are_compared_on_the_same_images_only(tmp_path):
         compare_models([(first, weights), (second, weights)])
     with pytest.raises(ValueError, match='titles: expected 2, one for each model, got 1'):
         compare_models([(first, weights), (second, weights)], titles=['A'])
+
+
+def test_models_are_compared_on_the_same_classes_only(tmp_path):
+    """Label 0 of one would be drawn, and judged, as what label 0 of the other is."""
+    dataset = write_dataset(tmp_path, [[3]], POLYGON)
+    names, coco = list(dataset.metainfo['classes']), json.loads(Path(dataset.ann_file).read_text())
+    configs = []
+    for name, classes in (('one', names), ('two', names[::-1]), ('three', ['dog', *names[1:]])):
+        coco['categories'] = [{'id': i, 'name': text} for i, text in enumerate(classes, 1)]
+        (tmp_path / f'{name}.json').write_text(json.dumps(coco))
+        data = {'type': 'IRDataset', 'ann_file': f'{tmp_path}/{name}.json', 'data_prefix': dataset.data_prefix}
+        data |= {'pipeline': [], 'metainfo': {'classes': tuple(classes)}}
+        configs.append(tmp_path / f'{name}.py')
+        configs[-1].write_text(f'test_dataloader = dict(dataset=dict(test_mode=True, **{data}))')
+    for other, classes in ((configs[1], names[::-1]), (configs[2], ['dog', *names[1:]])):
+        lists = f'expected the classes of {configs[0]}, {names} in this order, got {classes};'
+        with pytest.raises(ValueError, match=re.escape(lists)):
+            compare_models([(configs[0], 'a.pth'), (other, 'b.pth')])

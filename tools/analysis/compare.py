@@ -57,8 +57,10 @@ def main() -> None:
     args = parse_args()
     groups = grouped(args.groups)
     from mmdet_ir.experiments.comparison import as_csv, as_latex, as_markdown, compare, read_group
-    from mmdet_ir.fileio import write_text
+    from mmdet_ir.fileio import refuse_overwriting, write_text
 
+    for option, file in (('--tex', args.tex), ('--csv', args.csv)):
+        refuse_overwriting(file, (given for files in groups.values() for given in files), option)
     lines = compare({name: read_group(files) for name, files in groups.items()}, args.classes, args.paper)
     print(as_markdown(lines))
     for file, render in ((args.tex, as_latex), (args.csv, as_csv)):

@@ -5,7 +5,7 @@ import argparse
 import json
 
 from mmdet_ir.cli import Skipped, add_image_key, named_entries, run_tool, tool_parser
-from mmdet_ir.fileio import write_text
+from mmdet_ir.fileio import refuse_overwriting, write_text
 
 EPILOG = """\
 example:
@@ -37,6 +37,8 @@ def main() -> None:
     others = named_entries('others', args.others, 'NAME=FILE.json')
     if args.picture and not args.images:
         raise ValueError('--picture needs --images FOLDER')
+    for option, file in (('--json', args.json), ('--picture', args.picture)):
+        refuse_overwriting(file, (args.exact, *others.values()), option)
     agreement = compare_masks(args.exact, others)
     print(agreement.table())
     if args.json:

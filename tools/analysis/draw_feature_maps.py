@@ -8,6 +8,7 @@ import argparse
 
 from mmdet_ir.cli import add_cfg_options, add_device, run_tool, tool_parser
 from mmdet_ir.cli.choices import SCALES
+from mmdet_ir.fileio import refuse_overwriting
 
 EXAMPLES = """examples:
   an image of the test set, whose masks say where the targets are:
@@ -58,6 +59,7 @@ def main() -> None:
 
     from mmdet_ir.analysis.features.feature_map_figure import draw_feature_maps
 
+    refuse_overwriting(args['out'], (args['config'], args['checkpoint'], args['image']))
     report = draw_feature_maps(boxes=args.pop('box'), **args)
     print(f'{args["out"]}: {report["image"]}, targets: {report["targets"]["count"]}')
     print(f'channels: {report["channel_rule"]}')

@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         help='that between them show all classes (default), or in which the models differ most, which runs all images',
     )
     images.add_argument('--indices', type=int, nargs='+', help='these positions in the test set')
-    images.add_argument('--ids', type=int, nargs='+', help='these image ids of the annotation file')
+    images.add_argument('--ids', nargs='+', metavar='ID', help='these image ids of the annotation file')
 
     errors = parser.add_argument_group('errors, in red: a row for each model, a column for each image')
     errors.add_argument('--mark-errors', action='store_true', help='box missed targets (dashed) and wrong detections')

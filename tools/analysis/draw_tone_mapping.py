@@ -6,6 +6,7 @@ import ast
 
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import RJPEG_MODES
+from mmdet_ir.fileio import refuse_overwriting
 
 DEFAULT = ('linear', 'percentile', 'plateau', 'clahe', 'detail')
 
@@ -43,6 +44,7 @@ def main() -> None:
     from mmdet_ir.datasets.images.infrared_io import read_infrared
     from mmdet_ir.datasets.images.values import to_single_channel
 
+    refuse_overwriting(args.out, (args.image,))
     image = to_single_channel(read_infrared(args.image, page=args.page, rjpeg=args.rjpeg), args.image)
     mappings = {text: parse_mapping(text) for text in args.mappings}
     draw_tone_mappings(image, mappings, args.out, args.columns)

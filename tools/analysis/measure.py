@@ -8,7 +8,7 @@ import sys
 
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import BACKENDS, BOUNDARY_RATIO, RING_WIDTH
-from mmdet_ir.fileio import write_text
+from mmdet_ir.fileio import refuse_overwriting, write_text
 from mmdet_ir.markdown import markdown_table
 
 EPILOG = """\
@@ -84,6 +84,7 @@ def main() -> None:
     from mmdet_ir.evaluation import MeasureSettings, measure
     from mmdet_ir.evaluation.measures_table import measure_tables, plain
 
+    refuse_overwriting(args.out, (args.annotations, args.detections))
     settings = MeasureSettings(
         backend=args.backend,
         boundary_ratio=args.boundary_ratio,

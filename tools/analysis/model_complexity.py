@@ -11,7 +11,7 @@ import json
 
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import TABLE4
-from mmdet_ir.fileio import write_text
+from mmdet_ir.fileio import refuse_overwriting, write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +35,7 @@ def main() -> None:
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
+    refuse_overwriting(args.out, args.configs)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
     rows = [complexity_row(config, tuple(args.size)) for config in args.configs]

@@ -4,6 +4,7 @@
 import argparse
 
 from mmdet_ir.cli import run_tool, tool_parser
+from mmdet_ir.fileio import refuse_overwriting
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +28,7 @@ def main() -> None:
 
     from mmdet_ir.experiments import make_record, save_record
 
+    refuse_overwriting(args.out, (args.config, args.metrics_json))
     record = make_record(args.config, args.work_dir, args.metrics_json, args.title, args.data)
     save_record(record, args.out)
     print(f'{args.out}: written')

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmdet_ir.cli import add_cfg_options, add_model, run_tool, tool_parser
 from mmdet_ir.cli.choices import MASKS, SUFFIXES
+from mmdet_ir.fileio import refuse_overwriting
 
 from terminaltables import AsciiTable
 
@@ -81,6 +82,7 @@ def main() -> None:
     from mmdet_ir.deploy.export import export_model
     from mmdet_ir.deploy.verify import verify
 
+    refuse_overwriting(args.out, (args.config, args.checkpoint))
     files = []
     if args.verify:
         sources = find_sources(args.verify, Path(args.out).parent / f'.{Path(args.out).name}')

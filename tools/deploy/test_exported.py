@@ -5,6 +5,7 @@ import argparse
 
 from mmdet_ir.cli import add_cfg_options, add_tiles, run_tool, tool_parser
 from mmdet_ir.cli.choices import PRECISIONS
+from mmdet_ir.fileio import refuse_overwriting
 
 EXAMPLES = """examples:
   python tools/deploy/test_exported.py model.onnx CONFIG
@@ -41,6 +42,7 @@ def main() -> None:
     from mmdet_ir.deploy.backends import ExportedModel
     from mmdet_ir.deploy.score import score_exported
 
+    refuse_overwriting(args.out, (args.model, args.config))
     exported = ExportedModel(args.model, device=args.device, precision=args.precision)
     tile = parse_tile(args.tile) if args.tile else None
     score_exported(exported, load_config(args.config, args.cfg_options), args.out, tile, args.overlap)

@@ -136,8 +136,8 @@ def compare_models(
         cfg_options: Settings that replace the configs'.
 
     Raises:
-        ValueError: If the test sets do not hold the same images, the number of titles is not that of the models, or,
-            when they are run, a model predicts no masks.
+        ValueError: If the test sets do not hold the same images or have other classes, the number of titles is not
+            that of the models, or, when they are run, a model predicts no masks.
     """
     titles, configs, datasets = open_models(models, titles, cfg_options)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -260,7 +260,7 @@ def choose_positions(
     num: int,
     by_errors: bool = False,
     indices: Sequence[int] | None = None,
-    ids: Sequence[int] | None = None,
+    ids: Sequence[int | str] | None = None,
     iou_thr: float = 0.5,
     skipped: Skipped | None = None,
 ) -> list[int]:
@@ -272,7 +272,7 @@ def choose_positions(
         by_errors: Take those in which the models differ most, for which all images are run through all models;
             else those that between them show all classes. With ``indices`` or ``ids``: add such up to ``num``.
         indices: Positions that are wanted.
-        ids: Image ids that are wanted.
+        ids: Image ids that are wanted, as the annotation file has them or as text.
         iou_thr: Mask IoU from which a detection finds a target.
         skipped: Gets the images that cannot be read; without it they are chosen as others are.
 
@@ -282,7 +282,8 @@ def choose_positions(
     number = len(comparison.images)
     if wrong := [i for i in indices or () if not 0 <= i < number]:
         raise ValueError(f'indices: expected numbers in 0..{number - 1}, got {wrong}')
-    known = {image['id']: position for position, image in enumerate(comparison.images)}
+    known = {str(image['id']): position for position, image in enumerate(comparison.images)}
+    known |= {image['id']: position for position, image in enumerate(comparison.images)}
     if wrong := [i for i in ids or () if i not in known]:
         raise ValueError(f'ids: expected ids of images, got {wrong}')
     chosen = list(dict.fromkeys([*(indices or ()), *(known[i] for i in ids or ())]))

@@ -31,7 +31,7 @@ def draw_comparison(
     num: int = 6,
     choose: str = 'classes',
     indices: Sequence[int] | None = None,
-    ids: Sequence[int] | None = None,
+    ids: Sequence[int | str] | None = None,
     mark_errors: bool = False,
     zoom: bool = False,
     panel_width: int | None = None,

@@ -14,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmcv.transforms import Compose
 from mmdet.registry import DATASETS
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ...cli.choices import SCALES
 from ...config.options import read_config
+from ...datasets.wrappers import pipeline_steps
 from ...engine.fitting.weights import load_detector
 from ...fileio import write_text
 from ...visualization.figure_file import save_figure
@@ -93,7 +93,7 @@ def draw_feature_maps(
     init_default_scope(loaded.get('default_scope', 'mmdet'))
     if image_id is None:
         # The pipeline's checks of the image file come before the model is built.
-        sample = Compose(get_test_pipeline_cfg(loaded))({'img_path': str(image), 'img_id': 0})
+        sample = Compose(pipeline_steps(loaded.test_dataloader.dataset))({'img_path': str(image), 'img_id': 0})
         shape = tuple(sample['data_samples'].metainfo['ori_shape'][:2])
         region, source, count = box_region(boxes, shape), 'boxes' if boxes else None, len(boxes)
     else:

@@ -13,7 +13,6 @@ import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.apis import DetInferencer
 from mmdet.structures import DetDataSample
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
@@ -29,6 +28,7 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import as_plain_type, repeat_channels, require_array
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
+from ...datasets.wrappers import pipeline_steps
 from ...engine.fitting.weights import fit_detector, require_checkpoint
 from ...fileio import require_path, unique_name
 from ...model_zoo import model_names
@@ -301,7 +301,7 @@ class IRInferencer(DetInferencer):
         return super()._init_visualizer(cfg)
 
     def _init_pipeline(self, cfg: Config) -> '_Pipeline':
-        transforms = Compose(get_test_pipeline_cfg(cfg)).transforms
+        transforms = Compose(pipeline_steps(cfg.test_dataloader.dataset)).transforms
         if not transforms or not isinstance(transforms[0], LoadIRImageFromFile | LoadImageFromFile):
             raise ValueError(
                 f'{self._names[0]}: expected a test pipeline that begins with LoadIRImageFromFile or '

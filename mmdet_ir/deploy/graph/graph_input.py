@@ -6,13 +6,13 @@ import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
 
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ToneMapping
+from ...datasets.wrappers import pipeline_steps
 from .graph_tone_mapping import GraphToneMapping
 from .sizes import Size, greatest, least
 
@@ -191,7 +191,7 @@ def _times(side: Size, factor: float) -> Size:
 
 def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile, ToneMapping | None, Resize | None]:
     """Loader, tone mapping and resizing of the test pipeline; ``None`` for a resizing that changes nothing."""
-    loader, *transforms = Compose(get_test_pipeline_cfg(cfg)).transforms
+    loader, *transforms = Compose(pipeline_steps(cfg.test_dataloader.dataset)).transforms
     if not isinstance(loader, LoadIRImageFromFile | LoadImageFromFile):
         raise ValueError(
             f'test pipeline of {cfg.filename}: expected it to begin with LoadIRImageFromFile, got '

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.wrappers import leaves
+from ...evaluation.ir_coco_metric import separate_files
 from .model_checks import check_box_losses, check_class_counts, check_detection_limit
 from .weights import check_start, load_fitting_weights, load_weights, trained_classes, unwrapped
 
@@ -32,7 +33,7 @@ class FittingHook(Hook):
         self.training = training
 
     def before_run(self, runner: Runner) -> None:
-        """Compares the model with the data sets.
+        """Compares the model with the data sets, and gives each metric files of its own.
 
         Raises:
             ValueError: If ``num_classes`` is not the number of classes.
@@ -41,7 +42,9 @@ class FittingHook(Hook):
         for part, loop in self._loops(runner):
             place = f'{part}_dataloader.dataset'
             check_class_counts(model, _classes(loop), place)
-            for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
+            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', ())
+            separate_files(metrics)
+            for metric in metrics:
                 warning = check_detection_limit(model, _targets(metric), place)
                 if warning is not None:
                     runner.logger.warning(warning)

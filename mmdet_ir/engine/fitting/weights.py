@@ -63,11 +63,15 @@ def load_weights(model: nn.Module, checkpoint: Mapping, checkpoint_name: str) ->
         checkpoint_name: For the message.
 
     Raises:
-        ValueError: If the checkpoint holds no weights.
+        ValueError: If the checkpoint holds no weights, or what the model took of them is not finite.
     """
     source = checkpoint.get('state_dict', checkpoint)
     if not isinstance(source, Mapping) or not any(isinstance(value, torch.Tensor) for value in source.values()):
-        raise ValueError(f'{checkpoint_name}: expected the weights of a model, got a file without any')
+        keys = shown(list(map(str, source))) if isinstance(source, Mapping) else type(source).__name__
+        raise ValueError(
+            f"{checkpoint_name}: expected the weights of a model under the key 'state_dict', or alone in the file, "
+            f'got none there, but {keys or "nothing"}; save them as {{"state_dict": ...}}'
+        )
     weights = OrderedDict((name.removeprefix('module.'), value) for name, value in source.items())
     weights._metadata = getattr(source, '_metadata', {})
     names, misshapen = list(model.state_dict()), set()
@@ -82,12 +86,29 @@ def load_weights(model: nn.Module, checkpoint: Mapping, checkpoint_name: str) ->
             weights.pop(name if name in weights else name.partition('.')[2], None)
         absent, foreign = model.load_state_dict(weights, strict=False)
     lost = {*absent, *misshapen}
+    taken = [name for name in names if name not in lost]
+    state = model.state_dict()
+    check_finite({name: state[name] for name in taken}, checkpoint_name)
     return Fit(
-        taken=tuple(name for name in names if name not in lost),
+        taken=tuple(taken),
         absent=tuple(name for name in absent if name not in misshapen),
         misshapen=tuple(name for name in names if name in misshapen),
         foreign=tuple(foreign),
     )
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], checkpoint_name: str) -> None:
+    """Refuses weights that are not finite: a model with them finds nothing, and says nothing of it.
+
+    Raises:
+        ValueError: If there are such; the message names the first of them.
+    """
+    bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f'{checkpoint_name}: expected finite weights, got NaN or infinity in {len(bad)} parameters: {shown(bad)}; '
+            'take an earlier checkpoint of the training'
+        )
 
 
 def load_fitting_weights(
@@ -113,8 +134,9 @@ def load_fitting_weights(
         remedy: What the message advises.
 
     Raises:
-        ValueError: If parameters of the model are missing or of another shape, the checkpoint has parameters that the
-            model lacks, or its classes are others. The message names them; the model is then unusable.
+        ValueError: If parameters of the model are missing, of another shape or not finite, the checkpoint has
+            parameters that the model lacks, or its classes are others. The message names them; the model is then
+            unusable.
     """
     fit = load_weights(model, checkpoint, checkpoint_name)
     wrong = [name for name in (*fit.absent, *fit.misshapen) if not name.startswith(optional)]
@@ -140,6 +162,28 @@ def trained_classes(checkpoint: Mapping) -> tuple[str, ...] | None:
     """Names of the classes that a checkpoint was trained on, by label; ``None`` if it does not name them."""
     names = data_set_meta(checkpoint).get('classes')
     return (names,) if isinstance(names, str) else None if names is None else tuple(names)
+
+
+def check_scored_classes(checkpoint: Mapping, tables: Mapping[str, Mapping], model: str, scores: str) -> None:
+    """Refuses scores whose classes are not those that a checkpoint was trained on.
+
+    Args:
+        checkpoint: What the checkpoint file holds; without classes in it nothing is compared.
+        tables: Rows by class, and ``all``, for each kind of detection, as ``IRCocoMetric`` saves them.
+        model: What the checkpoint is, for the message.
+        scores: File of the scores, for the message.
+
+    Raises:
+        ValueError: If the classes, or their order, are others.
+    """
+    trained = trained_classes(checkpoint)
+    for kind, rows in tables.items():
+        scored = tuple(name for name in rows if name != 'all')
+        if trained is not None and scored != trained:
+            raise ValueError(
+                f'{scores}: {kind}: expected scores of the classes {list(trained)} that {model} was trained on, got '
+                f'{list(scored)}: they are scores of another model'
+            )
 
 
 def data_set_meta(checkpoint: Mapping) -> dict:
