@@ -56,7 +56,9 @@ def main() -> None:
             f'keep their part and only new images are divided'
         )
     if len(there) == 1:
-        raise ValueError(f'{there[0]} is no split without its other part; expected train.json and val.json, or neither')
+        raise ValueError(
+            f'{there[0]} is no split without its other part; expected train.json and val.json, or neither'
+        )
     former = existing_split(args.out_dir)
     coco = read_coco(args.coco_json)
     if args.clip_from:
