@@ -1,10 +1,10 @@
 auto_scale_lr = dict(base_batch_size=4, enable=False)
-channels = 48
+channels = 64
 custom_hooks = [
     dict(type='NumClassCheckHook'),
     dict(type='EnvironmentHook'),
     dict(type='ChannelsLastHook'),
-    dict(momentum=0.005, type='EMAHook', update_buffers=True),
+    dict(momentum=0.01, type='EMAHook', update_buffers=True),
 ]
 custom_imports = dict(
     allow_failed_imports=False, imports=[
@@ -16,7 +16,7 @@ default_hooks = dict(
     checkpoint=dict(
         _scope_='mmdet',
         by_epoch=False,
-        interval=50,
+        interval=500,
         max_keep_ckpts=2,
         rule='greater',
         save_best=None,
@@ -39,34 +39,46 @@ load = dict(channels=1, type='LoadIRImageFromFile')
 log_level = 'INFO'
 log_processor = dict(
     _scope_='mmdet', by_epoch=True, type='LogProcessor', window_size=50)
-max_iters = 1400
+max_iters = 2500
 model = dict(
     _scope_='mmdet',
     backbone=dict(
-        frozen_stages=1,
-        imagenet=False,
-        in_channels=1,
-        type='EfficientNetLite'),
+        base_channels=32,
+        depth=18,
+        frozen_stages=-1,
+        init_cfg=None,
+        norm_cfg=dict(requires_grad=True, type='BN'),
+        norm_eval=False,
+        num_stages=4,
+        out_indices=(
+            0,
+            1,
+            2,
+            3,
+        ),
+        stem_channels=32,
+        style='pytorch',
+        type='GreyStemResNet'),
     data_preprocessor=dict(
         bgr_to_rgb=False,
         mean=[
-            127.0,
+            114.495,
         ],
         pad_mask=True,
         pad_size_divisor=32,
         std=[
-            128.0,
+            57.63,
         ],
         type='DetDataPreprocessor'),
     neck=dict(
         in_channels=[
-            24,
-            40,
-            112,
-            320,
+            32,
+            64,
+            128,
+            256,
         ],
         num_outs=4,
-        out_channels=48,
+        out_channels=64,
         plugin=dict(reduction=4, residual=True, type='BNSA'),
         plugin_stages=(
             1,
@@ -89,8 +101,8 @@ model = dict(
                     0.2,
                 ],
                 type='DeltaXYWHBBoxCoder'),
-            fc_out_channels=128,
-            in_channels=48,
+            fc_out_channels=256,
+            in_channels=64,
             loss_bbox=dict(gamma=0.5, loss_weight=10.0, type='FocalSIoULoss'),
             loss_cls=dict(
                 loss_weight=1.0, type='CrossEntropyLoss', use_sigmoid=False),
@@ -107,15 +119,15 @@ model = dict(
                 32,
             ],
             finest_scale=28,
-            out_channels=48,
+            out_channels=64,
             roi_layer=dict(output_size=7, sampling_ratio=0, type='RoIAlign'),
             type='SingleRoIExtractor'),
         mask_head=dict(
-            conv_out_channels=48,
-            in_channels=48,
+            conv_out_channels=64,
+            in_channels=64,
             loss_mask=dict(type='MBCEDiceLovaszLoss'),
             num_classes=4,
-            num_convs=1,
+            num_convs=2,
             type='FCNMaskHead'),
         mask_roi_extractor=dict(
             featmap_strides=[
@@ -125,7 +137,7 @@ model = dict(
                 32,
             ],
             finest_scale=28,
-            out_channels=48,
+            out_channels=64,
             roi_layer=dict(output_size=14, sampling_ratio=0, type='RoIAlign'),
             type='SingleRoIExtractor'),
         type='StandardRoIHead'),
@@ -161,8 +173,8 @@ model = dict(
                 1.0,
             ],
             type='DeltaXYWHBBoxCoder'),
-        feat_channels=48,
-        in_channels=48,
+        feat_channels=64,
+        in_channels=64,
         loss_bbox=dict(loss_weight=1.0, type='L1Loss'),
         loss_cls=dict(
             loss_weight=1.0, type='CrossEntropyLoss', use_sigmoid=True),
@@ -171,13 +183,13 @@ model = dict(
         rcnn=dict(
             mask_thr_binary=0.5,
             max_per_img=100,
-            nms=dict(iou_threshold=0.3, type='nms'),
+            nms=dict(iou_threshold=0.5, type='nms'),
             score_thr=0.05),
         rpn=dict(
-            max_per_img=100,
+            max_per_img=200,
             min_bbox_size=0,
             nms=dict(iou_threshold=0.7, type='nms'),
-            nms_pre=200)),
+            nms_pre=400)),
     train_cfg=dict(
         rcnn=dict(
             assigner=dict(
@@ -223,28 +235,25 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10),
     optimizer=dict(lr=0.001, type='AdamW', weight_decay=0.05),
     paramwise_cfg=dict(
-        bias_decay_mult=0,
-        bypass_duplicate=True,
-        custom_keys=dict(backbone=dict(lr_mult=0.3)),
-        norm_decay_mult=0),
+        bias_decay_mult=0, bypass_duplicate=True, norm_decay_mult=0),
     type='OptimWrapper')
 param_scheduler = [
     dict(begin=0, by_epoch=False, end=30, start_factor=0.01, type='LinearLR'),
     dict(
         begin=30,
         by_epoch=False,
-        end=1400,
+        end=2500,
         end_factor=0.01,
         start_factor=1.0,
         type='LinearLR'),
 ]
 randomness = dict(seed=0)
 scales = (
-    0.7,
-    0.85,
     1.0,
-    1.2,
-    1.45,
+    1.25,
+    1.5,
+    1.8,
+    2.2,
 )
 test_cfg = dict(type='TestLoop')
 test_dataloader = dict(
@@ -255,7 +264,7 @@ test_dataloader = dict(
         data_root='data/real/',
         pipeline=[
             dict(channels=1, type='LoadIRImageFromFile'),
-            dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
+            dict(keep_ratio=True, scale_factor=1.5, type='Resize'),
             dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
             dict(
                 meta_keys=(
@@ -281,8 +290,8 @@ test_evaluator = dict(
     ],
     type='IRCocoMetric')
 test_pipeline = [
-    dict(type='LoadIRImageFromFile'),
-    dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
+    dict(channels=1, type='LoadIRImageFromFile'),
+    dict(keep_ratio=True, scale_factor=1.5, type='Resize'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         meta_keys=(
@@ -294,7 +303,7 @@ test_pipeline = [
         ),
         type='PackDetInputs'),
 ]
-train_cfg = dict(max_iters=1400, type='IterBasedTrainLoop', val_interval=14000)
+train_cfg = dict(max_iters=2500, type='IterBasedTrainLoop', val_interval=2500)
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     batch_size=4,
@@ -309,21 +318,20 @@ train_dataloader = dict(
             dict(
                 transforms=[
                     [
-                        dict(keep_ratio=True, scale_factor=0.7, type='Resize'),
-                    ],
-                    [
-                        dict(
-                            keep_ratio=True, scale_factor=0.85, type='Resize'),
-                    ],
-                    [
                         dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
                     ],
                     [
-                        dict(keep_ratio=True, scale_factor=1.2, type='Resize'),
+                        dict(
+                            keep_ratio=True, scale_factor=1.25, type='Resize'),
                     ],
                     [
-                        dict(
-                            keep_ratio=True, scale_factor=1.45, type='Resize'),
+                        dict(keep_ratio=True, scale_factor=1.5, type='Resize'),
+                    ],
+                    [
+                        dict(keep_ratio=True, scale_factor=1.8, type='Resize'),
+                    ],
+                    [
+                        dict(keep_ratio=True, scale_factor=2.2, type='Resize'),
                     ],
                 ],
                 type='RandomChoice'),
@@ -346,7 +354,7 @@ train_dataloader = dict(
                     0.25,
                 ],
                 type='RandomFlip'),
-            dict(prob=0.2, type='RandomPolarity'),
+            dict(prob=0.3, type='RandomPolarity'),
             dict(prob=0.5, type='RandomGainOffset'),
             dict(type='PackDetInputs'),
         ],
@@ -360,19 +368,19 @@ train_pipeline = [
     dict(
         transforms=[
             [
-                dict(keep_ratio=True, scale_factor=0.7, type='Resize'),
-            ],
-            [
-                dict(keep_ratio=True, scale_factor=0.85, type='Resize'),
-            ],
-            [
                 dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
             ],
             [
-                dict(keep_ratio=True, scale_factor=1.2, type='Resize'),
+                dict(keep_ratio=True, scale_factor=1.25, type='Resize'),
             ],
             [
-                dict(keep_ratio=True, scale_factor=1.45, type='Resize'),
+                dict(keep_ratio=True, scale_factor=1.5, type='Resize'),
+            ],
+            [
+                dict(keep_ratio=True, scale_factor=1.8, type='Resize'),
+            ],
+            [
+                dict(keep_ratio=True, scale_factor=2.2, type='Resize'),
             ],
         ],
         type='RandomChoice'),
@@ -392,7 +400,7 @@ train_pipeline = [
             0.25,
         ],
         type='RandomFlip'),
-    dict(prob=0.5, type='RandomPolarity'),
+    dict(prob=0.3, type='RandomPolarity'),
     dict(prob=0.5, type='RandomGainOffset'),
     dict(type='PackDetInputs'),
 ]
@@ -405,7 +413,7 @@ val_dataloader = dict(
         data_root='data/real/',
         pipeline=[
             dict(channels=1, type='LoadIRImageFromFile'),
-            dict(keep_ratio=True, scale_factor=1.0, type='Resize'),
+            dict(keep_ratio=True, scale_factor=1.5, type='Resize'),
             dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
             dict(
                 meta_keys=(
