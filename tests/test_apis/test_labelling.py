@@ -75,6 +75,20 @@ def test_copies_have_one_window_and_a_manifest(recordings: Path, tmp_path: Path)
         make_copies(recordings, tmp_path / 'out')
 
 
+def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One window suits 8 or 16 bits, never both; stretching each image suits all."""
+    cv2.imwrite(str(recordings / 'day' / 'z.png'), np.arange(250, dtype=np.uint8).repeat(40).reshape(100, 100))
+    told = r'got 16 bits \(.*\) and 8 bits \(.*z.png\); --method percentile'
+    for settings in (None, {'low': 7000, 'high': 8000}):
+        with pytest.raises(ValueError, match=told):
+            make_copies(recordings, tmp_path / 'one', 'window', settings, overwrite=True)
+    monkeypatch.setattr('mmdet_ir.apis.labelling.copies._SAMPLED', 1)  # (the other depth is not in the sample)
+    with pytest.raises(ValueError, match='expected images of one depth for one window'):
+        make_copies(recordings, tmp_path / 'two')
+    assert not list(tmp_path.rglob('manifest.json'))
+    assert len(make_copies(recordings, tmp_path / 'each', 'percentile')['copies']) == 5
+
+
 @pytest.mark.parametrize('file_format', FORMATS)
 def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_format: str) -> None:
     manifest = make_copies(recordings, tmp_path / 'copies')

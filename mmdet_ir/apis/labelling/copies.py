@@ -12,13 +12,14 @@ from tqdm import tqdm
 from ...cli import Skipped, reading
 from ...datasets.images.files import find_images
 from ...datasets.images.infrared_io import count_pages, read_infrared
-from ...datasets.images.values import to_single_channel
+from ...datasets.images.values import depth_of, require_one_depth, to_single_channel
 from ...datasets.transforms.tone_mapping import tone_map
 from ...fileio import read_json, write_text
 from ...visualization.overlay import write_picture
 
 MANIFEST = 'manifest.json'
 _PERCENTILES = (0.5, 99.7)
+_REMEDY = '--method percentile stretches each image by itself; or use a folder of its own for each depth'
 _PIXELS, _SAMPLED = 4096, 200  # pixels of an image, and images, that the common window is measured on
 
 
@@ -48,8 +49,8 @@ def make_copies(
     Raises:
         FileNotFoundError: If there is no such folder.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set.
-        ValueError: If ``out`` is or holds ``source``, there are no images, two recordings would get one copy, or an
-            image cannot be read.
+        ValueError: If ``out`` is or holds ``source``, there are no images, two recordings would get one copy, an
+            image cannot be read, or ``'window'`` is to suit images of different depths.
 
     Example:
         >>> from pathlib import Path
@@ -78,15 +79,20 @@ def make_copies(
         if name in names:
             raise ValueError(f'{path}: its copy {name} would replace that of {names[name]}; rename one of them')
         names[name] = path
+    depths: dict[str, Path] = {}
     if method == 'window' and not settings:
-        low, high = _measure(images, skipped)
+        low, high = _measure(images, depths, skipped)
         settings = {'low': low, 'high': high}
     settings = settings or {}
     copies = {}
     for (path, page), name in tqdm(list(zip(images, names, strict=True)), desc='copies', unit='image'):
         levels = None
         with reading(skipped, path):
-            levels = tone_map(to_single_channel(read_infrared(path, page=page), path), method, **settings)
+            pixels = to_single_channel(read_infrared(path, page=page), path)
+            depths.setdefault(depth_of(pixels), path)
+            levels = tone_map(pixels, method, **settings)
+        if method == 'window':
+            require_one_depth(depths, _REMEDY)
         if levels is None:
             continue
         write_picture(out / name, np.repeat(levels[..., None], 3, axis=-1))
@@ -152,13 +158,18 @@ def _pages(path: Path) -> list[int | None]:
     return [None] if number == 1 else list(range(number))
 
 
-def _measure(images: list[tuple[Path, int | None]], skipped: Skipped | None) -> tuple[float, float]:
+def _measure(
+    images: list[tuple[Path, int | None]], depths: dict[str, Path], skipped: Skipped | None
+) -> tuple[float, float]:
+    """The window of the values of all images; ``depths`` gets a file of each depth."""
     rng, drawn = np.random.default_rng(0), []
     chosen = sorted(rng.permutation(len(images))[:_SAMPLED].tolist())
     for path, page in tqdm([images[i] for i in chosen], desc='window', unit='image'):
         with reading(skipped, path):
             values = to_single_channel(read_infrared(path, page=page), path).ravel()
+            depths.setdefault(depth_of(values), path)
             drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
+        require_one_depth(depths, _REMEDY)
     if skipped is not None:
         skipped.require_some(drawn)
     low, high = (float(value) for value in np.percentile(np.concatenate(drawn), _PERCENTILES))

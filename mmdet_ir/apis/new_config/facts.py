@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ...datasets.coco_files import read_coco
 from ...datasets.images.infrared_io import read_infrared
+from ...datasets.images.values import depth_of
 from ...datasets.validation.checks.structure import id_order
 
 SAMPLED = 200  # images that are decoded; the others are known from the annotation file
@@ -101,7 +102,7 @@ def _measure_values(images: list[dict], folder: Path, seed: int) -> tuple[str, t
     for index in tqdm(sorted(chosen.tolist()), desc='images', unit='image'):
         path = folder / images[index]['file_name']
         pixels = read_infrared(path, page=images[index].get('page'))
-        kind = {'uint8': '8-bit', 'uint16': '16-bit'}.get(pixels.dtype.name, 'float')
+        kind = {'8': '8-bit', '16': '16-bit'}.get(depth_of(pixels), 'float')
         kinds.setdefault(kind, path)
         values = pixels.ravel()
         drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))

@@ -13,12 +13,12 @@ from ..coco_split import existing_split, keep_split
 from ..images.files import is_eight_bit
 from ..images.infrared_io import read_with_header, turned
 from ..images.readers import RAW_SUFFIXES
+from ..images.values import depth_of, in_words
 from ..recordings import recordings_of
 from .builder import ALL, CocoBuilder, Instance
 from .class_names import own_classes
 from .report import ConversionReport
 
-_DEPTHS = {'uint8': '8', 'uint16': '16'}
 _SPLIT_NAMES = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 
 
@@ -146,7 +146,7 @@ def write_records(
                 else:
                     image, header = read_with_header(record.path)
                 height, width = image.shape[:2]
-                depth = _DEPTHS.get(image.dtype.name, 'float')
+                depth = depth_of(image)
                 depths.setdefault(depth, []).append(record.path)
                 if options.depth not in (None, depth):
                     continue
@@ -202,19 +202,15 @@ def _tell_depths(depths: dict[str, list[Path]], chosen: str | None, report: Conv
     if chosen is not None:
         others = {depth: paths for depth, paths in depths.items() if depth != chosen}
         report.notes += [
-            f'{len(paths)} images of {_named(depth)} were left out, as --depth {chosen} asks, the first: {paths[0]}'
+            f'{len(paths)} images of {in_words(depth)} were left out, as --depth {chosen} asks, the first: {paths[0]}'
             for depth, paths in others.items()
         ]
     elif len(depths) > 1:
-        told = '; '.join(f'{len(paths)} of {_named(depth)}, the first: {paths[0]}' for depth, paths in depths.items())
+        numbers = [f'{len(paths)} of {in_words(depth)}, the first: {paths[0]}' for depth, paths in depths.items()]
         report.notes.append(
-            f'the images have different depths: {told}. One tone mapping rarely suits both: --depth '
+            f'the images have different depths: {"; ".join(numbers)}. One tone mapping rarely suits both: --depth '
             f'{max(depths, key=lambda depth: len(depths[depth]))} takes the images of one depth only'
         )
-
-
-def _named(depth: str) -> str:
-    return 'floating-point values' if depth == 'float' else f'{depth} bits'
 
 
 def skip(report: ConversionReport, record: Record, reason: str) -> None:

@@ -6,7 +6,12 @@ from tqdm import tqdm
 
 from ...config.types import type_name
 from ..wrappers import build_leaves, leaves
-from .values import to_single_channel
+from .values import depth_of, require_one_depth, to_single_channel
+
+_REMEDY = (
+    'tools/data/convert.py --depth makes a data set of one depth, and the methods of ToneMapping other than "window" '
+    'measure each image by itself'
+)
 
 
 def measure_window(
@@ -26,7 +31,7 @@ def measure_window(
 
     Raises:
         ValueError: For other percentiles than ``0 <= low < high <= 100``, a pipeline that does not begin with
-            ``LoadIRImageFromFile``, or images without any contrast.
+            ``LoadIRImageFromFile``, images of different depths, or images without any contrast.
     """
     if not 0 <= low < high <= 100:
         raise ValueError(f'expected percentiles 0 <= low < high <= 100, got low={low} and high={high}')
@@ -35,11 +40,14 @@ def measure_window(
         first = type_name(leaf.pipeline[0])
         if first != 'LoadIRImageFromFile':
             raise ValueError(f'pipeline: expected LoadIRImageFromFile first, got {first}')
-        (built,) = build_leaves(leaf, pipeline=leaf.pipeline[:1], test_mode=True)
+        load = {**leaf.pipeline[0], 'to_float32': False}  # (the values as the files have them)
+        (built,) = build_leaves(leaf, pipeline=[load], test_mode=True)
         items += [(built, index) for index in range(len(built))]
-    rng, drawn = np.random.default_rng(seed), []
+    rng, drawn, depths = np.random.default_rng(seed), [], {}
     for built, index in tqdm(items, desc='images'):
         item = built[index]
+        depths.setdefault(depth_of(item['img']), item['img_path'])
+        require_one_depth(depths, _REMEDY)
         values = to_single_channel(item['img'], item['img_path']).ravel()
         drawn.append(values[rng.integers(0, values.size, pixels)].astype(np.float32))
     bottom, top = (float(value) for value in np.percentile(np.concatenate(drawn), (low, high)))

@@ -1,6 +1,7 @@
 """What the values of an image are: 8 bits or more, grey or colours, in the right byte order."""
 
 import os
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -25,6 +26,31 @@ def require_array(image: object, name: str | os.PathLike) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise TypeError(f'image {name}: expected {ARRAY}, got {kind_of_object(image)}')
     return image
+
+
+def depth_of(image: np.ndarray) -> str:
+    """The depth of an image as it was read: ``'8'`` or ``'16'`` bits, or ``'float'``."""
+    return {'uint8': '8', 'uint16': '16'}.get(image.dtype.name, 'float')
+
+
+def in_words(depth: str) -> str:
+    """A depth of :func:`depth_of` in words."""
+    return 'floating-point values' if depth == 'float' else f'{depth} bits'
+
+
+def require_one_depth(files: Mapping[str, str | os.PathLike], remedy: str) -> None:
+    """Check that images for which there is going to be one window have one depth.
+
+    Args:
+        files: A file of each depth that was found.
+        remedy: For the message.
+
+    Raises:
+        ValueError: If there are images of several depths: a window of the values of one suits no image of another.
+    """
+    if len(files) > 1:
+        told = ' and '.join(f'{in_words(depth)} ({path})' for depth, path in files.items())
+        raise ValueError(f'expected images of one depth for one window of values, got {told}; {remedy}')
 
 
 def eight_bit_content(image: np.ndarray) -> str | None:

@@ -257,6 +257,28 @@ def test_window_of_a_data_set(data_root: Path) -> None:
         measure_window(config)
 
 
+@pytest.mark.parametrize('to_float32', [False, True])
+def test_a_window_is_of_one_depth(tmp_path: Path, to_float32: bool) -> None:
+    images = []
+    for i, kind in enumerate((np.uint16, np.uint16, np.uint8)):
+        pixels = (np.arange(600).reshape(20, 30) % 200 * (1 if kind == np.uint8 else 37)).astype(kind)
+        cv2.imwrite(str(tmp_path / f'{i}.png'), pixels)
+        images.append({'id': i, 'file_name': f'{i}.png', 'width': 30, 'height': 20})
+    categories = [{'id': 1, 'name': 'human'}]
+    config = copy.deepcopy(read_config().train_dataloader.dataset)
+    config.update(data_root=str(tmp_path), ann_file='a.json', image_key='file_name', metainfo={'classes': ('human',)})
+    config.update(data_prefix={'img': ''})
+    config.pipeline[0].to_float32 = to_float32
+    for number, told in ((2, None), (3, r'got 16 bits \(.*0.png\) and 8 bits \(.*2.png\); .*convert.py --depth')):
+        coco = {'images': images[:number], 'annotations': [], 'categories': categories}
+        (tmp_path / 'a.json').write_text(json.dumps(coco))
+        if told is None:
+            assert measure_window(config, 0, 100) == (0, 199 * 37)
+        else:
+            with pytest.raises(ValueError, match=told):
+                measure_window(config, 0, 100)
+
+
 def test_the_snippets_of_the_docs(tmp_path: Path) -> None:
     """The example config is read, and every tone mapping in docs/guide/infrared_input.md is built."""
     text = (ROOT.parent / 'docs' / 'guide' / 'infrared_input.md').read_text(encoding='utf-8')
