@@ -26,6 +26,7 @@ from ..datasets.derived_masks import (
 )
 from ..datasets.images.files import grey_levels
 from ..datasets.images.infrared_io import read_infrared
+from ..datasets.validation.checks.masks import parse_masks, show_nothing
 from .masks_in_boxes import MasksInBoxes
 from .sam_masks import SamInBoxes
 
@@ -88,7 +89,7 @@ def derive_masks(
     (see ``derive_threshold_mask``), ``'box'``, ``'model'`` or ``'sam'``. Where a method gives nothing, the next
     simpler one takes its place and is named: model or sam, threshold, ellipse, box. All are polygons, so holes are
     filled, and ``area`` is theirs. Boxes, other fields, ignored regions (``iscrowd``) and, unless ``replace`` is set,
-    masks that are not marked as derived stay as they are.
+    masks that have pixels and are not marked as derived stay as they are.
 
     Args:
         annotations: COCO file with boxes.
@@ -133,13 +134,14 @@ def derive_masks(
     objects = {image['id']: [] for image in coco['images']}
     for entry in coco['annotations']:
         objects[entry['image_id']].append(entry)
-    todo = [image for image in coco['images'] if any(_needs_mask(a, replace) for a in objects[image['id']])]
+    wanting = _without_mask(coco, replace)
+    todo = [image for image in coco['images'] if any(id(a) in wanting for a in objects[image['id']])]
     _check(annotations, images, todo, objects, image_key)
 
     predictor: MasksInBoxes | SamInBoxes | None = None
     if model is not None:
         predictor = MasksInBoxes(*model, device=device, cfg_options=cfg_options)
-        used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if _needs_mask(a, replace)}
+        used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if id(a) in wanting}
         refuse(
             annotations,
             f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
@@ -149,13 +151,13 @@ def derive_masks(
         predictor = SamInBoxes(sam, device)
     maker = _Maker(method, predictor, min_iou, DerivedCounts())
     for entry in coco['annotations']:
-        if not _needs_mask(entry, replace):
+        if id(entry) not in wanting:
             tally = maker.counts.ignored if entry.get('iscrowd') else maker.counts.kept
             tally[classes[entry['category_id']]] += 1
     made = {}
     for image in tqdm(todo, desc=f'masks ({method})', unit='image'):
         everything = objects[image['id']]
-        wanted = [a for a in everything if _needs_mask(a, replace)]
+        wanted = [a for a in everything if id(a) in wanting]
         names = [classes[a['category_id']] for a in wanted]
         image = {**image, 'img_path': str(images / image[image_key])}
         grey = None
@@ -193,10 +195,15 @@ def pixels_in_box(box: list[float], image_size: tuple[int, int]) -> np.ndarray:
     return inside
 
 
-def _needs_mask(entry: dict, replace: bool) -> bool:
-    if entry.get('iscrowd'):
-        return False
-    return replace or not entry.get('segmentation') or entry.get('mask_source') == 'derived'
+def _without_mask(coco: dict, replace: bool) -> set[int]:
+    """Annotations (by ``id()``) that get a mask: those whose mask has no pixels, and those with a derived one."""
+    sizes = {image['id']: (image['width'], image['height']) for image in coco['images']}
+    targets = [a for a in coco['annotations'] if not a.get('iscrowd')]
+    segmentations = [a.get('segmentation') for a in targets]
+    size = np.array([sizes[a['image_id']] for a in targets], float).reshape(-1, 2)
+    nothing = show_nothing(parse_masks(segmentations, size), segmentations).tolist()
+    derived = [a.get('mask_source') == 'derived' for a in targets]
+    return {id(a) for a, empty, made in zip(targets, nothing, derived, strict=True) if replace or empty or made}
 
 
 def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_key: str) -> None:

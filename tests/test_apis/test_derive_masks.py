@@ -129,6 +129,27 @@ def test_only_exact_masks_are_kept(data) -> None:
     assert coco['annotations'][2] == data.coco['annotations'][2]
 
 
+@pytest.mark.parametrize(
+    'nothing',
+    [
+        None,
+        [],
+        [[]],
+        [[], []],
+        [[20, 20, 25, 25]],
+        [[20, 20, 22, 22, 24, 24]],
+        {'size': [HEIGHT, WIDTH], 'counts': [HEIGHT * WIDTH]},
+    ],
+)
+def test_masks_that_show_nothing_are_no_masks(data, nothing) -> None:
+    data.coco['annotations'][0]['segmentation'] = nothing
+    data.coco['annotations'][1]['segmentation'] = [[58, 18, 82, 18, 82, 32]]
+    coco, counts = run(data)
+    assert iou(rasterise(coco['annotations'][0]), ellipse(*HOT)) > 0.95
+    assert coco['annotations'][1]['segmentation'] == [[58, 18, 82, 18, 82, 32]]
+    assert counts.methods == {('human', 'threshold'): 1} and counts.kept == {'car': 1}
+
+
 def test_counts_are_printed_by_class_and_method(data) -> None:
     data.coco['annotations'].append({'id': 14, 'image_id': 5, 'category_id': 7, 'bbox': [40, 2, 0.4, 0.4]})
     lines = str(run(data)[1]).splitlines()

@@ -281,6 +281,20 @@ def unusable(masks: Masks) -> np.ndarray:
     return np.unique(np.concatenate([np.flatnonzero(masks.is_none), *map(np.array, faults)]).astype(np.int64))
 
 
+def show_nothing(masks: Masks, segmentations: list) -> np.ndarray:
+    """``[N]``, which annotations have no mask, one without an area, or polygons all of less than 3 points.
+
+    Args:
+        masks: Of :func:`parse_masks`.
+        segmentations: What was parsed.
+    """
+    nothing = masks.is_none
+    nothing[masks.faults['mask-empty']] = True
+    for i in masks.faults['polygon-points']:
+        nothing[i] = all(isinstance(part, list) and len(part) < 6 for part in segmentations[i])
+    return nothing
+
+
 def off_image(table: AnnotationTable, masks: Masks) -> np.ndarray:
     """``[N]``, which masks show no pixel of their image."""
     with np.errstate(invalid='ignore'):
