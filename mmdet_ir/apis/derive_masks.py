@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..cli import Skipped, reading
 from ..cli.choices import MASK_METHODS as METHODS
 from ..cli.choices import MIN_IOU
-from ..datasets.coco_files import check_file_name, read_coco, refuse, write_coco
+from ..datasets.coco_files import add_info, check_file_name, read_coco, refuse, write_coco
 from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
 from ..datasets.derived_masks import (
     LOOSE,
@@ -179,7 +179,7 @@ def derive_masks(
     coco['annotations'] = [{**entry, **made.get(id(entry), {})} for entry in coco['annotations']]
     if made:
         note = 'some or all derived from boxes, not annotated: see mask_source and mask_method of each annotation'
-        coco['info'] = {**coco.get('info', {}), 'masks': note}
+        add_info(coco, masks=note)
     write_coco(coco, out)
     return maker.counts
 

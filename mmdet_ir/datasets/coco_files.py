@@ -95,6 +95,14 @@ def frame_of(image: dict) -> tuple[str, str]:
     return image['file_name'], str(image.get('page', ''))
 
 
+def add_info(coco: dict, **entries: object) -> None:
+    """Adds entries to a COCO dictionary's ``info``; what tools write there may be null or a text."""
+    info = coco.get('info')
+    if not isinstance(info, dict):
+        info = {'description': info} if info else {}
+    coco['info'] = {**info, **entries}
+
+
 def refuse(path: str | Path, what: str, entries: list) -> None:
     """Raise ``ValueError`` if there are entries: file, their number, what they are, the first of them."""
     if entries:

@@ -150,6 +150,14 @@ def test_masks_that_show_nothing_are_no_masks(data, nothing) -> None:
     assert counts.methods == {('human', 'threshold'): 1} and counts.kept == {'car': 1}
 
 
+@pytest.mark.parametrize('info', [None, 'two shapes'])
+def test_info_that_is_no_object(data, info) -> None:
+    data.coco['info'] = info
+    written = run(data)[0]['info']
+    assert written.pop('masks').startswith('some or all derived')
+    assert written == ({} if info is None else {'description': info})
+
+
 def test_counts_are_printed_by_class_and_method(data) -> None:
     data.coco['annotations'].append({'id': 14, 'image_id': 5, 'category_id': 7, 'bbox': [40, 2, 0.4, 0.4]})
     lines = str(run(data)[1]).splitlines()

@@ -5,6 +5,7 @@ from collections import Counter
 
 from mmdet_ir.datasets import coco_merge
 from mmdet_ir.datasets.coco_files import (
+    add_info,
     check_coco,
     check_file_name,
     class_categories,
@@ -41,6 +42,24 @@ def test_write_then_read(tmp_path):
     write_coco(coco, tmp_path / 'deep' / 'a.json')
     assert read_coco(tmp_path / 'deep' / 'a.json') == coco
     assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['a.json']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({}, {}),
+        ({'info': None}, {}),
+        ({'info': ''}, {}),
+        ({'info': []}, {}),
+        ({'info': {'year': 2025}}, {'year': 2025}),
+        ({'info': 'day 1'}, {'description': 'day 1'}),
+        ({'info': ['day 1']}, {'description': ['day 1']}),
+    ],
+)
+def test_info_as_tools_write_it(changes, expected):
+    coco = make_coco(**changes)
+    add_info(coco, masks='derived')
+    assert coco == make_coco(info=expected | {'masks': 'derived'})
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):

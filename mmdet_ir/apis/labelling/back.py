@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...datasets.coco_files import link_or_copy, output_folder, read_coco, write_coco
+from ...datasets.coco_files import add_info, link_or_copy, output_folder, read_coco, write_coco
 from .copies import file_hash, read_manifest
 
 
@@ -47,7 +47,7 @@ def labels_back(
                 _lead_back(image, manifest['copies'], labelled / 'images', source, folder / 'images', path)
                 for image in coco['images']
             ]
-            coco['info'] = {**coco.get('info', {}), 'labelled_on': manifest['tone_mapping']}
+            add_info(coco, labelled_on=manifest['tone_mapping'])
             write_coco(coco, folder / 'annotations' / f'{split}.json')
             done[split] = coco
     return done

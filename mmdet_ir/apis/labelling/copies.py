@@ -124,7 +124,7 @@ def read_manifest(path: str | os.PathLike) -> dict:
     """
     path = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
     manifest = read_json(path)
-    if not isinstance(manifest.get('copies'), dict) or 'source' not in manifest:
+    if not isinstance(manifest.get('copies'), dict) or not {'source', 'tone_mapping'} <= manifest.keys():
         raise ValueError(f'{path}: expected a manifest of tools/data/label.py copies, got another file')
     return manifest
 
