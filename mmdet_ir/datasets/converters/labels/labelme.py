@@ -56,6 +56,8 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     for path in files:
         try:
             content = read_json(path)
+            if content.keys() >= {'source', 'tone_mapping', 'copies'}:  # of tools/data/label.py copies
+                continue
             if not isinstance(content.get('shapes'), list):
                 raise ValueError(f'{path}: expected a list "shapes" as LabelMe writes it')
             contents.append((path, content))
