@@ -186,8 +186,8 @@ def _refuse_sources(out: Path, sources: Iterable[str | os.PathLike]) -> None:
             raise ValueError(f'{out} holds the source {source}; expected another output folder')
         if resolved in out.parents:
             raise ValueError(
-                f'{out} lies in the source {source}, and would be read as a part of it; choose a folder outside of '
-                f'the source, or delete the output folder first'
+                f'{out} lies in the source {source}, and would be read as a part of it; expected a folder outside of '
+                f'the source (if it is an earlier output, it may be deleted first)'
             )
 
 

@@ -216,7 +216,7 @@ def test_links_that_a_user_placed_are_followed(root: Path, tmp_path: Path) -> No
     (tmp_path / 'elsewhere' / 'a.png').symlink_to('../far.png')
     assert load_data_set(root) == 'loaded'
     (root / 'annotations' / 'val.json').write_text((root / ANNOTATIONS).read_text())
-    with pytest.raises(ValueError, match='training and validation share them'):
+    with pytest.raises(ValueError, match='two parts share them'):
         merge_data_sets(tmp_path / 'merged', [root])
     for image in json.loads((root / ANNOTATIONS).read_text())['images'][:1]:
         link_or_copy(root / 'images' / image['file_name'], tmp_path / 'out' / image['file_name'])
