@@ -1,5 +1,5 @@
 """Steps at a constant learning rate, which can go on for as long as the data allow; see
-`configs/edge/mask_rcnn_lite0_real_cooldown.py` for the end of such a run.
+`configs/edge/mask_rcnn_small_real_cooldown.py` for the end of such a run.
 
 What is tested and saved is the moving average of the weights, which stands for the annealing.
 """
