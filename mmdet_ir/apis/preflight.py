@@ -262,14 +262,21 @@ def _scores_that_decide(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
         return
     saving = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     asked = [('default_hooks.checkpoint.save_best', saving.get('save_best'))]
+    rules = [('default_hooks.checkpoint.rule', saving.get('rule') if saving.get('save_best') else None)]
     for number, hook in enumerate(cfg.get('custom_hooks') or ()):
         if type_name(hook) in _MONITORS:
             key = _MONITORS[type_name(hook)]
             asked.append((f'custom_hooks[{number}].{key}', hook.get(key)))
+            rules.append((f'custom_hooks[{number}].rule', hook.get('rule')))
     schedulers = cfg.get('param_scheduler') or ()
     for number, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers):
         if isinstance(scheduler, Mapping) and 'ReduceOnPlateau' in type_name(scheduler):
             asked.append((f'param_scheduler[{number}].monitor', scheduler.get('monitor')))
+            rules.append((f'param_scheduler[{number}].rule', scheduler.get('rule', 'less')))
+    for place, rule in rules:
+        for one in [rule] if isinstance(rule, str) else rule or ():
+            if one == 'less':
+                yield f"{place}: expected 'greater', as every score rises where a model is better, got 'less'"
     for place, value in asked:
         for score in [value] if isinstance(value, str) else value or ():
             if score not in ('auto', *names):

@@ -102,6 +102,24 @@ def test_transforms_for_colours_are_refused_behind_one_channel(config: Callable[
     check_before_training(cfg)
 
 
+def test_scores_that_would_be_followed_downwards(config: Callable[..., Config]) -> None:
+    """mmengine's schedule on a plateau goes down by default."""
+    plateau = {'type': 'ReduceOnPlateauLR', 'monitor': 'coco/segm_mAP'}
+    stop = {'type': 'EarlyStoppingHook', 'monitor': 'coco/segm_mAP'}
+    saving = {'default_hooks__checkpoint__save_best': 'coco/segm_mAP'}
+    for wrong, right, place in (
+        ({**saving, 'default_hooks__checkpoint__rule': 'less'}, saving, 'default_hooks.checkpoint.rule'),
+        (
+            {'param_scheduler': [plateau]},
+            {'param_scheduler': [{**plateau, 'rule': 'greater'}]},
+            'param_scheduler[0].rule',
+        ),
+        ({'custom_hooks': [{**stop, 'rule': 'less'}]}, {'custom_hooks': [stop]}, 'custom_hooks[0].rule'),
+    ):
+        assert f"{place}: expected 'greater'" in refused(check_before_training, config(**wrong))
+        check_before_training(config(**right))
+
+
 def test_factors_of_a_weight_decay_that_is_not_there(config: Callable[..., Config]) -> None:
     cfg = config()
     cfg.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 0.01}
