@@ -196,11 +196,12 @@ def robustness_table(records: dict[str, dict]) -> str:
 
 
 def _annotation_files(cfg: Config) -> list[str]:
-    """The annotation files of a config's test set and of its metrics."""
+    """The annotation files of a config's test set and of its metrics, as far as they are on this machine."""
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    files = [Path(leaf.get('data_root') or '', leaf['ann_file']) for leaf in leaves(cfg.test_dataloader.dataset)]
-    files += [Path(metric['ann_file']) for metric in metrics if metric.get('ann_file')]
-    return list(dict.fromkeys(str(file) for file in files))
+    parts = leaves(cfg.test_dataloader.dataset)
+    files = [Path(part.get('data_root') or '', part.get('ann_file') or '') for part in parts]
+    files += [Path(metric.get('ann_file') or '') for metric in metrics]
+    return list(dict.fromkeys(str(file) for file in files if file.is_file()))
 
 
 def _check_same(saved: dict, model: dict, path: Path) -> None:
