@@ -90,6 +90,19 @@ def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize('file_format', FORMATS)
+def test_labels_that_were_corrected_are_not_replaced(tmp_path: Path, file_format: str) -> None:
+    """A model that is run once more, on more images, does not write over a person's work."""
+    found = {'a.png': ((WIDTH, HEIGHT), [])}
+    (first, *_) = write_prelabels(tmp_path, found, CLASSES, file_format)
+    first.write_text('corrected')
+    with pytest.raises(FileExistsError, match=f'{first.name}: labels are there already .* --overwrite'):
+        write_prelabels(tmp_path, {'b.png': ((WIDTH, HEIGHT), []), **found}, CLASSES, file_format)
+    assert first.read_text() == 'corrected' and not list(tmp_path.rglob('b.*'))
+    write_prelabels(tmp_path, found, CLASSES, file_format, overwrite=True)
+    assert first.read_text() != 'corrected'
+
+
+@pytest.mark.parametrize('file_format', FORMATS)
 def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_format: str) -> None:
     manifest = make_copies(recordings, tmp_path / 'copies')
     copies = tmp_path / 'copies'

@@ -7,6 +7,7 @@ tools/data/convert.py; `back` then replaces the copies by the recordings, after 
 """
 
 import argparse
+from pathlib import Path
 
 from mmdet_ir.cli import Skipped, add_cfg_options, add_device, add_model, run_tool, split_entry, tool_parser
 
@@ -41,6 +42,7 @@ def parse_args() -> argparse.Namespace:
     pre.add_argument('images', metavar='FOLDER', help='images to label')
     pre.add_argument('--format', required=True, choices=('labelme', 'yolo', 'coco', 'cvat'), help='labelling tool')
     pre.add_argument('--out', metavar='OUT', help='folder of the labels (default: beside the images)')
+    pre.add_argument('--overwrite', action='store_true', help='replace labels that are there, corrected or not')
     pre.add_argument('--score', nargs='+', default=['0.3'], metavar='SCORE', help='as in tools/infer.py')
     add_device(pre)
     add_cfg_options(pre)
@@ -73,14 +75,19 @@ def main() -> None:
         print(f'{args.out}: {len(manifest["copies"])} copies, tone mapping {manifest["tone_mapping"]}')
     elif args.command == 'prelabels':
         from mmdet_ir.apis.labelling.predict import predict_folder
-        from mmdet_ir.apis.labelling.prelabels import write_prelabels
+        from mmdet_ir.apis.labelling.prelabels import refuse_replacing, write_prelabels
+        from mmdet_ir.datasets.images.files import find_images
 
+        out = args.out or args.images
+        if not args.overwrite:  # before the model works for nothing
+            names = [path.relative_to(args.images).as_posix() for path in find_images(Path(args.images))]
+            refuse_replacing(out, names, args.format)
         found, classes = predict_folder(
             args.config, args.checkpoint, args.images, args.score, args.device, args.cfg_options, skipped
         )
-        files = write_prelabels(args.out or args.images, found, classes, args.format, args.images)
+        files = write_prelabels(out, found, classes, args.format, args.images, args.overwrite)
         total = sum(len(instances) for _, instances in found.values())
-        print(f'{args.out or args.images}: {total} masks in {len(found)} images, {len(files)} files')
+        print(f'{out}: {total} masks in {len(found)} images, {len(files)} files')
     else:
         from mmdet_ir.apis.labelling import labels_back
 

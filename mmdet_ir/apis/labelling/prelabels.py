@@ -19,7 +19,12 @@ Found = Mapping[str, tuple[tuple[int, int], Sequence[FoundInstance]]]  # image -
 
 
 def write_prelabels(
-    out: str | os.PathLike, found: Found, classes: Sequence[str], file_format: str, images: str = 'images'
+    out: str | os.PathLike,
+    found: Found,
+    classes: Sequence[str],
+    file_format: str,
+    images: str = 'images',
+    overwrite: bool = False,
 ) -> list[Path]:
     """Writes masks in the form of a labelling tool.
 
@@ -29,11 +34,13 @@ def write_prelabels(
         classes: Names, by label.
         file_format: One of ``FORMATS``.
         images: Folder of the images as YOLO's ``data.yaml`` should name it.
+        overwrite: Whether to replace labels that are there, which a person may have corrected.
 
     Returns:
         The files.
 
     Raises:
+        FileExistsError: If a file is there and ``overwrite`` is not set; nothing is written then.
         ValueError: For another format.
 
     Example:
@@ -42,16 +49,46 @@ def write_prelabels(
         >>> [path.name for path in write_prelabels('prelabels', nothing, ('human',), 'coco')]
         ['instances_default.json']
     """
-    if file_format not in FORMATS:
-        raise ValueError(f'--format: expected one of {", ".join(FORMATS)}, got {file_format!r}')
     out = Path(out)
+    if not overwrite:
+        refuse_replacing(out, list(found), file_format)
     if file_format == 'labelme':
         return [_labelme(out, name, size, instances, classes) for name, (size, instances) in found.items()]
     if file_format == 'yolo':
         return _yolo(out, found, classes, images)
-    path = out / ('instances_default.json' if file_format == 'coco' else 'annotations/instances_default.json')
+    (path,) = _files(out, list(found), file_format)
     write_text(path, json.dumps(_coco(found, classes)))
     return [path]
+
+
+def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format: str) -> None:
+    """Looks for labels that are there already; they may hold a person's work.
+
+    Args:
+        out: Folder of the labels.
+        images: Names of the images, relative to their folder.
+        file_format: One of ``FORMATS``.
+
+    Raises:
+        FileExistsError: If there is one; the message names it.
+        ValueError: For another format.
+    """
+    there = [path for path in _files(Path(out), images, file_format) if path.exists()]
+    if there:
+        raise FileExistsError(
+            f'{there[0]}: labels are there already ({len(there)} files), which may have been corrected; choose '
+            f'another --out, or pass --overwrite to replace them'
+        )
+
+
+def _files(out: Path, images: Sequence[str], file_format: str) -> list[Path]:
+    if file_format == 'labelme':
+        return [(out / name).with_suffix('.json') for name in images]
+    if file_format == 'yolo':
+        return [*((out / 'labels' / name).with_suffix('.txt') for name in images), out / 'data.yaml']
+    if file_format in FORMATS:
+        return [out / ('instances_default.json' if file_format == 'coco' else 'annotations/instances_default.json')]
+    raise ValueError(f'--format: expected one of {", ".join(FORMATS)}, got {file_format!r}')
 
 
 def polygons(instance: FoundInstance) -> list[np.ndarray]:
