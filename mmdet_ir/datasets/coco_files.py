@@ -22,6 +22,7 @@ from .validation.problem import SHOWN, raise_errors, shown
 
 SPLITS = ('train', 'val')
 DEV = 'dev'
+_PARTS = {f'{name}.json' for name in (*SPLITS, DEV, 'test', 'all')}  # what tools write to annotations/
 
 
 def class_categories() -> list[dict]:
@@ -143,7 +144,7 @@ def output_folder(
     Raises:
         ValueError: If something is in ``out`` and ``out`` is a source, holds a source, or lies in a source.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set, or if it holds anything but a data set
-            (``annotations/`` and ``images/``), which is never deleted.
+            (``annotations/`` with files of the parts, and ``images/``), which is never deleted.
     """
     out = Path(out).resolve()
     present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
@@ -157,6 +158,12 @@ def output_folder(
         raise FileExistsError(
             f'will not overwrite {out}: it holds more than a data set, e.g. '
             f'{[name for name in present if name not in ("annotations", "images")][:SHOWN]}'
+        )
+    others = [path.name for path in sorted(out.glob('annotations/*')) if path.name not in _PARTS]
+    if others:
+        raise FileExistsError(
+            f'will not overwrite {out}: annotations/ holds other files than those of the parts, e.g. '
+            f'{others[:SHOWN]}; move them first'
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f'.{out.name}.{os.getpid()}.partial')

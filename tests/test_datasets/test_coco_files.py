@@ -162,6 +162,13 @@ def test_output_folder_replaces_data_sets_only(tmp_path):
     with output_folder(out, overwrite=True) as folder:
         (folder / 'images' / 'new.png').write_text('')
     assert [p.name for p in (out / 'images').iterdir()] == ['new.png']
+    (out / 'annotations' / 'train_boxinst.json').write_text('{}')
+    told = 'other files than those of the parts, .*train_boxinst.json'
+    with pytest.raises(FileExistsError, match=told), output_folder(out, True):
+        pass
+    (out / 'annotations' / 'train_boxinst.json').rename(out / 'annotations' / 'train.json')
+    with output_folder(out, overwrite=True):
+        pass
     (out / 'thesis.tex').write_text('')
     with pytest.raises(FileExistsError, match='holds more than a data set.*thesis.tex'), output_folder(out, True):
         pass
