@@ -203,7 +203,7 @@ def test_a_header_is_read_of_old_formats_and_refused_of_garbage(tmp_path: Path) 
     with pytest.raises(CheckpointError, match='expected a dictionary, got a list'):
         read_header(path)
     torch.save({'state_dict': {}}, path)
-    with pytest.raises(CheckpointError, match="holds weights alone, which no training can go on from"):
+    with pytest.raises(CheckpointError, match='holds weights alone, which no training can go on from'):
         read_header(path)
     with pytest.raises(FileNotFoundError):
         read_header(tmp_path / 'none.pth')

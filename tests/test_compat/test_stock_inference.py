@@ -1,0 +1,28 @@
+"""MMDetection's own inference on our configs works, or says what to take."""
+
+from pathlib import Path
+
+import mmdet_ir  # noqa: F401
+
+import cv2
+import numpy as np
+import pytest
+from mmdet.apis import DetInferencer, inference_detector, init_detector
+
+CONFIG = str(Path(__file__).parents[2] / 'configs/quickstart/mask_rcnn_synthetic.py')
+
+
+def test_a_path_works_after_an_array(tmp_path: Path) -> None:
+    """In stock MMDetection 3.3 the array changes the config of the model: KeyError 'img'."""
+    image = np.random.default_rng(0).integers(0, 255, (64, 80), np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    model = init_detector(CONFIG, device='cpu')
+    by_array = inference_detector(model, cv2.imread(str(tmp_path / 'a.png'))).pred_instances
+    by_path, again = inference_detector(model, [str(tmp_path / 'a.png')] * 2)
+    for found in (by_path.pred_instances, again.pred_instances):
+        np.testing.assert_allclose(found.scores, by_array.scores, rtol=1e-5)
+
+
+def test_the_inferencer_names_ours() -> None:
+    with pytest.raises(ValueError, match=r'got LoadIRImageFromFile; take mmdet_ir\.apis\.IRInferencer'):
+        DetInferencer(model=CONFIG, device='cpu', show_progress=False)
