@@ -128,7 +128,8 @@ def list_runs(plan: Plan, launcher: Launcher) -> None:
             print(f'first: {data.first} -> {first[0] / first[1]}')
             break
     jobs, done = plan.jobs(), 0
-    print('\n'.join(own_notes(jobs)))
+    for note in own_notes(jobs):
+        print(note)
     for number, job in enumerate(jobs, start=1):
         try:
             state = 'recorded' if job.is_done() else 'to do'

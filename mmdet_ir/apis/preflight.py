@@ -120,36 +120,33 @@ def _weight_decay(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
 
 
 def _masks_left_behind(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
-    for split in splits:
-        dataset = _data_set(cfg, split)
-        if dataset is None:
+    for place, steps in _all_pipelines(cfg, splits):
+        if not any(type_name(step) == 'LoadAnnotations' and step.get('with_mask') for step in typed_dicts(steps)):
             continue
-        for place, steps in _pipelines(dataset, f'{split}_dataloader.dataset'):
-            if not any(type_name(step) == 'LoadAnnotations' and step.get('with_mask') for step in typed_dicts(steps)):
-                continue
-            for name in dict.fromkeys(type_name(step) for step in typed_dicts(steps)):
-                if name in MASKS_LEFT:
-                    yield (
-                        f'{place}: {name} moves images and boxes, and leaves the masks where they were; expected a '
-                        f'transform that moves masks: take {MASKS_LEFT[name]}'
-                    )
+        for name in dict.fromkeys(type_name(step) for step in typed_dicts(steps)):
+            if name in MASKS_LEFT:
+                yield (
+                    f'{place}: {name} moves images and boxes, and leaves the masks where they were; expected a '
+                    f'transform that moves masks: take {MASKS_LEFT[name]}'
+                )
 
 
 def _colours_only(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     """Transforms for images of three channels, behind a loader of one."""
+    for place, steps in _all_pipelines(cfg, splits):
+        for name in dict.fromkeys(type_name(step) for step in typed_dicts(steps)) if _of_pipeline(steps) == 1 else ():
+            if name in COLOURS_ONLY:
+                yield (
+                    f'{place}: {name} takes images of three channels, and the loader gives one; take '
+                    f'{COLOURS_ONLY[name]} in its place, or load three (channels=3, and three in the model)'
+                )
+
+
+def _all_pipelines(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, list]]:
     for split in splits:
         dataset = _data_set(cfg, split)
-        if dataset is None:
-            continue
-        for place, steps in _pipelines(dataset, f'{split}_dataloader.dataset'):
-            if _of_pipeline(steps) != 1:
-                continue
-            for name in dict.fromkeys(type_name(step) for step in typed_dicts(steps)):
-                if name in COLOURS_ONLY:
-                    yield (
-                        f'{place}: {name} takes images of three channels, and the loader gives one; take '
-                        f'{COLOURS_ONLY[name]} in its place, or load three (channels=3, and three in the model)'
-                    )
+        if dataset is not None:
+            yield from _pipelines(dataset, f'{split}_dataloader.dataset')
 
 
 def _pipelines(dataset: Mapping, place: str) -> Iterator[tuple[str, list]]:

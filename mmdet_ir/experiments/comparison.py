@@ -1,6 +1,7 @@
 """Any experiments side by side: mean and deviation over seeds, and the gain over the first with its standard error."""
 
 import csv
+import glob
 import io
 import json
 import math
@@ -61,15 +62,17 @@ class Line:
 def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
     """Records of runs, or the metrics that ``tools/test.py`` leaves; folders are read with all below them.
 
-    Where a test has several metrics, a folder stands for the first one; a file of another has to be named.
+    Patterns such as ``runs/seed*.json`` are resolved here, since a shell leaves those behind ``NAME=`` alone. Where a
+    test has several metrics, a folder stands for the first one; a file of another has to be named.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If a file holds no scores.
     """
     runs = []
-    for name in files:
-        path = Path(name)
+    # (a name that is there is no pattern, whatever signs are in it)
+    names = [m for name in files for m in ([name] if os.path.exists(name) else sorted(glob.glob(str(name))) or [name])]
+    for path in map(Path, names):
         if not path.exists():
             raise FileNotFoundError(f'{path}: expected a record, a metrics file or a folder of them, found none')
         for file in sorted(path.rglob('*.json')) if path.is_dir() else [path]:

@@ -83,6 +83,12 @@ def inferencer(root: Path) -> IRInferencer:
     return IRInferencer(root / 'config.py', root / 'weights.pth', 'cpu', show_progress=False)
 
 
+def test_the_former_place_gives_the_same_class() -> None:
+    from mmdet_ir.apis import inferencer
+
+    assert inferencer.IRInferencer is IRInferencer
+
+
 def test_detections_are_those_of_the_test_loop_to_the_last_bit(root: Path, inferencer: IRInferencer) -> None:
     out = root / 'tested.pkl'
     launch.test(str(root / 'config.py'), str(root / 'weights.pth'), work_dir=str(root / 'work'), out=str(out))

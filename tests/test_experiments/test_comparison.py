@@ -82,6 +82,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / 'again.json').write_text(json.dumps(further))
     assert [entry['seed'] for entry in read_group([tmp_path])] == [0, 1]  # another metric of the same test
     assert [entry['seed'] for entry in read_group([tmp_path / 'again.json'])] == [7]
+    assert [entry['seed'] for entry in read_group([tmp_path / 'ag*n.json'])] == [7]  # as behind NAME= in a shell
     (tmp_path / '2.json').write_text('{"metrics": {"bbox": {}}}')
     with pytest.raises(ValueError, match=r'2\.json: expected the record of a run'):
         read_group([tmp_path])

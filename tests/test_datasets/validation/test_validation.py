@@ -15,6 +15,7 @@ from mmdet_ir.datasets.validation.annotations import Needs, check_everything
 from mmdet_ir.datasets.validation.checks import rle
 from mmdet_ir.datasets.validation.data_sets import DataSet, from_config, from_file
 from mmdet_ir.datasets.validation.files import read_picture
+from mmdet_ir.datasets.validation.repairs.clipping import clip_polygons
 from mmdet_ir.datasets.validation.repairs.repair import repair
 from mmdet_ir.datasets.validation.report import as_json, as_text, check_between, check_data_set, worst
 
@@ -505,14 +506,23 @@ def test_polygons_are_clipped_with_their_boxes(tmp_path):
     assert '3 annotations: polygons clipped to their image, as the boxes; ids: 1, 2, 3' in done
     assert fixed['annotations'][3] == coco['annotations'][3]
     for old, new in zip(coco['annotations'], fixed['annotations'], strict=True):
-        (polygon,) = new['segmentation']
+        polygons = new['segmentation']
         moved = [[value + 20 for value in old['segmentation'][0]]]
         canvas = mask_utils.decode(mask_utils.frPyObjects(moved, height + 40, width + 40))[..., 0]
-        drawn = mask_utils.decode(mask_utils.frPyObjects([polygon], height, width))[..., 0]
+        drawn = mask_utils.decode(mask_utils.frPyObjects(polygons, height, width)).any(axis=2)
         assert np.count_nonzero(drawn != canvas[20:-20, 20:-20]) <= 0.02 * drawn.sum()
         whole = shapely.Polygon(np.reshape(old['segmentation'][0], (-1, 2)))
         inside = whole.intersection(shapely.box(0, 0, width, height)).area
-        assert shapely.Polygon(np.reshape(polygon, (-1, 2))).buffer(0).area == pytest.approx(inside)
+        assert sum(shapely.Polygon(np.reshape(p, (-1, 2))).area for p in polygons) == pytest.approx(inside)
+
+
+def test_outlines_that_cross_themselves_are_clipped_and_not_lost():
+    """A bow tie around the left border: its two halves have areas of opposite signs."""
+    (bow, *rest) = clip_polygons([[-5, 0, 10, 10, 10, 0, -5, 10]], 20, 20)
+    drawn = mask_utils.decode(mask_utils.frPyObjects([bow, *rest], 20, 20)).any(axis=2)
+    whole = mask_utils.decode(mask_utils.frPyObjects([[5, 0, 20, 10, 20, 0, 5, 10]], 20, 40))[:, 10:30, 0]
+    assert min(bow) >= 0 and np.count_nonzero(drawn != whole) <= 4
+    assert clip_polygons([[-9, -9, -3, -3, -9, -3]], 20, 20) == []
 
 
 def test_the_table_in_the_documentation_is_not_stale(tmp_path):
