@@ -38,11 +38,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--images', default='images', metavar='FOLDER', help='of the images (default: %(default)s)')
     parser.add_argument('--train', default='annotations/train.json', metavar='FILE', help='default: %(default)s')
     parser.add_argument('--val', default='annotations/val.json', metavar='FILE', help='default: %(default)s')
-    parser.add_argument('--batch-size', type=int, metavar='N', help='images of a step; the learning rate follows')
+    parser.add_argument(
+        '--batch-size',
+        type=_batch_size,
+        metavar='N',
+        help='images of a step, or auto: the largest that the GPU of this machine holds, measured; the learning rate '
+        'follows (default: that of the config to inherit from)',
+    )
     parser.add_argument('--epochs', type=int, metavar='N', help='length of the training')
     parser.add_argument('--load-from', metavar='FILE', help='weights to start from: a file, or the name of a model')
     parser.add_argument('--overwrite', action='store_true', help='replace a config that is there')
     return parser.parse_args()
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == 'auto' else int(text)
 
 
 def main() -> None:

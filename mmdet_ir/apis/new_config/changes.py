@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from ...config.lengths import set_batch_size
 from ...model_zoo import model_names
 from ...visualization.colors import class_colors
+from .batch import batch_for_device
 from .facts import DataFacts
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -40,7 +41,7 @@ def adapt(
     data_root: str,
     splits: tuple[str, str],
     image_folder: str,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
 ) -> Plan:
     """Changes a config for a data set.
 
@@ -50,7 +51,8 @@ def adapt(
         data_root: Folder of the data set, with a slash at its end.
         splits: Annotation files of training and validation, relative to ``data_root``.
         image_folder: Relative to ``data_root``.
-        batch_size: Images of a training step; the learning rate follows it. ``None``: that of the base.
+        batch_size: Images of a training step; the learning rate follows it. ``'auto'``: the largest that a GPU
+            holds, see :func:`~.batch.batch_for_device`. ``None``: that of the base.
 
     Raises:
         ValueError: If the base has no loaders or no ``num_classes``, or holds data sets that were joined.
@@ -60,7 +62,10 @@ def adapt(
     _set_classes(plan.settings.model, len(facts.classes))
     _set_anchors(plan, facts)
     _set_limits(plan, facts)
-    if batch_size:
+    if batch_size == 'auto':
+        batch_size, note = batch_for_device(plan.settings, facts.images)
+        plan.notes.append(note)
+    if batch_size and batch_size != plan.settings.train_dataloader.batch_size:
         _set_batch(plan, batch_size)
     _set_start(plan)
     return plan

@@ -42,7 +42,7 @@ def new_config(
     *,
     images: str | os.PathLike = 'images',
     splits: tuple[str, str] = ('annotations/train.json', 'annotations/val.json'),
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     epochs: int | None = None,
     load_from: str | None = None,
     overwrite: bool = False,
@@ -56,7 +56,8 @@ def new_config(
             weights the training then starts.
         images: Folder of the images, relative to ``data``.
         splits: Annotation files for training and validation, relative to ``data``.
-        batch_size: Images of a training step; the learning rate follows.
+        batch_size: Images of a training step; the learning rate follows. ``'auto'``: the largest that the GPU of this
+            machine holds.
         epochs: Length of the training; for bases that count iterations, as many as these epochs have.
         load_from: Weights to start from: a file, or the name of a model of the package.
         overwrite: Whether to replace a config that is there.
