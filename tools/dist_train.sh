@@ -20,6 +20,17 @@ export MMDET_IR_STOPPED_FILE
 trap 'rm -f "$MMDET_IR_STOPPED_FILE"' EXIT
 launch_apart run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}"
 ASKED=
+training_processes() { # of torchrun, as numbers; small systems have no pgrep, and macOS has no /proc
+    if [ -d /proc/self ]; then
+        for folder in /proc/[0-9]*; do
+            if grep -qs "^PPid:[[:space:]]*$JOB$" "$folder/status" && grep -qs train.py "$folder/cmdline"; then
+                echo "${folder#/proc/}"
+            fi
+        done
+    else
+        pgrep -P "$JOB" -f train.py
+    fi
+}
 # To the training processes: torchrun itself would kill them 30 seconds later, in the middle of a large checkpoint.
 stop() { # stop SIGNAL
     SIGNALLED=1
@@ -29,7 +40,8 @@ stop() { # stop SIGNAL
         kill -KILL -- "-$JOB" || true
     else
         ASKED=${ASKED:-$1}
-        pkill -USR1 -P "$JOB" -f train.py || kill -TERM "$JOB" || true
+        # shellcheck disable=SC2046 # one word each
+        kill -USR1 $(training_processes) 2> /dev/null || kill -TERM "$JOB" || true
     fi
 }
 trap 'stop TERM' TERM

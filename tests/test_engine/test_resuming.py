@@ -73,7 +73,7 @@ def test_workers_end_with_their_training(tmp_path: Path) -> None:
     with StopRequest():
         worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
         worker.start()
-        subprocess.run(['kill', '-TERM', str(worker.pid)], check=True)
+        subprocess.run(['sh', '-c', f'kill -TERM {worker.pid}'], check=True)
         worker.join(1)
         assert worker.is_alive()
         worker.terminate()

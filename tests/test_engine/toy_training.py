@@ -87,7 +87,7 @@ def terminate() -> None:
 def terminate_all() -> None:
     """As a scheduler does: another process signals every one of the training's, loader workers first."""
     workers = [process.pid for process in multiprocessing.active_children()]
-    subprocess.run(['kill', '-TERM', *map(str, workers), str(os.getpid())], check=True)
+    subprocess.run(['sh', '-c', 'kill -TERM "$@"', 'sh', *map(str, workers), str(os.getpid())], check=True)
     time.sleep(0.5)  # a worker that ends would be noticed
 
 
