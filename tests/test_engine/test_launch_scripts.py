@@ -53,6 +53,16 @@ def test_torchrun_is_left_alone_and_its_code_replaced(played: Path, number: sign
     assert not (played / 'killed').exists()
 
 
+@pytest.mark.skipif(not Path('/proc/self').exists(), reason='of systems with /proc')
+def test_a_small_system_has_no_pkill(played: Path) -> None:
+    for name in ('pkill', 'pgrep', 'ps'):
+        (played / name).write_text('#!/usr/bin/env bash\nexit 127\n')
+        (played / name).chmod(0o755)
+    command = (TOOLS / 'dist_train.sh', 'config.py', 1)
+    assert stopped(played, signal.SIGTERM, *command, PYTHON=str(played / 'torchrun')) == 75
+    assert not (played / 'killed').exists()
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
 def test_a_stopped_batch_job_is_put_back_into_the_queue(played: Path, number: signal.Signals) -> None:
     command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', '--resume')
