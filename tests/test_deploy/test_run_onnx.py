@@ -1,6 +1,8 @@
 """The stand-alone example: it finds what ExportedModel finds, and needs nothing of ours."""
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,28 @@ def test_it_finds_the_same_without_this_package(tmp_path: Path, masks: str) -> N
         mask = np.zeros(counts(1).shape, dtype=bool)
         mask[rows, columns] = True
         assert np.count_nonzero(mask != np.asarray(expected['masks'][i])) <= 1  # (a pixel at the threshold)
+
+
+@pytest.mark.skipif(
+    not Path('/usr/include/onnxruntime/onnxruntime_cxx_api.h').exists() or shutil.which('g++') is None,
+    reason='needs the packages of Debian that run_onnx.cpp names',
+)
+@pytest.mark.parametrize('masks', ['raw', 'pasted'])
+def test_the_example_in_cpp_says_the_same(tmp_path: Path, masks: str) -> None:
+    write_problem(tmp_path)
+    write_weights(tmp_path / 'config.py', tmp_path / 'weights.pth')
+    inferencer = IRInferencer(tmp_path / 'config.py', tmp_path / 'weights.pth', 'cpu', show_progress=False)
+    export_model(inferencer, tmp_path / 'model.onnx', 'onnx', masks=masks)
+    cv2.imwrite(str(tmp_path / 'image.png'), counts(1))
+    source = TOOL.with_suffix('.cpp').read_text().splitlines()
+    build = ' '.join(line.removeprefix('//') for line in source if ' -o run_onnx ' in line or '-lonnx' in line)
+    shutil.copy(TOOL.with_suffix('.cpp'), tmp_path)
+    subprocess.run(shlex.split(build), cwd=tmp_path, check=True)
+    files = ['model.onnx', 'image.png']
+    said = subprocess.run(['./run_onnx', *files, '0.3'], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True)
+    expected = [sys.executable, str(TOOL), *files]
+    assert said.stdout == subprocess.run(expected, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert said.stdout
 
 
 def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:

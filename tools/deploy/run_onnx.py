@@ -87,7 +87,8 @@ def main() -> None:
     picture = cv2.cvtColor(cv2.normalize(stored, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     for name, score, box, mask in detect(session, meta, images):
         if score >= args.score:
-            print(f'{name} {score:.3f} box {box.round(1).tolist()} mask {int(mask.sum())} px')
+            sides = ', '.join(f'{side:.1f}' for side in box)
+            print(f'{name} {score:.3f} box [{sides}] mask {int(mask.sum())} px')
             picture[mask] = picture[mask] // 2 + np.array([0, 90, 0], np.uint8)
     if args.out and not cv2.imwrite(args.out, picture):
         raise SystemExit(f'error: cannot write {args.out}')
