@@ -53,7 +53,7 @@ def test_small_targets(tmp_path: Path) -> None:
     files, objects = read(tmp_path / 'out', 'all')
     assert files == ['XDU0.png', 'XDU1.png']
     assert objects == [('target', [2, 2, 4, 4]), ('target', [9, 2, 4, 4])] * 2
-    assert any('terms of IRSTD-1k: not known here' in note for note in report.notes)
+    assert any('terms of IRSTD-1k: MIT License' in note for note in report.notes)
 
 
 def test_sirst_with_its_lists_and_names(tmp_path: Path) -> None:

@@ -306,11 +306,12 @@ def _turned(items: list[Instance], width: int, height: int) -> list[Instance]:
 
 
 _ASK = 'not known here, read those of the authors'
+_NONE = 'the release states no licence, ask the authors; to be cited'
 RELEASES = {
     'irstd-1k': Release(
         'IRSTD-1k',
         'IRSTD1k_Img/ and IRSTD1k_Label/, or images/ and masks/',
-        (_ASK, 'https://github.com/RuiZhang97/ISNet'),
+        ('MIT License of the repository that releases it', 'https://github.com/RuiZhang97/ISNet'),
         _small_targets,
         ('target',),
         components=True,
@@ -318,7 +319,7 @@ RELEASES = {
     'sirst': Release(
         'SIRST (also NUDT-SIRST)',
         'images/ and masks/, with lists of names in *.txt or img_idx/*.txt',
-        (_ASK, 'https://github.com/YimianDai/sirst'),
+        (_NONE, 'https://github.com/YimianDai/sirst'),
         _small_targets,
         ('target',),
         components=True,
@@ -341,7 +342,7 @@ RELEASES = {
     'msrs': Release(
         'MSRS',
         '{train,test}/ir/ and {train,test}/Segmentation_labels/',
-        (_ASK, 'https://github.com/Linfeng-Tang/MSRS'),
+        (_NONE, 'https://github.com/Linfeng-Tang/MSRS'),
         _pairs({'train': 'train', 'test': 'val'}, ('ir', 'ir'), 'Segmentation_labels', _STREET),
         _STREET,
         components=True,
@@ -356,7 +357,7 @@ RELEASES = {
     'pst900': Release(
         'PST900',
         '{train,test}/thermal/ or thermal_raw/, and {train,test}/labels/',
-        (_ASK, 'https://github.com/ShreyasSkandanS/pst900_thermal_rgb'),
+        (_NONE, 'https://github.com/ShreyasSkandanS/pst900_thermal_rgb'),
         _pairs({'train': 'train', 'test': 'val'}, ('thermal', 'thermal_raw'), 'labels', _CAVE),
         _CAVE,
         bits=True,
@@ -365,7 +366,7 @@ RELEASES = {
     'drone-vehicle': Release(
         'DroneVehicle',
         '{train,val,test}/{train,val,test}imgr/ and .../{train,val,test}labelr/',
-        (_ASK, 'https://github.com/VisDrone/DroneVehicle'),
+        (_NONE, 'https://github.com/VisDrone/DroneVehicle'),
         _drone_vehicle,
         ('car', 'truck', 'bus', 'van', 'freight car'),
         derive=True,
