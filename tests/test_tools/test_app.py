@@ -140,6 +140,18 @@ def test_counts_reach_an_8_bit_config_through_a_tone_mapping_only(model: tuple[P
     assert page.show(found, 0)[2][0][5] == 'counts'  # measured before the mapping
 
 
+def test_tiles(page: DemoPage, upload: Path) -> None:
+    """A tile as large as the image is the image; of smaller ones, each shows the model a part."""
+    whole, one = page.detect(str(upload)), page.detect(str(upload), tile='200x100')
+    assert [(item.label, item.rle) for item in one.instances] == [(item.label, item.rle) for item in whole.instances]
+    np.testing.assert_array_equal(one.picture, whole.picture)
+    parts = page.detect(str(upload), tile='48x40')
+    assert parts.picture.shape == (HEIGHT, WIDTH, 3) and all(i.rle['size'] == [HEIGHT, WIDTH] for i in parts.instances)
+    assert len(parts.instances) > len(whole.instances)  # (four of each part, some of them joined)
+    with pytest.raises(ValueError, match='expected WIDTHxHEIGHT'):
+        page.detect(str(upload), tile='large')
+
+
 def test_pages_of_stacks(page: DemoPage, tmp_path: Path) -> None:
     path = tmp_path / 'stack.npy'
     np.save(path, np.stack([counts(0), counts(1)]))

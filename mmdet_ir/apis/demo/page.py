@@ -27,6 +27,7 @@ from ..inference.inferencer import IRInferencer
 from ..inference.inputs import Frame, Source
 from ..inference.outputs import ResultFiles
 from ..inference.run import score_thresholds
+from ..inference.tiles import parse_tile
 from .uploads import check_image_file
 
 FROM_CONFIG = 'config'
@@ -83,6 +84,7 @@ class DemoPage:
         low: float | None = None,
         high: float | None = None,
         page: float | None = 0,
+        tile: str | None = '',
     ) -> Detections:
         """Runs the model.
 
@@ -93,6 +95,8 @@ class DemoPage:
                 the config has ``kelvin_per_count``.
             high: Upper end.
             page: Image of a stack, from 0.
+            tile: Width and height of the tiles that a large image is cut into, such as ``'640x512'``; empty for the
+                whole image at once.
 
         Raises:
             ValueError: If there is no file, it is no image or too large, or the config or tone mapping refuses it.
@@ -107,15 +111,14 @@ class DemoPage:
             image, page = self._read(Path(path), page)
             self._check_depth(inferencer, image, name)
             start = time.monotonic()
-            data = inferencer.prepare(image, name)
-            prediction = inferencer.predict([data])[0]
+            instances, picture = self._find(inferencer, image, name, tile)
             seconds = time.monotonic() - start
         except USER_MISTAKES as error:
             raise ValueError(str(error).replace(str(path), name)) from None
         return Detections(
             frame=Frame(Source(Path(name).stem, (Path(name),)), Path(name), image, page, page),
-            picture=as_picture(data['inputs'], data['data_samples'].metainfo),
-            instances=find_instances(prediction, np.zeros(len(inferencer.classes))),
+            picture=picture,
+            instances=instances,
             seconds=seconds,
             folder=tempfile.TemporaryDirectory(prefix='found_', dir=self.folder),
         )
@@ -175,6 +178,18 @@ class DemoPage:
         if not 0 <= number < pages:
             raise ValueError(f'image {path}: expected a page from 0 to {pages - 1}, got {number}')
         return self.inferencer.read(path, number), number
+
+    def _find(
+        self, inferencer: IRInferencer, image: np.ndarray, name: str, tile: str | None
+    ) -> tuple[list[FoundInstance], np.ndarray]:
+        """Detections of any score, and the picture that the model saw, ``[H, W, 3]`` uint8, RGB."""
+        thresholds = np.zeros(len(inferencer.classes))
+        if tile:
+            instances, seen = inferencer.predict_tiled(image, name, parse_tile(tile), thresholds=thresholds)
+            return instances, np.dstack([seen] * 3) if seen.ndim == 2 else np.ascontiguousarray(seen[..., ::-1])
+        data = inferencer.prepare(image, name)
+        instances = find_instances(inferencer.predict([data])[0], thresholds)
+        return instances, as_picture(data['inputs'], data['data_samples'].metainfo)
 
     def _with_tone_mapping(self, method: str, low: float | None, high: float | None) -> IRInferencer:
         """The inferencer with another tone mapping in place of the config's; the model is shared."""

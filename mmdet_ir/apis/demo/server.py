@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INSTALL = 'pip install "gradio>=6.31,<7"'
 MAX_UPLOAD_MB = 50
+TILES = ('640x512', '1024x1024')
 _KEPT_SECONDS = 3600  # what was uploaded and found is deleted after this time
 _SESSIONS = 16  # whose detections are kept; those of the oldest go first
 _WAITING = 16  # requests in the queue; more are sent away
@@ -52,6 +53,12 @@ def build_page(page: DemoPage) -> 'gradio.Blocks':
                     low = gr.Number(label='Low end (as stored)', value=None)
                     high = gr.Number(label='High end (as stored)', value=None)
                 number = gr.Number(label='Page, for stacks (from 0)', value=0, precision=0, minimum=0)
+                tile = gr.Dropdown(
+                    [('none: the whole image at once', ''), *TILES],
+                    value='',
+                    label='Tiles, for large images (also another WIDTHxHEIGHT)',
+                    allow_custom_value=True,
+                )
                 run = gr.Button('Find targets', variant='primary', elem_id='run')
                 examples = page.examples()
                 if examples:
@@ -104,7 +111,7 @@ def build_page(page: DemoPage) -> 'gradio.Blocks':
         )
         run.click(
             _one_line(detect),
-            [upload, mapping, low, high, number, score],
+            [upload, mapping, low, high, number, tile, score],
             [found, *shown],
             concurrency_limit=1,
             concurrency_id='model',
