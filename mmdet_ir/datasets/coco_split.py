@@ -1,13 +1,16 @@
 """Splitting of a COCO dictionary into a training and a validation part."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from .coco_files import frame_of, read_coco, refuse, write_coco
+from ..fileio import read_json
+from .coco_files import DEV, add_info, check_coco, frame_of, lacks_targets, read_coco, refuse, write_coco
 
+PARTS = ('test', DEV, 'train', 'val')  # (an image that is in two of them counts for the last one)
+SPLIT_BY = 'split_by'  # in the info of a part: the field of the images; null for single images
 Frame = tuple[str, str]  # see ``frame_of``
 
 
@@ -16,18 +19,19 @@ class FormerSplit:
     """A split that is in a folder.
 
     Attributes:
-        for_training: Whether each of its images is for training.
-        clips: The recordings of those of its images that have the field ``clip``.
+        part_of: The part that each of its images is in, one of ``PARTS``.
+        group_by: The field of the images that it was made by, such as ``clip``; None if by single images.
+        groups: The values of this field, of the images that have it.
     """
 
-    for_training: Mapping[Frame, bool]
-    clips: Mapping[Frame, object]
+    part_of: Mapping[Frame, str]
+    group_by: str | None = None
+    groups: Mapping[Frame, object] = field(default_factory=dict)
 
     @property
-    def by_recording(self) -> bool:
-        """Whether the recordings of all images are known, and each of them is in one part only."""
-        parts = {(str(clip), self.for_training[frame]) for frame, clip in self.clips.items()}
-        return len(self.clips) == len(self.for_training) and len(parts) == len({clip for clip, _ in parts})
+    def for_training(self) -> dict[Frame, bool]:
+        """Whether each image of ``train.json`` and ``val.json`` is for training."""
+        return {frame: part == 'train' for frame, part in self.part_of.items() if part in ('train', 'val')}
 
 
 def split_coco(
@@ -99,38 +103,66 @@ def split_coco(
 
 
 def existing_split(folder: Path) -> FormerSplit | None:
-    """The split that is in a folder; ``None`` unless both of its files are there."""
-    paths = {name: folder / f'{name}.json' for name in ('train', 'val')}
-    if not all(path.is_file() for path in paths.values()):
+    """The split that is in a folder; ``None`` unless ``train.json`` and ``val.json`` are there.
+
+    It is by the field that ``write_split`` noted; else by ``clip``, if all images have this field and each recording
+    is in one part only.
+    """
+    paths = {name: folder / f'{name}.json' for name in PARTS}
+    if not all(paths[name].is_file() for name in ('train', 'val')):
         return None
-    parts = {name: read_coco(path)['images'] for name, path in paths.items()}
-    for_training = {frame_of(image): name == 'train' for name, images in parts.items() for image in images}
-    clips = {frame_of(i): i['clip'] for images in parts.values() for i in images if i.get('clip') is not None}
-    return FormerSplit(for_training, clips)
+    parts = {name: read_json(path) for name, path in paths.items() if path.is_file()}
+    for name, part in parts.items():
+        if name in ('train', 'val') or not lacks_targets(part):
+            check_coco(part, paths[name])
+    part_of = {frame_of(image): name for name, part in parts.items() for image in part['images']}
+    images = [image for name in ('train', 'val') for image in parts[name]['images']]
+    info = parts['train'].get('info')
+    noted = isinstance(info, dict) and SPLIT_BY in info
+    group_by = info[SPLIT_BY] if noted else 'clip'
+    if not isinstance(group_by, str):
+        return FormerSplit(part_of)
+    groups = {frame_of(image): image[group_by] for image in images if image.get(group_by) is not None}
+    sides = {(str(group), part_of[frame]) for frame, group in groups.items()}
+    if not noted and (len(groups) < len(images) or len(sides) > len({group for group, _ in sides})):
+        return FormerSplit(part_of)
+    return FormerSplit(part_of, group_by, groups)
 
 
-def take_clips(coco: dict, former: FormerSplit) -> bool:
-    """Gives images the recordings that they have in a former split by recording, where they have none.
+def write_split(parts: tuple[dict, dict], folder: Path, group_by: str | None) -> None:
+    """Writes ``train.json`` and ``val.json``, and in their ``info`` the field that they were split by."""
+    for name, part in zip(('train', 'val'), parts, strict=True):
+        add_info(part, **{SPLIT_BY: group_by})
+        write_coco(part, folder / f'{name}.json')
+
+
+def take_groups(coco: dict, former: FormerSplit) -> str | None:
+    """Gives images the recordings, dates, ... that they have in a former split by them, where they have none.
 
     Args:
-        coco: What is going to be split; its images get the field ``clip``.
+        coco: What is going to be split; its images get the field.
         former: The former split.
 
     Returns:
-        Whether the new split has to be by recording, too.
+        The field that the new split has to be by, too; None for single images.
 
     Raises:
-        ValueError: If the recording of a new image is not known.
+        ValueError: If a new image lacks the field, or an image was set aside from training and validation.
     """
-    if not former.by_recording:
-        return False
-    lacking = [image for image in coco['images'] if image.get('clip') is None]
-    new = [image['file_name'] for image in lacking if frame_of(image) not in former.clips]
-    what = 'new images lack the field "clip", and the split that is there is by recording; --clip-from tells it; files'
-    refuse('--clip-from', what, new)
+    aside = [i['file_name'] for i in coco['images'] if former.part_of.get(frame_of(i)) in (DEV, 'test')]
+    what = f'images are in {DEV}.json or test.json only, which would be divided between train.json and val.json; files'
+    refuse('--overwrite', what, aside)
+    name = former.group_by
+    if name is None:
+        return None
+    lacking = [image for image in coco['images'] if image.get(name) is None]
+    new = [image['file_name'] for image in lacking if frame_of(image) not in former.groups]
+    by, remedy = ('recording', '--clip-from tells it') if name == 'clip' else (name, 'delete its files to split anew')
+    what = f'new images lack the field "{name}", and the split that is there is by {by}; {remedy}; files'
+    refuse('--clip-from' if name == 'clip' else '--overwrite', what, new)
     for image in lacking:
-        image['clip'] = former.clips[frame_of(image)]
-    return True
+        image[name] = former.groups[frame_of(image)]
+    return name
 
 
 def keep_split(folder: Path, former: FormerSplit, ratio: float = 0.8, seed: int = 0) -> str:
@@ -138,28 +170,48 @@ def keep_split(folder: Path, former: FormerSplit, ratio: float = 0.8, seed: int 
 
     Args:
         folder: Of the annotation files.
-        former: The former split. If it is by recording, the new one is, too.
+        former: The former split. If it is by recording, date, ..., the new one is, too.
         ratio: Share of the training part, for new images.
         seed: Of the order of new images.
 
     Returns:
-        What was done; empty if there was nothing to do.
+        What was done, or, where the source has parts of its own, how many images have another part than before; empty
+        if there is nothing to tell.
 
     Raises:
-        ValueError: If the former split cannot be kept, see :func:`split_coco` and :func:`take_clips`.
+        ValueError: If the former split cannot be kept, see :func:`split_coco` and :func:`take_groups`.
     """
     source = folder / 'all.json'
     if not source.is_file() or (folder / 'train.json').exists():
-        return ''
+        return _tell_moved(folder, former)
     coco = read_coco(source)
-    by_clip = take_clips(coco, former) or all(image.get('clip') is not None for image in coco['images'])
-    parts = split_coco(coco, ratio, seed, 'clip' if by_clip else None, former.for_training)
-    for name, part in zip(('train', 'val'), parts, strict=True):
-        write_coco(part, folder / f'{name}.json')
+    group_by = take_groups(coco, former)
+    if group_by is None and all(image.get('clip') is not None for image in coco['images']):
+        group_by = 'clip'
+    write_split(split_coco(coco, ratio, seed, group_by, former.for_training), folder, group_by)
     known = sum(frame_of(image) in former.for_training for image in coco['images'])
+    by = {None: '', 'clip': ' by recording'}.get(group_by, f' by {group_by}')
     return (
         f'the split that was there is kept: {known} images stay in train.json or val.json, '
-        f'{len(coco["images"]) - known} new images were divided' + (' by recording' if by_clip else '')
+        f'{len(coco["images"]) - known} new images were divided{by}'
+    )
+
+
+def _tell_moved(folder: Path, former: FormerSplit) -> str:
+    """How many images are in another part of a new split than of the former one; empty if none is."""
+    new = {
+        frame_of(image): path.stem
+        for path in (folder / f'{name}.json' for name in PARTS)
+        if path.is_file()
+        for image in read_json(path)['images']
+    }
+    moved = [frame for frame, part in new.items() if former.part_of.get(frame, part) != part]
+    if not moved:
+        return ''
+    was, name = former.part_of[moved[0]], moved[0][0]
+    return (
+        f'the split that was there is not kept: {len(moved)} of {len(new)} images are in another part than before, '
+        f'the first: {name} was in {was}.json and is in {new[moved[0]]}.json'
     )
 
 

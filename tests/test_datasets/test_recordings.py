@@ -141,6 +141,53 @@ def test_a_split_by_recording_stays_one(tmp_path: Path, capsys: pytest.CaptureFi
     assert train == before[0] and set(val.values()) == {held_out} and len(val) == 14
 
 
+def test_a_split_by_another_field_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The dates were written into all.json by hand; the source does not have them."""
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out', '--overwrite')
+    assert tool(*convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    coco = json.loads((annotations / 'all.json').read_text())
+    coco['images'] = [{**image, 'date': int(image['file_name'][6:8])} for image in coco['images']]
+    (annotations / 'all.json').write_text(json.dumps(coco))
+    split = ('split.py', annotations / 'all.json', annotations, '--overwrite')
+    assert tool(*split, '--group-by', 'date') == 0
+
+    def dates() -> list[set[int]]:
+        parts = [json.loads((annotations / f'{name}.json').read_text())['images'] for name in ('train', 'val')]
+        return [{(image['file_name'], image['date']) for image in part} for part in parts]
+
+    before = dates()
+    assert tool(*convert) == 0 and dates() == before
+    assert (
+        'kept: 20 images stay in train.json or val.json, 0 new images were divided by date' in capsys.readouterr().out
+    )
+    assert tool(*split) == 0 and dates() == before
+    labelme(tmp_path / 'src', ['flight00_900.png'])
+    whole = contents(tmp_path / 'out')
+    assert tool(*convert) == 2 and contents(tmp_path / 'out') == whole
+    assert '1 new images lack the field "date", and the split that is there is by date' in capsys.readouterr().err
+
+
+def test_images_that_were_set_aside_are_not_divided(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """test.json holds a quarter of the images, by hand; it would be lost, and its images would be trained on."""
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out')
+    assert tool(*convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    images = json.loads((annotations / 'all.json').read_text())['images']
+    write_images(annotations / 'test.json', images[:5])
+    write_images(tmp_path / 'rest.json', images[5:])
+    assert tool('split.py', tmp_path / 'rest.json', annotations) == 0
+    before = contents(tmp_path / 'out')
+    for again in ((*convert, '--overwrite'), ('split.py', annotations / 'all.json', annotations, '--overwrite')):
+        assert tool(*again) == 2
+        assert '5 images are in dev.json or test.json only' in capsys.readouterr().err
+        assert contents(tmp_path / 'out') == before
+    (annotations / 'test.json').write_bytes((annotations / 'val.json').read_bytes())  # (of the same images)
+    assert tool('split.py', tmp_path / 'rest.json', annotations, '--overwrite') == 0
+
+
 def write_images(path: Path, images: list[dict]) -> None:
     sizes = {'width': 48, 'height': 32}
     entries = [{'id': i, **sizes, **image} for i, image in enumerate(images)]

@@ -37,7 +37,8 @@ def parse_args() -> argparse.Namespace:
     common.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace the data set that is in OUT; a split that was made there is kept',
+        help='replace the data set that is in OUT; a split that was made there by split.py is kept, and the report '
+        'says if another one is not',
     )
     common.add_argument(
         '--strict', action='store_true', help='changes nothing: files that had to be skipped give exit code 1 anyway'

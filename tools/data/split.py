@@ -41,8 +41,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from mmdet_ir.datasets.coco_files import count_instances, frame_of, read_coco, write_coco
-    from mmdet_ir.datasets.coco_split import existing_split, split_coco, take_clips
+    from mmdet_ir.datasets.coco_files import count_instances, frame_of, read_coco
+    from mmdet_ir.datasets.coco_split import existing_split, split_coco, take_groups, write_split
     from mmdet_ir.datasets.recordings import recordings_of
 
     if args.group_by and args.clip_from:
@@ -67,16 +67,16 @@ def main() -> None:
             image['clip'] = clip
         args.group_by = 'clip'
         print(f'{len(set(clips))} recordings')
-    elif former and not args.group_by and take_clips(coco, former):
-        args.group_by = 'clip'
-        print('by recording (clip), as the split that is there')
+    elif former and not args.group_by and (group_by := take_groups(coco, former)):
+        args.group_by = group_by
+        print(f'by {group_by}, as the split that is there')
     kept = former.for_training if former else {}
     parts = split_coco(coco, args.ratio, args.seed, args.group_by, kept)
     if kept:
         known = sum(frame_of(image) in kept for image in coco['images'])
         print(f'{known} images keep their part, {len(coco["images"]) - known} new images were divided')
+    write_split(parts, args.out_dir, args.group_by)
     for name, part in zip(('train', 'val'), parts, strict=True):
-        write_coco(part, args.out_dir / f'{name}.json')
         print(f'{name}: {len(part["images"])} images, {count_instances(part)}')
 
 

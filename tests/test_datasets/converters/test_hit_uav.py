@@ -241,6 +241,20 @@ def test_hit_uav_oriented_boxes_that_do_not_fit_are_not_used(hit_uav, tmp_path):
     assert car['area'] == w * h
 
 
+def test_hit_uav_other_dates_than_before_are_told(hit_uav, tmp_path):
+    """Once more without the date for choices: its image goes to training, which is no secret."""
+    convert_hit_uav(hit_uav, tmp_path / 'out', dev_dates=('20210115',))
+    told = 'the split that was there is not kept'
+    again = convert_hit_uav(hit_uav, tmp_path / 'out', overwrite=True, dev_dates=('20210115',))
+    assert not any(told in note for note in again.notes)
+    other = convert_hit_uav(hit_uav, tmp_path / 'out', overwrite=True)
+    name = next(i['file_name'] for i in load(tmp_path / 'out')['train']['images'] if i['date'] == '20210115')
+    assert f'{told}: 1 of 5 images are in another part than before, the first: {name} was in dev.json and is in ' in (
+        str(other)
+    )
+    assert f'{name} was in dev.json and is in train.json' in str(other)
+
+
 def test_existing_output_is_kept(hit_uav, tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'mine.txt').write_text('')

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ....cli.choices import EMPTY_EVERY, STRIDE
 from ...coco_files import CLASSES, DEV, SPLITS, output_folder
+from ...coco_split import existing_split, keep_split
 from ...images.image_limits import check_video
 from ...validation.near_duplicates import thumbnail
 from ..boxes_to_coco import DERIVED
@@ -84,6 +85,7 @@ def convert_drone_ir(
     builder.info |= {'masks': DERIVED, 'stride': stride, 'train_ratio': train_ratio, 'seed': seed}
     builder.info |= {'dev_ratio': dev_ratio} if dev_ratio else {}
     with output_folder(out, overwrite, [src]) as folder:
+        former = existing_split(Path(out, 'annotations'))
         thumbnails: dict[str, np.ndarray] = {}
         written: list[tuple[str, int, np.ndarray]] = []
         for clip in tqdm(clips, desc='drone-ir', unit='clip'):
@@ -121,6 +123,8 @@ def convert_drone_ir(
             objects = [Instance(LABEL, where, box.tolist(), targets=('uav',)) for box in boxes]
             builder.add_image(split_of[scenes[clip]], name, image, objects, **fields)
         builder.write(folder)
+        if former and (said := keep_split(folder / 'annotations', former)):
+            report.notes.append(said)
     return report
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ....cli.choices import VAL_DATES
 from ....fileio import read_json
 from ...coco_files import CLASSES, DEV, SPLITS, check_file_name, output_folder
+from ...coco_split import existing_split, keep_split
 from ...derived_masks import box_corners
 from ...images.image_limits import check_image
 from ..boxes_to_coco import DERIVED
@@ -73,6 +74,7 @@ def convert_hit_uav(
     builder.info |= {'dev_dates': list(dev_dates)} if dev_dates else {}
     turned_apart = 0
     with output_folder(out, overwrite, [src]) as folder:
+        former = existing_split(Path(out, 'annotations'))
         for record in tqdm(records, desc='hit-uav', unit='image'):
             path, fields = record['path'], record['fields']
             target = folder / 'images' / path.name
@@ -97,6 +99,8 @@ def convert_hit_uav(
                     f'{report.skipped[0]}'
                 )
         builder.write(folder)
+        if former and (said := keep_split(folder / 'annotations', former)):
+            report.notes.append(said)
     if turned_apart:
         report.notes.append(f'{turned_apart} oriented boxes do not fit their upright boxes, which were used instead')
     return report
