@@ -50,7 +50,7 @@ def make_copies(
         FileNotFoundError: If there is no such folder.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set.
         ValueError: If ``out`` is or holds ``source``, there are no images, two recordings would get one copy, an
-            image cannot be read, or ``'window'`` is to suit images of different depths.
+            image cannot be read, or ``'window'`` is to suit images of different depths; nothing is written then.
 
     Example:
         >>> from pathlib import Path
@@ -79,20 +79,16 @@ def make_copies(
         if name in names:
             raise ValueError(f'{path}: its copy {name} would replace that of {names[name]}; rename one of them')
         names[name] = path
-    depths: dict[str, Path] = {}
-    if method == 'window' and not settings:
-        low, high = _measure(images, depths, skipped)
-        settings = {'low': low, 'high': high}
     settings = settings or {}
+    if method == 'window':
+        values = _look(images, skipped)
+        settings = settings or _window(values)
     copies = {}
     for (path, page), name in tqdm(list(zip(images, names, strict=True)), desc='copies', unit='image'):
         levels = None
         with reading(skipped, path):
             pixels = to_single_channel(read_infrared(path, page=page), path)
-            depths.setdefault(depth_of(pixels), path)
             levels = tone_map(pixels, method, **settings)
-        if method == 'window':
-            require_one_depth(depths, _REMEDY)
         if levels is None:
             continue
         write_picture(out / name, np.repeat(levels[..., None], 3, axis=-1))
@@ -158,21 +154,24 @@ def _pages(path: Path) -> list[int | None]:
     return [None] if number == 1 else list(range(number))
 
 
-def _measure(
-    images: list[tuple[Path, int | None]], depths: dict[str, Path], skipped: Skipped | None
-) -> tuple[float, float]:
-    """The window of the values of all images; ``depths`` gets a file of each depth."""
-    rng, drawn = np.random.default_rng(0), []
-    chosen = sorted(rng.permutation(len(images))[:_SAMPLED].tolist())
-    for path, page in tqdm([images[i] for i in chosen], desc='window', unit='image'):
+def _look(images: list[tuple[Path, int | None]], skipped: Skipped | None) -> np.ndarray:
+    """Values of all images, drawn at random. All images are read, as they have to be of one depth."""
+    rng, drawn, depths = np.random.default_rng(0), [], {}
+    chosen = set(rng.permutation(len(images))[:_SAMPLED].tolist())
+    for i, (path, page) in enumerate(tqdm(images, desc='window', unit='image')):
         with reading(skipped, path):
             values = to_single_channel(read_infrared(path, page=page), path).ravel()
             depths.setdefault(depth_of(values), path)
-            drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
+            if i in chosen:
+                drawn.append(values[rng.integers(0, values.size, _PIXELS)].astype(np.float64))
         require_one_depth(depths, _REMEDY)
     if skipped is not None:
         skipped.require_some(drawn)
-    low, high = (float(value) for value in np.percentile(np.concatenate(drawn), _PERCENTILES))
+    return np.concatenate(drawn)
+
+
+def _window(values: np.ndarray) -> dict[str, float]:
+    low, high = (float(value) for value in np.percentile(values, _PERCENTILES))
     if not low < high:
         raise ValueError(f'expected images with contrast, got the value {low:g} nearly everywhere')
-    return low, high
+    return {'low': low, 'high': high}
