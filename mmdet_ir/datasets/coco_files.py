@@ -22,6 +22,7 @@ from .validation.problem import SHOWN, raise_errors, shown
 
 SPLITS = ('train', 'val')
 DEV = 'dev'
+MADE_BY = {'made_by': 'mmdet_ir'}  # in the info of a data set
 _PARTS = {f'{name}.json' for name in (*SPLITS, DEV, 'test', 'all')}  # what tools write to annotations/
 
 
@@ -196,6 +197,19 @@ def _refuse_sources(out: Path, sources: Iterable[str | os.PathLike]) -> None:
                 f'{out} lies in the source {source}, and would be read as a part of it; expected a folder outside of '
                 f'the source (if it is an earlier output, it may be deleted first)'
             )
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder is a data set that this package converted or merged."""
+    parts = [folder / 'annotations' / name for name in sorted(_PARTS)] if (folder / 'images').is_dir() else []
+    for path in (path for path in parts if path.is_file()):
+        try:
+            info = read_json(path).get('info')
+        except ValueError:
+            continue
+        if isinstance(info, dict) and info.items() >= MADE_BY.items():
+            return True
+    return False
 
 
 def count_instances(coco: dict) -> dict[str, int]:

@@ -10,6 +10,7 @@ from ..fileio import read_json
 from .coco_files import (
     CLASSES,
     DEV,
+    MADE_BY,
     SPLITS,
     check_coco,
     frame_of,
@@ -65,7 +66,7 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
     with output_folder(out, overwrite, sources) as folder:
         for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
-                'info': {'description': 'merged from ' + ', '.join(names), 'sources': {}},
+                'info': {'description': 'merged from ' + ', '.join(names), **MADE_BY, 'sources': {}},
                 'licenses': [],
                 'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, start=1)],
                 'images': [],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..coco_files import write_coco
+from ..coco_files import MADE_BY, write_coco
 from ..derived_masks import box_corners
 from ..images.files import grey_levels
 from ..validation.repairs.values import as_number
@@ -95,7 +95,7 @@ class CocoBuilder:
     ) -> None:
         self.classes, self.report = classes, report
         self.derive_masks, self.fill_holes = derive_masks, fill_holes
-        self.info = {'description': description}
+        self.info = {'description': description, **MADE_BY}
         self.licences = [{'id': 1, 'name': licence[0], 'url': licence[1]}] if licence else []
         self.targets = target_classes(classes)
         self.coco = {split: {'images': [], 'annotations': []} for split in splits}

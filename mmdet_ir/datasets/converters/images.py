@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..images.files import find_images
+from ..coco_files import is_data_set
+from ..images.files import find_files, image_suffixes
 from ..images.names import FileNames, match_names
 from .report import ConversionReport
+
+LABEL_SUFFIXES = ('.json', '.txt', '.xml')
 
 
 def resolve_inside(src: Path, folder: Path, name: object, where: str) -> Path:
@@ -39,6 +42,31 @@ def name_in_set(src: Path, path: Path) -> str:
     return '/'.join(parts[1:] if len(parts) > 1 and parts[0] in ('images', 'JPEGImages') else parts)
 
 
+def find_source_files(
+    src: Path, report: ConversionReport, suffixes: Sequence[str] | None = None, folder: Path | None = None
+) -> list[Path]:
+    """Files of a source, sorted by path, but for the data sets that were written into it, which a note names.
+
+    Args:
+        src: Folder of the source.
+        report: Takes the notes.
+        suffixes: Endings in lower case; None for those of images.
+        folder: Where to look, ``src`` or a folder in it.
+    """
+    found = find_files(folder or src, suffixes or image_suffixes())
+    above = {folder for place in {path.parent for path in found} for folder in (place, *place.parents)}
+    sets = {place for place in above if place != src and place.is_relative_to(src) and _is_output(place)}
+    notes = [f'{path} was left out: it is a data set that was made earlier, and no source' for path in sorted(sets)]
+    report.notes += [note for note in notes if note not in report.notes]
+    return [path for path in found if not sets.intersection(path.parents)] if sets else found
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether this is a data set that was made earlier, and nobody has written labels beside its images since."""
+    labels = (path for path in folder.glob('images/**/*') if path.suffix.lower() in LABEL_SUFFIXES)
+    return is_data_set(folder) and next(labels, None) is None
+
+
 def files_by_name(files: Iterable[Path], name: Callable[[Path], Path | str]) -> dict[Path | str, list[Path]]:
     """Files by what they are called apart from their endings or folders; two files may have one name."""
     found = {}
@@ -61,6 +89,7 @@ class ImageFinder:
 
     def __init__(self, src: Path) -> None:
         self.src = Path(os.path.normpath(src))
+        self._seen = ConversionReport()
         self._others: list[str] = []
         self._found: set[Path] = set()
         self._files: list[Path] | None = None
@@ -156,7 +185,7 @@ class ImageFinder:
     def _relative(self, folder: Path) -> list[str]:
         """Image files below a folder, relative to it."""
         if self._files is None:
-            self._files = [Path(os.path.normpath(path)) for path in find_images(self.src)]
+            self._files = [Path(os.path.normpath(path)) for path in find_source_files(self.src, self._seen)]
             self._anywhere = FileNames(path.name for path in self._files)
         folder = Path(os.path.normpath(folder))
         return [path.relative_to(folder).as_posix() for path in self._files if path.is_relative_to(folder)]
@@ -171,12 +200,13 @@ class ImageFinder:
             report: Takes the notes.
             folder: Where every image should have an annotation; None if images without one mean nothing.
         """
+        names = [] if folder is None else self._relative(folder)
+        report.notes += [note for note in self._seen.notes if note not in report.notes]
         if self._others:
             report.notes.append(
                 f'{len(self._others)} images have another name than their annotations say, '
                 f'the first: {self._others[0]}'
             )
-        names = [] if folder is None else self._relative(folder)
         without = [
             path for path in (Path(os.path.normpath(folder), name) for name in names) if path not in self._found
         ]

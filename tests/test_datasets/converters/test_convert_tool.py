@@ -85,6 +85,39 @@ def test_the_source_is_never_replaced(tmp_path, run_tool, kind):
     assert load(src / 'out', 'train' if kind == 'yolo-seg' else 'all')['annotations']
 
 
+@pytest.mark.parametrize('kind', ['cvat-coco', 'labelme', 'voc', 'yolo-seg'])
+def test_an_earlier_output_is_no_source(tmp_path, run_tool, capsys, kind):
+    """Within the source lie its images once more, and what was made of their labels."""
+    src = tmp_path / 'src'
+    write_image(src / 'a.png')
+    if kind == 'cvat-coco':
+        coco = cvat_file('a', True)
+        coco['images'][0]['file_name'] = 'A.PNG'
+        write_json(src / '_annotations.coco.json', coco)
+    elif kind == 'labelme':
+        write_labelme(src / 'a.json', labelme_shapes('a'), 'lost.png')
+    elif kind == 'voc':
+        write_voc(src / 'a.xml', [voc_object('car', (0, 0, 9, 9))], 'a')
+    else:
+        write_json(src / 'data.yaml', {'train': '.', 'names': ['car']})
+        (src / 'a.txt').write_text('0 0.5 0.5 0.2 0.2')
+    assert run_tool(kind, src, src / 'out') == 0
+    first = load(src / 'out', 'train' if kind == 'yolo-seg' else 'all')
+    capsys.readouterr()
+    assert run_tool(kind, src, tmp_path / 'other') == 0
+    assert f'{src}/out was left out: it is a data set that was made earlier' in capsys.readouterr().out
+    assert load(tmp_path / 'other', 'train' if kind == 'yolo-seg' else 'all') == first
+
+
+def test_labels_beside_the_images_of_an_earlier_output_are_a_source(tmp_path, run_tool):
+    write_image(tmp_path / 'src/a.png')
+    write_labelme(tmp_path / 'src/a.json', labelme_shapes('a'), 'a.png')
+    assert run_tool('labelme', tmp_path / 'src', tmp_path / 'sets/one') == 0
+    write_labelme(tmp_path / 'sets/one/images/a.json', labelme_shapes('b'), 'a.png')
+    run_tool('labelme', tmp_path / 'sets', tmp_path / 'two', '--classes', 'bicycle=bike')
+    assert [a['source_class'] for a in load(tmp_path / 'two')['annotations']] == ['bike']
+
+
 def test_converted_set_loads(tmp_path):
     """Classes, masks, images and sizes pass the checks of the data set that trains on them."""
     src = tmp_path / 'src'

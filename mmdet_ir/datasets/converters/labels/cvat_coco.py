@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...images.files import find_files
 from ...validation.checks.parts import hole_mask
 from ...validation.repairs.values import as_number, numbers_within
 from ..builder import Instance
-from ..images import ImageFinder, name_in_set
+from ..images import ImageFinder, find_source_files, name_in_set
 from ..masks import decode_rle, is_numbers, leave_far, polygons_fault
 from ..records import Options, Record, skip, split_of, write_records
 from ..report import ConversionReport
@@ -50,7 +49,7 @@ def convert_cvat_coco(
     src, report, records = Path(src), ConversionReport(), []
     counts = {'crowd': 0, 'box': 0, 'hole': 0, 'turned': 0}
     finder, declared = ImageFinder(src), []
-    for path, subset, folders in _find_files(src):
+    for path, subset, folders in _find_files(src, report):
         source = read_coco_source(path, report)
         declared += source.classes
         names = [image['file_name'] for image, _ in source.images]
@@ -94,13 +93,13 @@ def convert_cvat_coco(
     return report
 
 
-def _find_files(src: Path) -> list[tuple[Path, str, list[Path]]]:
+def _find_files(src: Path, report: ConversionReport) -> list[tuple[Path, str, list[Path]]]:
     """Annotation files with their subsets and the folders that their file names may be relative to."""
     found = []
     for path in sorted((src / 'annotations').glob('instances_*.json')):
         subset = path.stem.removeprefix('instances_')
         found.append((path, subset, [src / 'images' / subset, src / subset, src / 'images']))
-    for path in [] if found else find_files(src, ('.json',)):
+    for path in [] if found else find_source_files(src, report, ('.json',)):
         if path.name in OTHER_FILES:
             subset = path.parent.name if path.parent != src else 'default'
             found.append((path, subset, [path.parent, path.parent / 'images']))

@@ -14,12 +14,11 @@ from pycocotools import mask as mask_utils
 
 from ....fileio import read_json
 from ...derived_masks import box_corners
-from ...images.files import find_files
 from ...validation.repairs.values import numbers_within
 from ..boxes_to_coco import envelope
 from ..builder import Instance
 from ..class_names import NO_CLASS
-from ..images import ImageFinder, name_in_set
+from ..images import ImageFinder, find_source_files, name_in_set
 from ..masks import is_numbers, polygons_fault, to_segmentation
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
@@ -53,7 +52,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
         ValueError: If nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    files = find_files(src, ('.json',))
+    files = find_source_files(src, report, ('.json',))
     if not files:
         raise FileNotFoundError(f'{src}: expected JSON files of LabelMe, found none')
     contents = []

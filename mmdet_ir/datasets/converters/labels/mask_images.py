@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from ...images.files import find_images
 from ...images.image_limits import ImageTooLargeError, check_image
 from ..builder import Instance
-from ..images import files_by_name, name_in_set
+from ..images import files_by_name, find_source_files, name_in_set
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
@@ -69,11 +68,12 @@ def convert_mask_images(
     if not values or (0 in values and (kind == 'semantic' or divisor)):
         raise ValueError(f'expected names for class numbers other than 0, got {dict(values)}')
     src, report, records = Path(src), ConversionReport(by_values=True), []
-    masks = files_by_name(find_images(src / 'masks'), lambda path: path.relative_to(src / 'masks').with_suffix(''))
+    files = find_source_files(src, report, folder=src / 'masks')
+    masks = files_by_name(files, lambda path: path.relative_to(src / 'masks').with_suffix(''))
     if not masks:
         raise FileNotFoundError(f'{src}: expected masks in masks/, found none')
     taken = set()
-    for image in find_images(src / 'images'):
+    for image in find_source_files(src, report, folder=src / 'images'):
         stem = image.relative_to(src / 'images').with_suffix('')
         found = masks.get(stem, [])
         taken.add(stem)

@@ -9,11 +9,10 @@ from xml.etree import ElementTree
 
 from ....fileio import read_lines, read_text
 from ...derived_masks import box_corners
-from ...images.files import find_files
 from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
 from ..class_names import NO_CLASS
-from ..images import ImageFinder, files_by_name, name_in_set, resolve_inside
+from ..images import ImageFinder, files_by_name, find_source_files, name_in_set, resolve_inside
 from ..masks import polygons_fault
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
@@ -67,7 +66,7 @@ def convert_voc(src: str | Path, out: str | Path, origin: int = 1, options: Opti
         raise ValueError(f'expected an origin of 0 or 1, got {origin}')
     src, report, records = Path(src), ConversionReport(), []
     standard = (src / 'Annotations').is_dir()
-    files = find_files(src / 'Annotations' if standard else src, ('.xml',))
+    files = find_source_files(src, report, ('.xml',), src / 'Annotations' if standard else src)
     if not files:
         raise FileNotFoundError(f'{src}: expected Annotations/*.xml, or XML files beside their images, found none')
     lists = _read_lists(src, files, report) if standard else {}

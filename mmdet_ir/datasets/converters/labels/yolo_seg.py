@@ -8,10 +8,10 @@ from pathlib import Path
 import yaml
 
 from ....fileio import read_lines, read_text
-from ...images.files import find_files, find_images, image_suffixes
+from ...images.files import image_suffixes
 from ...validation.repairs.values import as_number, numbers_within
 from ..builder import Instance
-from ..images import ImageFinder, name_in_set, resolve_inside
+from ..images import ImageFinder, find_source_files, name_in_set, resolve_inside
 from ..records import Options, Record, write_records
 from ..report import ConversionReport
 from .yolo_lines import TRACK, Lines, has_tracks, keypoint_length
@@ -53,7 +53,7 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     finder = ImageFinder(src)
     files, without = {}, 0
     for split, place in _find_places(src, root, entries, path, report):
-        for image in _images_of(place, finder, root, report):
+        for image in _images_of(src, place, finder, root, report):
             label = _label_file(src, image.relative_to(src))
             without += not label.is_file()
             try:
@@ -80,7 +80,7 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
             f'{len(unsure)} lines of {TRACK} numbers after the class end with a whole number, the first: {unsure[0]}; '
             f'by the other lines of the labels they are {kinds[tracks]}, not {kinds[not tracks]}'
         )
-    texts = [path for path in find_files(src, ('.txt',)) if path.name not in NO_LABELS]
+    texts = [path for path in find_source_files(src, report, ('.txt',)) if path.name not in NO_LABELS]
     orphans = {path for path in texts if 'labels' in map(str.lower, path.relative_to(src).parts[:-1])} - files.keys()
     for orphan in sorted(orphans):
         report.skipped.append(f'{orphan}: no image of any split for this label file{_unread_image(orphan)}')
@@ -213,10 +213,10 @@ def _find_place(src: Path, root: Path, place: object, where: str) -> Path:
     return path
 
 
-def _images_of(place: Path, finder: ImageFinder, root: Path, report: ConversionReport) -> list[Path]:
+def _images_of(src: Path, place: Path, finder: ImageFinder, root: Path, report: ConversionReport) -> list[Path]:
     """The images of a folder, of a list, or the image itself."""
     if place.is_dir():
-        return find_images(place)
+        return find_source_files(src, report, folder=place)
     return [place] if place.suffix.lower() in image_suffixes() else _read_list(finder, root, place, report)
 
 

@@ -17,7 +17,7 @@ from ...images.image_limits import check_image
 from ...images.infrared_io import read_infrared
 from ..boxes_to_coco import envelope
 from ..builder import ALL, Instance
-from ..images import files_by_name
+from ..images import files_by_name, find_source_files
 from ..labels.mask_images import components, read_mask, read_pixels, several_masks
 from ..labels.voc import parse_xml, read_objects
 from ..records import Options, Record, write_records
@@ -234,7 +234,7 @@ def _pairs(
 
 def _massmind(src: Path, report: ConversionReport, bits: int) -> Iterator[Record]:
     """Images, masks of classes and masks of instances, each a folder or all in one; told apart by their names."""
-    files = files_by_name(find_images(src), lambda path: path.stem)
+    files = files_by_name(find_source_files(src, report), lambda path: path.stem)
     for stem, (path, *others) in files.items():
         if '_label_' in stem:
             continue
