@@ -49,9 +49,9 @@ class Instance:
     fills_box: bool = False
 
     def read_flag(self, name: str, value: object) -> None:
-        """Take what a flag says (``as_flag``) for ``ignore``, or note that it says nothing."""
+        """Ignore the object if a flag says so (``as_flag``), or note that it says nothing."""
         try:
-            self.ignore = as_flag(value, name)
+            self.ignore |= as_flag(value, name)
         except ValueError as error:
             self.fault = str(error)
 

@@ -294,6 +294,20 @@ def test_coco_flags_as_tools_write_them(tmp_path):
     assert report.dropped == {'car: iscrowd that is neither 0 nor 1': 1}
 
 
+def test_coco_objects_to_ignore(tmp_path):
+    """As X-AnyLabeling writes difficult objects; MMDetection would leave them out, evaluation would count them."""
+    coco = cvat_file('a', True)
+    outline = {**coco['annotations'][1], 'segmentation': [BAR], 'iscrowd': 0}
+    entries = [(coco['annotations'][1], 1), (coco['annotations'][1], 0), (outline, 1), (outline, '0'), (outline, 'x')]
+    coco['annotations'] = [{**entry, 'id': k, 'ignore': value} for k, (entry, value) in enumerate(entries)]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    found = {a['source_id']: a['iscrowd'] for a in load(tmp_path / 'out')['annotations']}
+    assert found == {0: 1, 1: 0, 2: 1, 3: 0} and report.ignored['all'] == {'car': 2}
+    assert report.dropped == {'car: ignore that is neither 0 nor 1': 1}
+
+
 def test_coco_numbers_that_no_float_holds(tmp_path):
     """Objects with such numbers are counted with their reason; an area like this is of no use, the mask is."""
     huge, inner = 10**400, [34, 14, 42, 14, 42, 18, 34, 18]

@@ -249,3 +249,15 @@ def test_labelme_sizes_that_are_not_known(tmp_path, size):
     write_labelme(tmp_path / 'src/a.json', labelme_shapes('a'), 'a.png', imageWidth=size[0], imageHeight=size[1])
     report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
     assert report.images['all'] == 1 and not report.lost
+
+
+def test_labelme_difficult_objects_are_ignored_regions(tmp_path):
+    """X-AnyLabeling writes the mark for every shape; its VOC files have it as VOC's evaluation means it."""
+    points = pairs(BAR)
+    shapes = [shape('car', points, difficult=mark) for mark in (True, False, None)]
+    shapes += [shape('car', points, group=1), shape('car', pairs(TWIN), group=1, difficult=True)]
+    write_image(tmp_path / 'src/a.png')
+    write_labelme(tmp_path / 'src/a.json', shapes, 'a.png')
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    assert [a['iscrowd'] for a in load(tmp_path / 'out')['annotations']] == [1, 0, 0, 1]
+    assert report.ignored['all'] == {'car': 2} and not report.lost

@@ -28,7 +28,8 @@ def convert_cvat_coco(
     CVAT writes brush masks as uncompressed RLE and marks every one of them ``iscrowd: 1``, whether it is a crowd or
     not (datumaro's COCO exporter: ``is_crowd = mask is not None``). Hence RLE objects become instances unless
     ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask. A
-    box without a mask that has an attribute ``rotation`` (degrees, clockwise) is turned about its centre.
+    box without a mask that has an attribute ``rotation`` (degrees, clockwise) is turned about its centre. What is
+    marked ``ignore: 1``, as X-AnyLabeling marks difficult objects, is an ignored region.
 
     Args:
         src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
@@ -146,6 +147,7 @@ def _read_object(
     if item.mask is None and not item.fault and isinstance(attributes, dict):
         item.turn(attributes.get('rotation'))
         counts['turned'] += item.corners is not None
+    item.read_flag('ignore', entry.get('ignore'))
     return item
 
 

@@ -35,7 +35,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where all shapes
     have it, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are outlines;
     ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the mask. Other shapes
-    (points, lines) are reported and left out.
+    (points, lines) are reported and left out. Objects that X-AnyLabeling marks ``difficult`` are ignored regions.
 
     Args:
         src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
@@ -125,6 +125,8 @@ def _read_objects(groups: list, path: Path, width: int, height: int) -> list[Ins
 def _read_object(name: str, members: list[tuple[int, dict]], path: Path, width: int, height: int) -> Instance:
     numbers = ', '.join(str(index) for index, _ in members)
     item = Instance(name, f'{path}, shape {numbers} (from 0)')
+    for _, shape in members:
+        item.read_flag('difficult', shape.get('difficult'))
     if name == NO_CLASS:
         item.fault = 'shape without a label'
         return item

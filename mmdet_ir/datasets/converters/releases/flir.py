@@ -133,6 +133,7 @@ def _read_boxes(annotations: list[tuple[str, dict]], path: Path, width: int, hei
     for name, entry in annotations:
         item = Instance(name, f'{path}, annotation id {entry.get("id")}', numbers_within(entry.get('bbox')))
         item.fields = {'source_id': entry.get('id')}
-        item.read_flag('iscrowd', entry.get('iscrowd'))
+        for flag in ('iscrowd', 'ignore'):
+            item.read_flag(flag, entry.get(flag))
         items.append(item)
     return items
