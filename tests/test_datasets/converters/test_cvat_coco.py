@@ -14,6 +14,7 @@ from hand_made import (
     BAR,
     FOUR,
     HEIGHT,
+    L_SHAPE,
     WIDTH,
     check,
     cvat_file,
@@ -292,6 +293,34 @@ def test_coco_flags_as_tools_write_them(tmp_path):
     found = {a['source_id']: a['iscrowd'] for a in load(tmp_path / 'out')['annotations']}
     assert found == {0: 1, 1: 1, 2: 0, 3: 0, 4: 0}
     assert report.dropped == {'car: iscrowd that is neither 0 nor 1': 1}
+
+
+def test_coco_outlines_as_tools_write_them(tmp_path):
+    """VIA writes a polygon without a list around it, scripts write points; a click too many is a part of no area."""
+    points = [L_SHAPE[i : i + 2] for i in range(0, len(L_SHAPE), 2)]
+    outlines = [
+        L_SHAPE,
+        points,
+        [points],
+        str([L_SHAPE]),
+        [L_SHAPE, [1, 2, 3, 4]],
+        [L_SHAPE, []],
+        [[]],
+        [[1, 2, 3, 4]],
+    ]
+    coco = cvat_file('a', False)
+    person = coco['annotations'][0]
+    coco['annotations'] = [{**person, 'id': k, 'segmentation': outline} for k, outline in enumerate(outlines)]
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    found = load(tmp_path / 'out')['annotations']
+    assert [a['source_id'] for a in found] == list(range(7))
+    for a in found[:6]:
+        np.testing.assert_array_equal(pixels_of(a), pixels([L_SHAPE]))
+    assert (found[6]['segmentation'], found[6]['bbox']) == ([], [10, 5, 10, 20])
+    assert any(note.startswith('2 masks have parts of fewer than 3 points') for note in report.notes)
+    assert report.dropped == {'person: polygon with fewer than 3 points': 1}
 
 
 def test_coco_objects_to_ignore(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...validation.checks.parts import hole_mask
-from ...validation.repairs.values import as_number, numbers_within
+from ...validation.repairs.values import as_list, as_number, as_polygons, as_rle, numbers_within
 from ..builder import Instance
 from ..images import ImageFinder, find_source_files, name_in_set
 from ..masks import decode_rle, is_numbers, leave_far, polygons_fault
@@ -48,7 +48,7 @@ def convert_cvat_coco(
         ValueError: If an annotation file is unsound, or nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    counts = {'crowd': 0, 'box': 0, 'hole': 0, 'turned': 0}
+    counts = {'crowd': 0, 'box': 0, 'hole': 0, 'turned': 0, 'short': 0}
     finder, declared = ImageFinder(src), []
     for path, subset, folders in _find_files(src, report):
         source = read_coco_source(path, report)
@@ -89,6 +89,10 @@ def convert_cvat_coco(
         report.notes.append(
             f'{counts["turned"]} boxes have a rotation and no mask; the boxes around the turned boxes were written'
         )
+    if counts['short']:
+        report.notes.append(
+            f'{counts["short"]} masks have parts of fewer than 3 points beside whole ones; these parts were left out'
+        )
     if counts['hole']:
         report.notes.append(f'{counts["hole"]} masks have polygons that are holes by their "area"; they were cut out')
     return report
@@ -120,7 +124,8 @@ def _read_object(
 ) -> Instance:
     item = Instance(name, f'{path}, annotation id {entry.get("id")}', numbers_within(entry.get('bbox')))
     item.fields = {'source_id': entry.get('id')}
-    segmentation = numbers_within(entry.get('segmentation'))
+    segmentation, cut = as_polygons(as_rle(numbers_within(as_list(entry.get('segmentation')))))
+    counts['short'] += cut and bool(segmentation)
     item.read_flag('iscrowd', entry.get('iscrowd'))
     crowd = item.ignore
     if item.fault:

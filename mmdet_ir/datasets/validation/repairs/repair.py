@@ -16,7 +16,7 @@ from ..checks.structure import check_structure, is_id
 from ..checks.table import AnnotationTable, as_table
 from .clipping import clip_polygons
 from .images import repair_from_images
-from .values import repair_values
+from .values import as_polygons, repair_values
 
 
 class NestedTooDeeplyError(ValueError):
@@ -158,33 +158,12 @@ def _crowd(coco: dict, done: list[str]) -> None:
 def _polygons(coco: dict, done: list[str]) -> None:
     nested, dropped = [], []
     for annotation in _dicts(coco, 'annotations'):
-        parts = annotation.get('segmentation')
-        if not isinstance(parts, list) or not parts:
-            continue
-        if all(part == [] for part in parts):
-            annotation['segmentation'] = []
-            dropped.append(annotation.get('id'))
-        elif all(_is_pairs(part) for part in parts):
-            annotation['segmentation'] = [[v for point in part for v in point] for part in parts]
-            nested.append(annotation.get('id'))
-        elif all(type(v) in (int, float) for v in parts) and len(parts) >= 6 and len(parts) % 2 == 0:
-            annotation['segmentation'] = [parts]
-            nested.append(annotation.get('id'))
-        elif len(parts) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in parts):
-            annotation['segmentation'] = [[v for point in parts for v in point]]
-            nested.append(annotation.get('id'))
-        elif all(isinstance(part, list) for part in parts):
-            whole = [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]
-            short = [part for part in parts if len(part) < 6 and len(part) % 2 == 0]
-            if short and whole and len(whole) + len(short) == len(parts):
-                annotation['segmentation'] = whole
-                dropped.append(annotation.get('id'))
+        polygons, left_out = as_polygons(annotation.get('segmentation'))
+        if polygons is not annotation.get('segmentation'):
+            annotation['segmentation'] = polygons
+            (dropped if left_out else nested).append(annotation.get('id'))
     _say(done, 'annotations: polygons written as lists of numbers in a list; ids', nested)
     _say(done, 'annotations: parts of less than 3 points dropped; ids', dropped)
-
-
-def _is_pairs(part: object) -> bool:
-    return isinstance(part, list) and len(part) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in part)
 
 
 def _missing_boxes(coco: dict, done: list[str]) -> None:

@@ -60,6 +60,33 @@ def as_rle(value: object) -> object:
     return value | {'counts': counts, 'size': [*map(_as_whole_number, size)] if isinstance(size, list) else size}
 
 
+def as_polygons(value: object) -> tuple[object, bool]:
+    """Polygons that lack a pair of brackets, are lists of points, or have parts of fewer than 3 points.
+
+    Returns:
+        Lists of numbers in a list, or the same object if it is none of these; whether parts were left out.
+    """
+    if not isinstance(value, list) or not value:
+        return value, False
+    if all(part == [] for part in value):
+        return [], True
+    if all(_is_points(part) for part in value):
+        return [[v for point in part for v in point] for part in value], False
+    if all(type(v) in (int, float) for v in value) and len(value) >= 6 and len(value) % 2 == 0:
+        return [value], False
+    if _is_points(value):
+        return [[v for point in value for v in point]], False
+    if all(isinstance(part, list) and len(part) % 2 == 0 for part in value):
+        whole = [part for part in value if len(part) >= 6]
+        if whole and len(whole) < len(value):
+            return whole, True
+    return value, False
+
+
+def _is_points(part: object) -> bool:
+    return isinstance(part, list) and len(part) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in part)
+
+
 def repair_values(coco: dict) -> Iterator[tuple[str, list]]:
     """Write numbers, lists and runs as such; the dictionary is changed.
 
