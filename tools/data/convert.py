@@ -136,7 +136,8 @@ def parse_args() -> argparse.Namespace:
     cvat = formats.add_parser(
         'cvat-coco',
         parents=[labels],
-        help='CVAT "COCO 1.0": SRC holds annotations/instances_*.json and images/; also Roboflow, Label Studio',
+        help='CVAT "COCO 1.0": SRC holds annotations/instances_*.json and images/; also Roboflow, Label Studio, '
+        'other COCO files',
     )
     cvat.add_argument(
         '--keep-iscrowd',

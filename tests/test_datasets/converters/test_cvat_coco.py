@@ -134,8 +134,8 @@ def test_cvat_file_names_that_leave_the_source(tmp_path):
     report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR)
     assert len(report.skipped) == 1 and "'../../secret.png', which leads out of it; 2 objects" in report.skipped[0]
     assert report.read.total() == 4 and report.dropped.total() == 2
-    with pytest.raises(FileNotFoundError, match='expected annotations/instances_SUBSET.json, found none'):
-        convert_cvat_coco(tmp_path, tmp_path / 'other')
+    with pytest.raises(FileNotFoundError, match='expected annotations/instances_SUBSET.json, .*, found none'):
+        convert_cvat_coco(tmp_path / 'src/images', tmp_path / 'other')
 
 
 NAMES = ['Wärmebild 0.png', 'Wärmebild 1.png']
@@ -228,6 +228,37 @@ def test_coco_as_label_studio_lays_it(tmp_path):
     write_json(tmp_path / 'src/result.json', coco)
     report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
     assert report.images['all'] == 1 and not report.lost
+
+
+@pytest.mark.parametrize(
+    ('file', 'image', 'split'),
+    [
+        ('street/annotations/instances.json', 'street/images/a.png', 'all'),  # Supervisely
+        ('labels.json', 'data/a.png', 'all'),  # FiftyOne
+        ('annotations/val.json', 'images/a.png', 'val'),  # this project
+        ('valid/coco_instance_segmentation.json', 'valid/a.png', 'val'),  # X-AnyLabeling, whatever the folder
+        ('annotations/scene_train2017.json', 'train/a.png', 'all'),
+    ],
+)
+def test_coco_files_of_other_names(tmp_path, file, image, split):
+    coco = cvat_file('a', False)
+    write_image(tmp_path / 'src' / image)
+    write_json(tmp_path / 'src' / file, coco)
+    write_json(tmp_path / 'src/meta.json', {'classes': ['car']})
+    if image.startswith('train'):
+        coco['images'][0]['file_name'] = image
+        write_json(tmp_path / 'src' / file, coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.written[split] == {'person': 1, 'car': 1} and not report.lost
+
+
+def test_coco_parts_come_before_the_whole(tmp_path):
+    for name, images in (('all', 'ab'), ('train', 'a'), ('val', 'b')):
+        write_json(tmp_path / f'src/annotations/{name}.json', cvat_file(images, False))
+    for image in 'ab':
+        write_image(tmp_path / f'src/images/{image}.png')
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    assert report.images == {'train': 1, 'val': 1} and len(report.skipped) == 2
 
 
 def test_cvat_images_in_subfolders(tmp_path):

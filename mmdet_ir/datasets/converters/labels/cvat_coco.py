@@ -1,4 +1,4 @@
-"""CVAT's "COCO 1.0" export, and COCO files of the layouts of Roboflow and Label Studio."""
+"""CVAT's "COCO 1.0" export, and COCO files of the layouts of Roboflow, Label Studio and others."""
 
 import re
 from functools import partial
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ....fileio import read_json
 from ...validation.checks.parts import hole_mask
 from ...validation.repairs.values import as_list, as_number, as_polygons, as_rle, numbers_within
-from ..builder import Instance
+from ..builder import ALL, Instance
 from ..images import ImageFinder, find_source_files, name_in_set
 from ..masks import decode_rle, is_numbers, leave_far, polygons_fault
 from ..records import Options, Record, skip, split_of, write_records
@@ -34,8 +35,9 @@ def convert_cvat_coco(
     Args:
         src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
             beside the images of each ``SUBSET/``, as Roboflow writes it, or ``result.json`` beside ``images/``, as
-            Label Studio does. The subsets train, val(idation) and test, also with a year as in
-            ``train2017``, are splits; the others go to ``all``.
+            Label Studio does; or with other JSON files of COCO's sections, beside their images, ``images/`` or
+            ``data/``, or in ``annotations/`` beside ``images/``. The subsets train, val(idation) and test, also with
+            a year as in ``train2017``, are splits; the others go to ``all``.
         out: Folder to write.
         keep_iscrowd: Whether RLE objects with ``iscrowd: 1`` are ignored regions, as COCO means it.
         options: The user's choices.
@@ -108,11 +110,31 @@ def _find_files(src: Path, report: ConversionReport) -> list[tuple[Path, str, li
         if path.name in OTHER_FILES:
             subset = path.parent.name if path.parent != src else 'default'
             found.append((path, subset, [path.parent, path.parent / 'images']))
+    for path in [] if found else find_source_files(src, report, ('.json',)):
+        if _is_coco(path):
+            folders = (path.parent, path.parent / 'images', path.parent / 'data', path.parent.parent / 'images', src)
+            found.append((path, _subset_of(path, src), [folder for folder in folders if folder.is_relative_to(src)]))
+    found.sort(key=lambda item: split_of((item[1],)) == ALL)  # (what all.json repeats is in its part already)
     if not found:
         raise FileNotFoundError(
-            f'{src}: expected annotations/instances_SUBSET.json, found none (nor {" or ".join(OTHER_FILES)})'
+            f'{src}: expected annotations/instances_SUBSET.json, {", ".join(OTHER_FILES)}, or another JSON file with '
+            f'images, annotations and categories, found none'
         )
     return found
+
+
+def _is_coco(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except ValueError:
+        return False
+    return all(isinstance(content.get(section), list) for section in ('images', 'annotations', 'categories'))
+
+
+def _subset_of(path: Path, src: Path) -> str:
+    """The name of a file or of a folder that it is in, the first that is a split's; else the name of the file."""
+    names = [path.stem.removeprefix('instances_'), *reversed(path.relative_to(src).parent.parts)]
+    return next((name for name in names if split_of((_YEAR.sub('', name),)) != ALL), names[0])
 
 
 def _read_objects(annotations, path: Path, keep_iscrowd: bool, counts: dict, width: int, height: int):
