@@ -103,6 +103,24 @@ def test_labels_that_were_corrected_are_not_replaced(tmp_path: Path, file_format
 
 
 @pytest.mark.parametrize('file_format', FORMATS)
+def test_images_that_differ_by_their_endings_do_not_share_labels(tmp_path: Path, file_format: str) -> None:
+    """LabelMe and YOLO name labels after their image without its ending; COCO's names are whole."""
+    found = {
+        name: ((WIDTH, HEIGHT), [instance(blobs(0)[k])]) for k, name in enumerate(('x/a.png', 'x/a.jpg', 'a.jpg'))
+    }
+    if file_format in ('coco', 'cvat'):
+        (path,) = write_prelabels(tmp_path, found, CLASSES, file_format)
+        assert len(json.loads(path.read_text())['annotations']) == 3
+        return
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r'would hold the labels of x/a\.png and of x/a\.jpg; rename'):
+            write_prelabels(tmp_path, found, CLASSES, file_format, overwrite=overwrite)
+    assert not list(tmp_path.iterdir())
+    del found['x/a.jpg']
+    write_prelabels(tmp_path, found, CLASSES, file_format)
+
+
+@pytest.mark.parametrize('file_format', FORMATS)
 def test_labels_come_back_to_the_counts(recordings: Path, tmp_path: Path, file_format: str) -> None:
     manifest = make_copies(recordings, tmp_path / 'copies')
     copies = tmp_path / 'copies'

@@ -79,9 +79,8 @@ def main() -> None:
         from mmdet_ir.datasets.images.files import find_images
 
         out = args.out or args.images
-        if not args.overwrite:  # before the model works for nothing
-            names = [path.relative_to(args.images).as_posix() for path in find_images(Path(args.images))]
-            refuse_replacing(out, names, args.format)
+        names = [path.relative_to(args.images).as_posix() for path in find_images(Path(args.images))]
+        refuse_replacing(out, names, args.format, args.overwrite)  # before the model works for nothing
         found, classes = predict_folder(
             args.config, args.checkpoint, args.images, args.score, args.device, args.cfg_options, skipped
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def write_prelabels(
 
     Raises:
         FileExistsError: If a file is there and ``overwrite`` is not set; nothing is written then.
-        ValueError: For another format.
+        ValueError: If the labels of two images would be one file, or for another format.
 
     Example:
         >>> from mmdet_ir.apis.labelling import write_prelabels
@@ -50,8 +51,7 @@ def write_prelabels(
         ['instances_default.json']
     """
     out = Path(out)
-    if not overwrite:
-        refuse_replacing(out, list(found), file_format)
+    refuse_replacing(out, list(found), file_format, overwrite)
     if file_format == 'labelme':
         return [_labelme(out, name, size, instances, classes) for name, (size, instances) in found.items()]
     if file_format == 'yolo':
@@ -61,19 +61,25 @@ def write_prelabels(
     return [path]
 
 
-def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format: str) -> None:
-    """Looks for labels that are there already; they may hold a person's work.
+def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format: str, overwrite: bool = False) -> None:
+    """Looks for labels that are there already, which may hold a person's work, and for images that would share some.
 
     Args:
         out: Folder of the labels.
         images: Names of the images, relative to their folder.
         file_format: One of ``FORMATS``.
+        overwrite: Whether labels that are there may be replaced.
 
     Raises:
         FileExistsError: If there is one; the message names it.
-        ValueError: For another format.
+        ValueError: If the labels of two images would be one file, or for another format.
     """
-    there = [path for path in _files(Path(out), images, file_format) if path.exists()]
+    files = _files(Path(out), images, file_format)
+    if len(files) > len(set(files)):
+        path, _ = Counter(files).most_common(1)[0]
+        shared = [name for name, file in zip(images, files, strict=False) if file == path]
+        raise ValueError(f'{path}: would hold the labels of {" and of ".join(shared)}; rename one of the images')
+    there = [path for path in files if path.exists() and not overwrite]
     if there:
         raise FileExistsError(
             f'{there[0]}: labels are there already ({len(there)} files), which may have been corrected; choose '
