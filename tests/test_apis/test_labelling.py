@@ -89,6 +89,18 @@ def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatc
     assert len(make_copies(recordings, tmp_path / 'each', 'percentile')['copies']) == 5
 
 
+def test_copies_are_no_recordings(recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """Copies that an earlier run left inside the folder would be copied once more, as recordings of 8 bits."""
+    first = make_copies(recordings, recordings / 'to_label')
+    for method in ('window', 'percentile'):
+        again = make_copies(recordings, tmp_path / method, method)
+        assert again['copies'].keys() == first['copies'].keys()
+    out, err = capfd.readouterr()
+    assert f'{recordings}/to_label (copies that were made earlier)' in out + err
+    (recordings / 'day' / 'manifest.json').write_text('{"of": "another program"}')
+    assert make_copies(recordings, tmp_path / 'more')['copies'].keys() == first['copies'].keys()
+
+
 @pytest.mark.parametrize('file_format', FORMATS)
 def test_labels_that_were_corrected_are_not_replaced(tmp_path: Path, file_format: str) -> None:
     """A model that is run once more, on more images, does not write over a person's work."""

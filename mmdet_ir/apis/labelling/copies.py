@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...cli import Skipped, reading
-from ...datasets.images.files import find_images
+from ...datasets.images.files import find_images, tell_left_out
 from ...datasets.images.infrared_io import count_pages, read_infrared
 from ...datasets.images.values import depth_of, require_one_depth, to_single_channel
 from ...datasets.transforms.tone_mapping import tone_map
@@ -34,7 +35,7 @@ def make_copies(
     """Writes an 8-bit PNG for each image, and each page of a stack, of a folder.
 
     Args:
-        source: Folder of recordings, read with its sub-folders.
+        source: Folder of recordings, read with its sub-folders, but for those that hold copies.
         out: Folder of the copies, which get the names of their recordings; a page adds its number.
         method: Of ``ToneMapping``. ``'window'`` without settings takes one window for all images, measured on them, so
             that equal counts have equal grey levels in all copies.
@@ -66,7 +67,7 @@ def make_copies(
         raise ValueError(f'{out} is or holds the folder of the recordings; expected another folder for the copies')
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise FileExistsError(f'output folder {out} is not empty; choose another, or pass --overwrite')
-    files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
+    files = _recordings(source, out)
     if not files:
         raise ValueError(f'{source}: expected images, found none')
     images = []
@@ -109,6 +110,22 @@ def make_copies(
     }
     write_text(out / MANIFEST, json.dumps(manifest, indent=1) + '\n')
     return manifest
+
+
+def _recordings(source: Path, out: Path) -> list[Path]:
+    """The images below a folder, without ``out`` and other folders of copies, which the log names."""
+    files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
+    folders = {folder for path in files for folder in path.parents if folder.is_relative_to(source)}
+    copies = {folder for folder in folders if folder != source and _is_copies(folder)}
+    tell_left_out(source, Counter({f'{folder} (copies that were made earlier)': 1 for folder in sorted(copies)}))
+    return [path for path in files if not copies.intersection(path.parents)]
+
+
+def _is_copies(folder: Path) -> bool:
+    try:
+        return bool(read_manifest(folder))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def read_manifest(path: str | os.PathLike) -> dict:
