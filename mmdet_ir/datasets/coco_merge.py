@@ -20,6 +20,7 @@ from .coco_files import (
     refuse,
     write_coco,
 )
+from .coco_split import existing_split, keep_split
 from .images.files import image_suffixes
 from .validation.checks.structure import stays_inside
 
@@ -64,6 +65,7 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
         _check_frames({files[key]: parts[key]['images'] for key in files if key[0] == source})
     merged = {}
     with output_folder(out, overwrite, sources) as folder:
+        former = existing_split(Path(out, 'annotations'))
         for split in dict.fromkeys(split for _, split in files):
             merged[split] = coco = {
                 'info': {'description': 'merged from ' + ', '.join(names), **MADE_BY, 'sources': {}},
@@ -76,6 +78,8 @@ def merge_data_sets(out: str | Path, sources: list[str | Path], overwrite: bool 
                 if part == split:
                     _append_source(coco, entries, classes, source, folder / 'images' / source.name, split)
             write_coco(coco, folder / 'annotations' / f'{split}.json')
+        if former and (said := keep_split(folder / 'annotations', former)):
+            print_log(said, 'current')
     return merged
 
 

@@ -89,14 +89,14 @@ def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatc
     assert len(make_copies(recordings, tmp_path / 'each', 'percentile')['copies']) == 5
 
 
-def test_copies_are_no_recordings(recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_copies_are_no_recordings(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies that an earlier run left inside the folder would be copied once more, as recordings of 8 bits."""
-    first = make_copies(recordings, recordings / 'to_label')
+    first, told = make_copies(recordings, recordings / 'to_label'), []
+    monkeypatch.setattr('mmdet_ir.datasets.images.files.print_log', lambda text, logger: told.append(text))
     for method in ('window', 'percentile'):
         again = make_copies(recordings, tmp_path / method, method)
         assert again['copies'].keys() == first['copies'].keys()
-    out, err = capfd.readouterr()
-    assert f'{recordings}/to_label (copies that were made earlier)' in out + err
+    assert told == [f'{recordings}: left out: {recordings}/to_label (copies that were made earlier)'] * 2
     (recordings / 'day' / 'manifest.json').write_text('{"of": "another program"}')
     assert make_copies(recordings, tmp_path / 'more')['copies'].keys() == first['copies'].keys()
 
@@ -208,6 +208,32 @@ def test_no_folder_that_is_read_is_replaced(recordings: Path, tmp_path: Path) ->
         labels_back(labels, tmp_path / 'copies', within, within / 'images', overwrite=True)
     assert json.loads((labels / 'annotations' / 'train.json').read_text()) == content
     assert (within / 'images' / 'stack.npy').exists()
+
+
+def test_a_split_of_what_came_back_is_kept(recordings: Path, tmp_path: Path) -> None:
+    """More labels came; the recordings that a model was trained on stay in train.json."""
+    manifest = make_copies(recordings, tmp_path / 'copies')
+    annotations, shape = tmp_path / 'mine' / 'annotations', {'label': 'fox', 'points': [[4, 4], [20, 5], [18, 20]]}
+
+    def bring_back(names: list[str]) -> dict:
+        for name in names:
+            content = {'shapes': [shape], 'imagePath': Path(name).name}
+            (tmp_path / 'copies' / name).with_suffix('.json').write_text(json.dumps(content))
+        convert_labelme(tmp_path / 'copies', tmp_path / 'converted', Options(overwrite=True))
+        labels_back(tmp_path / 'converted', tmp_path / 'copies', tmp_path / 'mine', overwrite=True)
+        return json.loads((annotations / 'all.json').read_text())
+
+    *some, last = manifest['copies']
+    coco = bring_back(some)
+    for part, images in (('train', coco['images'][:2]), ('val', coco['images'][2:])):
+        here = {image['id'] for image in images}
+        targets = [a for a in coco['annotations'] if a['image_id'] in here]
+        (annotations / f'{part}.json').write_text(json.dumps({**coco, 'images': images, 'annotations': targets}))
+    assert len(bring_back([last])['images']) == 4
+    parts = [json.loads((annotations / f'{part}.json').read_text())['images'] for part in ('train', 'val')]
+    frames = [{(image['file_name'], image.get('page')) for image in images} for images in parts]
+    before = [{(i['file_name'], i.get('page')) for i in images} for images in (coco['images'][:2], coco['images'][2:])]
+    assert before[0] <= frames[0] and before[1] <= frames[1] and sum(map(len, frames)) == 4
 
 
 def test_what_moved_is_told(recordings: Path, tmp_path: Path) -> None:

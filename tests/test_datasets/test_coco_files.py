@@ -319,6 +319,27 @@ def test_merge_errors(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['bad', 'good']
 
 
+def test_merge_tells_which_images_change_their_part(tmp_path, monkeypatch):
+    """A date that was set aside in a source is no longer, so that images which choices were made on are trained on."""
+    write_data_set(tmp_path / 'sky', [{'id': 0, 'name': 'uav'}], [(1, 0)])
+    annotations = tmp_path / 'sky/annotations'
+    dev = read_coco(annotations / 'train.json')
+    write_coco({**dev, 'images': dev['images'][:1], 'annotations': []}, annotations / 'dev.json')
+    write_coco({**dev, 'images': dev['images'][1:]}, annotations / 'train.json')
+    told = []
+    monkeypatch.setattr(coco_merge, 'print_log', lambda text, logger: told.append(text))
+    merge_data_sets(tmp_path / 'all', [tmp_path / 'sky'])
+    merge_data_sets(tmp_path / 'all', [tmp_path / 'sky'], overwrite=True)
+    assert not told
+    (annotations / 'dev.json').unlink()
+    write_coco(dev, annotations / 'train.json')
+    merge_data_sets(tmp_path / 'all', [tmp_path / 'sky'], overwrite=True)
+    assert [text.split(': ', 1)[1] for text in told] == [
+        '1 of 4 images are in another part than before, '
+        'the first: sky/train/0.png was in dev.json and is in train.json'
+    ]
+
+
 def change(root, split, edit):
     path = root / 'annotations' / f'{split}.json'
     coco = json.loads(path.read_text())

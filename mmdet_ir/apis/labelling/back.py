@@ -4,7 +4,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from ...datasets.coco_files import add_info, link_or_copy, output_folder, read_coco, write_coco
+from ...datasets.coco_split import existing_split, keep_split
 from .copies import file_hash, read_manifest
 
 
@@ -22,7 +25,8 @@ def labels_back(
         copies: Folder of the copies, or their manifest.
         out: Folder of the new data set; recordings are linked, or copied where that is not possible.
         source: Folder of the recordings, if they lie elsewhere now.
-        overwrite: Whether to replace a data set that is in ``out``.
+        overwrite: Whether to replace a data set that is in ``out``. A split of ``all.json`` that was made there is
+            kept, which the log tells.
 
     Returns:
         The COCO dictionary of each part.
@@ -30,7 +34,8 @@ def labels_back(
     Raises:
         FileNotFoundError: If a data set, the manifest or a recording is missing.
         ValueError: If ``out`` is or holds one of the other folders; if an image of the data set is none of the copies,
-            or is not the copy that was made: of another size, or with other pixels; or a recording has changed since.
+            or is not the copy that was made: of another size, or with other pixels; a recording has changed since; or
+            the split that is in ``out`` cannot be kept.
     """
     labelled, out = Path(labelled), Path(out)
     manifest = read_manifest(copies)
@@ -41,6 +46,7 @@ def labels_back(
     done = {}
     recordings = [source / copy['file_name'] for copy in manifest['copies'].values()]
     with output_folder(out, overwrite, [labelled, copies, *recordings]) as folder:
+        former = existing_split(out / 'annotations')
         for split, path in parts.items():
             coco = read_coco(path)
             coco['images'] = [
@@ -50,6 +56,8 @@ def labels_back(
             add_info(coco, labelled_on=manifest['tone_mapping'])
             write_coco(coco, folder / 'annotations' / f'{split}.json')
             done[split] = coco
+        if former and (said := keep_split(folder / 'annotations', former)):
+            print_log(said, 'current')
     return done
 
 
