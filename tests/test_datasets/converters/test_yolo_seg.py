@@ -347,3 +347,30 @@ def test_yolo_folders_in_upper_and_lower_case(tmp_path, images, labels):
     assert report.read.total() == 4 and report.images['train'] == 2
     (told,) = report.skipped
     assert told.endswith('c.txt: no image of any split for this label file')
+
+
+@pytest.mark.parametrize(
+    ('image', 'label', 'names', 'more', 'split'),
+    [
+        ('images/a.png', 'labels/a.txt', 'classes.txt', {'notes.json': '{}'}, 'all'),  # Label Studio
+        ('a.png', 'a.txt', 'classes.txt', {}, 'all'),  # labelImg
+        (
+            'obj_Validation_data/a.png',
+            'obj_Validation_data/a.txt',
+            'obj.names',  # CVAT's "YOLO 1.1"
+            {'obj.data': 'classes = 2', 'Validation.txt': 'data/obj_Validation_data/a.png'},
+            'val',
+        ),
+    ],
+)
+def test_yolo_names_without_a_yaml_file(tmp_path, image, label, names, more, split):
+    """A box of 12 x 8 about the middle of 60 x 40."""
+    src = tmp_path / 'src'
+    write_image(src / image)
+    for path, text in {label: '1 0.5 0.5 0.2 0.2', names: 'bus\ntruck\n\n', **more}.items():
+        (src / path).parent.mkdir(parents=True, exist_ok=True)
+        (src / path).write_text(text)
+    report = convert_yolo_seg(src, tmp_path / 'out')
+    coco = load(tmp_path / 'out', split)
+    assert [c['name'] for c in coco['categories']] == ['bus', 'truck'] and not report.lost
+    assert [(a['category_id'], a['bbox']) for a in coco['annotations']] == [(2, [24, 16, 12, 8])]

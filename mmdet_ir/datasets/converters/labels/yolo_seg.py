@@ -10,16 +10,16 @@ import yaml
 from ....fileio import read_lines, read_text
 from ...images.files import image_suffixes
 from ...validation.repairs.values import as_number, numbers_within
-from ..builder import Instance
+from ..builder import ALL, Instance
 from ..images import ImageFinder, find_source_files, name_in_set, resolve_inside
-from ..records import Options, Record, write_records
+from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 from .yolo_lines import TRACK, Lines, has_tracks, keypoint_length
 
 SPLIT_KEYS = ('train', 'val', 'test')
 GENERAL = {'images', 'labels', 'data', 'img', 'imgs'}  # folders that tell nothing by themselves
 AS_YAML = ('tag:yaml.org,2002:null', 'tag:yaml.org,2002:merge')  # what a scalar without quotes may mean
-NO_LABELS = ('classes.txt', 'obj.names')  # lists of names that tools leave beside labels
+NO_LABELS = ('classes.txt', 'obj.names')  # lists of names that tools leave beside labels, or write alone
 
 
 def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
@@ -34,8 +34,9 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
         src: Folder with ``data.yaml`` (or one YAML file of another name): ``names``, and for ``train``, ``val`` and
             ``test`` a folder of images, a text file that lists images, an image, or a list of these; relative to
             ``path`` if that is a folder inside ``src``, else to ``src``, where they are found by the ends of their
-            names as well.
-            The labels of ``images/.../x.png`` are in ``labels/.../x.txt``.
+            names as well. Without a YAML file, ``classes.txt`` or ``obj.names`` with the names of the classes, and
+            lists of images named after the splits, as Label Studio and CVAT ("YOLO 1.1") write them. The labels of
+            ``images/.../x.png`` are in ``labels/.../x.txt``.
         out: Folder to write.
         options: The user's choices.
 
@@ -47,8 +48,8 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
         ValueError: If ``data.yaml`` is unsound or leads out of ``src``, or nothing is left to write.
     """
     src, report, records = Path(src), ConversionReport(), []
-    path = _find_yaml(src)
-    names, entries = _read_yaml(path)
+    path = _find_names(src)
+    names, entries = _read_names(src, path) if path.name in NO_LABELS else _read_yaml(path)
     root = _find_root(src, entries.get('path'))
     finder = ImageFinder(src)
     files, without = {}, 0
@@ -99,16 +100,31 @@ def _read(lines: Lines, width: int, height: int) -> list[Instance]:
     return lines.read(width, height)
 
 
-def _find_yaml(src: Path) -> Path:
-    """``data.yaml``, or the only other YAML file."""
+def _find_names(src: Path) -> Path:
+    """``data.yaml``, or the only other YAML file; where there is none, a list of names."""
     usual = src / 'data.yaml'
     others = sorted([*src.glob('*.yaml'), *src.glob('*.yml')])
     if usual.is_file() or len(others) != 1:
+        lists = [src / name for name in NO_LABELS if (src / name).is_file() and not others]
+        if lists:
+            return lists[0]
         more = f'; which of {", ".join(p.name for p in others)} is it?' if others else ''
         if not usual.is_file():
             raise FileNotFoundError(f'{usual}: no such file; YOLO data needs it for the names of its classes{more}')
         return usual
     return others[0]
+
+
+def _read_names(src: Path, path: Path) -> tuple[dict[int, str], dict]:
+    """Names of the classes, a line each, and lists of images named after a split, or else all images."""
+    names = {number: line.strip() for number, line in enumerate(read_lines(path)) if line.strip()}
+    if not names:
+        raise ValueError(f'{path}: expected names of classes, a line each, got none')
+    entries = {}
+    for file in sorted(src.glob('*.txt')):
+        if (split := split_of((file.stem,))) != ALL:
+            entries.setdefault(split, []).append(file.name)
+    return names, entries or {ALL: 'images' if (src / 'images').is_dir() else '.'}
 
 
 class _Loader(yaml.SafeLoader):
@@ -149,7 +165,7 @@ def _read_yaml(path: Path) -> tuple[dict[int, str], dict]:
         raise ValueError(f'{path}: expected "names" to hold text')
     if not any(entries.get(split) for split in SPLIT_KEYS):
         raise ValueError(f'{path}: expected at least one of train, val and test')
-    return {key: str(name) for key, name in names.items()}, entries
+    return {key: str(name) for key, name in names.items()}, {k: v for k, v in entries.items() if k != ALL}
 
 
 def _find_root(src: Path, name: object) -> Path:
@@ -166,7 +182,7 @@ def _find_places(
 ) -> list[tuple[str, Path]]:
     """The folders and lists of all splits that are there; what is not there is reported."""
     found, missing, refused = [], [], []
-    for split in SPLIT_KEYS:
+    for split in (*SPLIT_KEYS, ALL):
         places = entries.get(split) or []
         for place in places if isinstance(places, list) else [places]:
             where = f'{yaml_file}, {split}'
