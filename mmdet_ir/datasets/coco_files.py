@@ -92,11 +92,6 @@ def _identity(path: str | Path) -> tuple:
     return os.path.realpath(path), status.st_size, status.st_mtime_ns
 
 
-def frame_of(image: dict) -> tuple[str, str]:
-    """What tells an image from others: its file, and its page in a stack as text (empty for other files)."""
-    return image['file_name'], str(image.get('page', ''))
-
-
 def add_info(coco: dict, **entries: object) -> None:
     """Adds entries to a COCO dictionary's ``info``; what tools write there may be null or a text."""
     info = coco.get('info')

@@ -13,7 +13,6 @@ from .coco_files import (
     MADE_BY,
     SPLITS,
     check_coco,
-    frame_of,
     lacks_targets,
     link_or_copy,
     output_folder,
@@ -22,7 +21,7 @@ from .coco_files import (
 )
 from .coco_split import existing_split, keep_split
 from .images.files import image_suffixes
-from .validation.checks.structure import stays_inside
+from .validation.checks.structure import frame_of, stays_inside
 
 OPTIONAL = (DEV, 'test')  # parts that not every source must have
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..fileio import read_json
-from .coco_files import DEV, add_info, check_coco, frame_of, lacks_targets, read_coco, refuse, write_coco
+from .coco_files import DEV, add_info, check_coco, lacks_targets, read_coco, refuse, write_coco
+from .validation.checks.structure import frame_of
 
 PARTS = ('test', DEV, 'train', 'val')  # (an image that is in two of them counts for the last one)
 SPLIT_BY = 'split_by'  # in the info of a part: the field of the images; null for single images

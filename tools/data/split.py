@@ -41,9 +41,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from mmdet_ir.datasets.coco_files import count_instances, frame_of, read_coco
+    from mmdet_ir.datasets.coco_files import count_instances, read_coco
     from mmdet_ir.datasets.coco_split import existing_split, split_coco, take_groups, write_split
     from mmdet_ir.datasets.recordings import recordings_of
+    from mmdet_ir.datasets.validation.checks.structure import frame_of
 
     if args.group_by and args.clip_from:
         raise ValueError(f'--clip-from: expected one way to group, got --group-by {args.group_by} as well')

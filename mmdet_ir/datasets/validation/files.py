@@ -60,9 +60,10 @@ def missing_images(images: Sequence[dict], folder: str | os.PathLike, key: str =
         f'{folder} (data_root and data_prefix)'
     )
     files = [path.relative_to(folder).as_posix() for path in find_images(Path(folder))]
-    others = match_names(names, files)
+    found = match_names(names, files)
+    others = {name: found[name] for name in missing if name in found}
     if others:
-        name = next(name for name in missing if name in others)
+        name = next(iter(others))
         text += f'; {len(others)} of them are there under another spelling, such as {name!r} as {others[name]}'
     remedy = 'correct the folder or the file names, or fetch the files'
     return [Problem('image-missing', 'error', text, remedy, tuple(missing), 'file', bool(others))]

@@ -4,16 +4,17 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from ...fileio import collector_paused, read_json
 from .annotations import check_everything
-from .checks.structure import Sound, stays_inside
+from .checks.structure import Sound, frame_of, stays_inside
 from .data_sets import DataSet
 from .files import Picture, check_pictures, read_pictures, unlisted_images
 from .near_duplicates import check_across, check_within
-from .problem import SEVERITIES, Problem
+from .problem import SEVERITIES, Problem, listed
 
 _ORDER = {severity: -i for i, severity in enumerate(SEVERITIES)}  # errors first
 
@@ -30,6 +31,7 @@ class Checked:
         thumbnails: File names and thumbnails of the images that could be read.
         folder: Where the image files are.
         listed: File names of its images.
+        frames: See ``frame_of``, of the same images.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Checked:
     thumbnails: tuple[list[str], np.ndarray] | None = None
     folder: object = None
     listed: list[str] = field(default_factory=list)
+    frames: list[tuple[str, str]] = field(default_factory=list)
 
 
 def check_data_set(data_set: DataSet, read_images: bool = True, progress: bool = False) -> Checked:
@@ -68,7 +71,9 @@ def check_data_set(data_set: DataSet, read_images: bool = True, progress: bool =
         folder, key = data_set.needs.folder, data_set.needs.image_key
         if folder is not None:
             checked.folder = folder
-            checked.listed = [image[key] for image in sound.images if stays_inside(image.get(key))]
+            images = [image for image in sound.images if stays_inside(image.get(key))]
+            checked.listed = [image[key] for image in images]
+            checked.frames = [frame_of(image, key) for image in images]
             if read_images:
                 pictures = read_pictures(sound.images, folder, key, progress=data_set.path.stem if progress else '')
                 problems += check_pictures(sound, pictures)
@@ -89,13 +94,30 @@ def _collect(sound: Sound, pictures: Sequence[Picture | None]) -> tuple[list[str
 
 
 def check_between(data_sets: Sequence[Checked]) -> list[Problem]:
-    """Near-duplicate images in two of the data sets, and image files that none of them names."""
+    """Images that two of the data sets list, or that look alike, and image files that none of them names."""
     problems = []
     for folder in dict.fromkeys(d.folder for d in data_sets if d.folder is not None):
         problems += unlisted_images([name for d in data_sets if d.folder == folder for name in d.listed], folder)
-    for a, b in itertools.combinations([d for d in data_sets if d.thumbnails], 2):
-        problems += check_across(a.name, *a.thumbnails, b.name, *b.thumbnails)
+    for a, b in itertools.combinations(data_sets, 2):
+        alike = check_across(a.name, *a.thumbnails, b.name, *b.thumbnails) if a.thumbnails and b.thumbnails else []
+        told = {name for problem in alike for name in problem.entries}
+        problems += _shared(a, b, told) + alike
     return problems
+
+
+def _shared(a: Checked, b: Checked, told: set[str]) -> list[Problem]:
+    """Images that two data sets list, but for those that are told as near-duplicates."""
+    if a.folder is None or b.folder is None or Path(a.folder).resolve() != Path(b.folder).resolve():
+        return []
+    frames = set(a.frames)
+    return listed(
+        'shared-images',
+        'warning',
+        f'images of {b.name} that {a.name} lists as well',
+        [name for name, frame in zip(b.listed, b.frames, strict=True) if frame in frames and name not in told],
+        'file',
+        'keep each image in one part (tools/data/split.py): scores on images of the training mean nothing',
+    )
 
 
 def worst(data_sets: Sequence[Checked], between: Sequence[Problem]) -> int:

@@ -362,6 +362,37 @@ def test_copies_across_splits_are_found(tmp_path):
     assert 'a.png ~ d.png' in problem.text
 
 
+def test_images_that_two_parts_list(tmp_path):
+    """By their names alone, whatever the spelling and without contrast; another folder's a.png is another image."""
+    coco = write_sound_set(tmp_path / 'set')
+    others = {image['id']: f'other{image["id"]}.png' for image in coco['images']}
+    for name, first in (('train', 'a.png'), ('val', './a.png')):
+        images = [image | {'file_name': f'{name}/{others[image["id"]]}'} for image in coco['images'][1:]]
+        images = [coco['images'][0] | {'file_name': first}, *images]
+        (tmp_path / 'set' / f'{name}.json').write_text(json.dumps({**coco, 'images': images}))
+    files = [from_file(tmp_path / 'set' / f'{name}.json', CLASSES) for name in ('train', 'val')]
+    sets = [check_data_set(file, read_images=False) for file in files]
+    (problem,) = (problem for problem in check_between(sets) if problem.code != 'image-unlisted')
+    assert (problem.code, problem.entries, worst(sets[:0], [problem])) == ('shared-images', ('./a.png',), 1)
+    elsewhere = from_file(tmp_path / 'set' / 'val.json', CLASSES, tmp_path)
+    sets[1] = check_data_set(elsewhere, read_images=False)
+    assert 'shared-images' not in codes(check_between(sets))
+
+
+def test_one_file_by_two_spellings(tmp_path):
+    """The targets of a.png would be background in ./a.png; --fix makes one entry of the two."""
+    coco = write_sound_set(tmp_path / 'set')
+    number = len(coco['annotations'])
+    coco['images'].append(coco['images'][0] | {'id': 99, 'file_name': './a.png'})
+    coco['annotations'].append(coco['annotations'][0] | {'id': 99, 'image_id': 99, 'bbox': [1, 1, 9, 9]})
+    path = tmp_path / 'set' / 'annotations.json'
+    path.write_text(json.dumps(coco))
+    assert 'duplicate-file-name' in codes(check_data_set(from_file(path, CLASSES), read_images=False).problems)
+    repaired, _ = repair(coco, CLASSES)
+    assert [image['file_name'] for image in repaired['images']] == ['a.png', 'b.png', 'c.png', 'd.png']
+    assert len(repaired['annotations']) == number + 1 and repaired['annotations'][-1]['image_id'] == 11
+
+
 def test_jpeg_that_opencv_reads_but_is_cut_off(tmp_path, monkeypatch):
     """Older versions of OpenCV fill the missing rest with grey."""
     content = cv2.imencode('.jpg', picture(1))[1].tobytes()

@@ -60,6 +60,14 @@ def stays_inside(name: object) -> bool:
         return False
 
 
+def frame_of(image: dict, key: str = 'file_name') -> tuple[str, str]:
+    """What tells an image from others: its file, and its page in a stack as text (empty for other files).
+
+    ``./a.png`` and ``day//a.png`` are the files ``a.png`` and ``day/a.png``.
+    """
+    return str(PurePosixPath(image[key])), str(image.get('page', ''))
+
+
 def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
     """Check what everything else relies on: sections, keys, ids, file names, sizes and references.
 
@@ -225,7 +233,7 @@ def _check_images(sound: Sound, key: str) -> None:
         'image',
         'write the size of the image file, in pixels',
     )
-    files = Counter((name, str(image.get('page', ''))) for image in images if isinstance(name := image.get(key), str))
+    files = Counter(frame_of(image, key) for image in images if isinstance(image.get(key), str))
     problems += listed(
         'duplicate-file-name',
         'error',

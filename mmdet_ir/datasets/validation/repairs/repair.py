@@ -12,7 +12,7 @@ from pycocotools import mask as mask_utils
 from ..checks.boxes import check_box_convention, copies, written_as_corners, wrong_area
 from ..checks.masks import POLYGONS, Masks, as_masks
 from ..checks.parts import hole_mask, measure_parts, shows_hole
-from ..checks.structure import check_structure, is_id
+from ..checks.structure import check_structure, frame_of, is_id
 from ..checks.table import AnnotationTable, as_table
 from .clipping import clip_polygons
 from .images import repair_from_images
@@ -97,7 +97,7 @@ def _merge_images(coco: dict, done: list[str]) -> None:
         if not sound:
             kept.append(image)
             continue
-        known = first.setdefault((image['file_name'], str(image.get('page', ''))), image)
+        known = first.setdefault(frame_of(image), image)
         same_size = all(known.get(side) == image.get(side) for side in ('width', 'height'))
         if known is image or not same_size:
             kept.append(image)
