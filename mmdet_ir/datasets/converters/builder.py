@@ -217,7 +217,8 @@ class CocoBuilder:
             first = f'; the first: {self.report.skipped[0]}' if self.report.skipped else ''
             raise ValueError(f'no usable image; {len(self.report.skipped)} skipped{first}')
         if not self.report.read:
-            raise ValueError(f'none of the {self.images} images has an object')
+            why = [*self.report.skipped, *self.report.notes]
+            raise ValueError(f'none of the {self.images} images has an object{f"; {why[0]}" if why else ""}')
         if not self.annotations:
             dropped, hint = self.report.dropped, ''
             if self.report.unmapped:

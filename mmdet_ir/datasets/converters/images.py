@@ -1,7 +1,7 @@
 """Image files of a source, found safely."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..coco_files import is_data_set
@@ -73,6 +73,23 @@ def files_by_name(files: Iterable[Path], name: Callable[[Path], Path | str]) -> 
     for file in files:
         found.setdefault(name(file), []).append(file)
     return found
+
+
+def note_shared(images: Mapping[Path, list[Path]], report: ConversionReport) -> None:
+    """Note the images that share a label file or a mask, since they differ by their endings only.
+
+    Args:
+        images: By their label file or mask.
+        report: Takes the note.
+    """
+    shared = {label: found for label, found in images.items() if len(found) > 1}
+    if shared:
+        label, found = next(iter(shared.items()))
+        report.notes.append(
+            f'{sum(map(len, shared.values()))} images share their labels with another image, from which they differ '
+            f'by the ending: the objects are written for each of them. The first: {label} is of '
+            f'{" and of ".join(path.name for path in found)}'
+        )
 
 
 class ImageFinder:

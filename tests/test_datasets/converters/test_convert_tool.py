@@ -163,3 +163,56 @@ def test_values_of_masks_that_have_no_name_are_a_loss(tmp_path, run_tool, capsys
     assert run_tool('masks', tmp_path / 'src', tmp_path / 'a', '--kind', 'semantic', '--values', '1=person') == 1
     told = capsys.readouterr().out
     assert 'left out, no class for them: (7) 1' in told and 'name the numbers to take with --values' in told
+
+
+@pytest.mark.parametrize('kind', ['cvat-coco', 'labelme', 'voc'])
+@pytest.mark.parametrize('unknown', [0, -1])
+def test_sizes_that_a_tool_did_not_know(tmp_path, run_tool, kind, unknown):
+    """0 and -1 are what programs begin with (X-AnyLabeling, imports from other formats)."""
+    src = tmp_path / 'src'
+    write_image(src / 'images/a.png')
+    if kind == 'cvat-coco':
+        coco = cvat_file('a', True)
+        coco['images'][0].update(width=unknown, height=unknown)
+        write_json(src / 'annotations/instances_default.json', coco)
+    elif kind == 'labelme':
+        sizes = {'imageWidth': unknown, 'imageHeight': unknown}
+        write_labelme(src / 'images/a.json', labelme_shapes('a'), 'a.png', **sizes)
+    else:
+        write_voc(src / 'images/a.xml', [voc_object('car', (1, 1, 9, 9))], 'a.png', (unknown, unknown))
+    assert run_tool(kind, src, tmp_path / 'out') == 0
+    (image,) = load(tmp_path / 'out')['images']
+    assert (image['width'], image['height']) == (60, 40)
+
+
+@pytest.mark.parametrize('kind', ['yolo-seg', 'masks'])
+def test_images_that_share_their_labels_are_told(tmp_path, run_tool, capsys, kind):
+    """a.png and a.jpg: labels and masks are named without the ending of their image."""
+    src, more = tmp_path / 'src', ()
+    for ending in ('png', 'jpg'):
+        write_image(src / f'images/a.{ending}')
+    if kind == 'masks':
+        write_mask(src / 'masks/a.png', pixels([BAR]).astype(np.uint8))
+        more = ('--kind', 'semantic', '--values', '1=car')
+    else:
+        write_json(src / 'data.yaml', {'val': 'images', 'train': 'images', 'names': ['car']})
+        (src / 'labels').mkdir()
+        (src / 'labels/a.txt').write_text('0 0.5 0.5 0.2 0.2')
+    run_tool(kind, src, tmp_path / 'out', *more)
+    told = '2 images share their labels with another image, from which they differ by the ending'
+    assert told in capsys.readouterr().out
+    (src / 'images/a.png').unlink()
+    run_tool(kind, src, tmp_path / 'out', *more, '--overwrite')
+    assert 'share their labels' not in capsys.readouterr().out
+
+
+def test_why_no_image_has_an_object(tmp_path, run_tool):
+    """The label file lies in a folder that is not the images'."""
+    write_image(tmp_path / 'src/images/a.png')
+    write_json(tmp_path / 'src/data.yaml', {'train': 'images', 'names': ['car']})
+    (tmp_path / 'src/labels/day').mkdir(parents=True)
+    (tmp_path / 'src/labels/day/a.txt').write_text('0 0.5 0.5 0.2 0.2')
+    with pytest.raises(
+        ValueError, match='none of the 1 images has an object; .*a.txt: no image of any split for this'
+    ):
+        run_tool('yolo-seg', tmp_path / 'src', tmp_path / 'out')

@@ -68,9 +68,9 @@ def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
 
 
 def stated_size(entry: dict, keys: tuple[str, str] = ('width', 'height')) -> tuple[int, int] | None:
-    """Width and height that an image's entry states, if it does."""
+    """Width and height that an image's entry states, if it does: 0 and -1 are what tools begin with."""
     size = tuple(as_number(entry.get(side)) for side in keys)
-    return size if all(size) else None  # 0 where the tool did not know
+    return size if all(size) and -1 not in size else None  # where the tool did not know
 
 
 def _id(entry: object, key: str) -> int | str | None:

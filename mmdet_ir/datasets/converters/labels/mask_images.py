@@ -1,5 +1,6 @@
 """Mask images beside the images: of instances, or of classes whose connected components are the instances."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps
 
 from ...images.image_limits import ImageTooLargeError, check_image
 from ..builder import Instance
-from ..images import files_by_name, find_source_files, name_in_set
+from ..images import files_by_name, find_source_files, name_in_set, note_shared
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 
@@ -72,7 +73,7 @@ def convert_mask_images(
     masks = files_by_name(files, lambda path: path.relative_to(src / 'masks').with_suffix(''))
     if not masks:
         raise FileNotFoundError(f'{src}: expected masks in masks/, found none')
-    taken = set()
+    taken, images = set(), defaultdict(list)
     for image in find_source_files(src, report, folder=src / 'images'):
         stem = image.relative_to(src / 'images').with_suffix('')
         found = masks.get(stem, [])
@@ -84,8 +85,10 @@ def convert_mask_images(
         if mask.suffix.lower() in ('.jpg', '.jpeg'):
             report.skipped.append(f'{mask}: expected a mask without loss, such as PNG; JPEG changes its values')
             continue
+        images[mask].append(image)
         read = partial(_read_masks, mask, kind, values, divisor, min_area)
         records.append(Record(image, name_in_set(src, image), split_of(stem.parent.parts), str(mask), [], read))
+    note_shared(images, report)
     report.skipped += [
         f'{mask}: no image for this mask' for stem, found in masks.items() if stem not in taken for mask in found
     ]

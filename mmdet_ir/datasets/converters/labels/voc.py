@@ -202,7 +202,7 @@ def _read_file(src: Path, path: Path, root: ElementTree.Element, image: Path, sp
         str(path),
         [item.name for item in items],
         partial(_all_of, items),
-        tuple(size) if all(size) else None,  # 0 where the tool did not know
+        tuple(size) if all(size) and -1 not in size else None,  # where the tool did not know
     )
 
 

@@ -1,7 +1,7 @@
 """YOLO segmentation labels: a text file an image, a line an object, class and normalised polygon."""
 
 import glob
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ....fileio import read_lines, read_text
 from ...images.files import image_suffixes
 from ...validation.repairs.values import as_number, numbers_within
 from ..builder import ALL, Instance
-from ..images import ImageFinder, find_source_files, name_in_set, resolve_inside
+from ..images import ImageFinder, find_source_files, name_in_set, note_shared, resolve_inside
 from ..records import Options, Record, split_of, write_records
 from ..report import ConversionReport
 from .yolo_lines import TRACK, Lines, has_tracks, keypoint_length
@@ -52,11 +52,13 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
     names, entries = _read_names(src, path) if path.name in NO_LABELS else _read_yaml(path)
     root = _find_root(src, entries.get('path'))
     finder = ImageFinder(src)
-    files, without = {}, 0
+    files, without, images = {}, 0, defaultdict(dict)
     for split, place in _find_places(src, root, entries, path, report):
         for image in _images_of(src, place, finder, root, report):
             label = _label_file(src, image.relative_to(src))
             without += not label.is_file()
+            if label.is_file():
+                images[label][image] = True  # (two splits may have one image)
             try:
                 rows = [row.split() for row in read_lines(label)] if label.is_file() else []
             except ValueError as error:
@@ -69,6 +71,7 @@ def convert_yolo_seg(src: str | Path, out: str | Path, options: Options | None =
             )
     if without:
         report.notes.append(f'{without} images have no label file and were taken as empty')
+    note_shared({label: list(found) for label, found in images.items()}, report)
     finder.report(report)
     length = keypoint_length(numbers_within(entries.get('kpt_shape')), list(files.values()))
     tracks = has_tracks(list(files.values())) if length != TRACK else False
