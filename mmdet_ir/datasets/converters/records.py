@@ -138,6 +138,9 @@ def write_records(
     with output_folder(out, options.overwrite, [*sources, *folders]) as folder:
         former = existing_split(Path(out, 'annotations')) if options.overwrite else None
         for record in tqdm(records, desc='convert', unit='image'):
+            from_raw = options.raw and record.path.suffix.lower() in RAW_SUFFIXES
+            if from_raw:  # (before the name is looked for: the file of another image must not be written to)
+                record.name = str(PurePosixPath(record.name).with_suffix('.npy'))
             try:
                 if record.name in seen:
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
@@ -168,8 +171,7 @@ def write_records(
                 skip(report, record, str(error))
                 continue
             seen.add(record.name)
-            if options.raw and record.path.suffix.lower() in RAW_SUFFIXES:
-                record.name = str(PurePosixPath(record.name).with_suffix('.npy'))
+            if from_raw:
                 target = folder / 'images' / record.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 np.save(target, image)

@@ -4,6 +4,7 @@ from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.converters import (
     convert_cvat_coco,
 )
+from mmdet_ir.datasets.images import readers
 
 import numpy as np
 import pytest
@@ -216,3 +217,21 @@ def test_why_no_image_has_an_object(tmp_path, run_tool):
         ValueError, match='none of the 1 images has an object; .*a.txt: no image of any split for this'
     ):
         run_tool('yolo-seg', tmp_path / 'src', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('first', ['raw', 'npy'])
+def test_raw_files_are_not_written_into_the_source(tmp_path, run_tool, monkeypatch, first):
+    """a.raw becomes a.npy; the a.npy that is there is linked, so that writing to it would change the source."""
+    readers.reader_suffixes()
+    monkeypatch.setattr(readers, '_readers', dict(readers._readers))  # (what the tool registers is gone after it)
+    src, values = tmp_path / 'src', np.arange(7000, 7000 + 2400, dtype='<u2')
+    src.mkdir()
+    values.tofile(src / 'a.raw')
+    np.save(src / 'a.npy', values[::-1].reshape(40, 60))
+    before = (src / 'a.npy').read_bytes()
+    for number, ending in enumerate(sorted(('raw', 'npy'), key=lambda ending: ending != first)):
+        write_labelme(src / f'{number}.json', labelme_shapes('a'), f'a.{ending}')
+    assert run_tool('labelme', src, tmp_path / 'out', '--raw', 60, 40, 'uint16') == 1
+    assert (src / 'a.npy').read_bytes() == before
+    written = np.load(tmp_path / 'out/images/a.npy')
+    assert written[0, 0] == (7000 if first == 'raw' else 9399)
