@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of all randomness (default: %(default)s)')
     parser.add_argument('--workers', type=int, help='processes (default: one a core)')
     parser.add_argument('--no-counts', action='store_true', help='skip the 14-bit images')
-    parser.add_argument('--overwrite', action='store_true', help='replace what the folder holds')
+    parser.add_argument('--overwrite', action='store_true', help='replace a synthetic data set that is in the folder')
     parser.add_argument('--contact-sheet', type=Path, metavar='FILE', help='draw scenes and masks as a .jpg or .png')
     args = parser.parse_args()
     if args.out is None and args.contact_sheet is None:

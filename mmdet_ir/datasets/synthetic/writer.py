@@ -94,9 +94,16 @@ def _prepare(out: Path, parameters: dict, overwrite: bool) -> bool:
     record = out / 'synthetic.json'
     if record.is_file() and record.read_text() == _record(parameters):
         return False
-    if any(out.iterdir()) and not overwrite:
-        what = 'a synthetic data set with other settings' if record.is_file() else 'other files'
-        raise FileExistsError(f'{out}: holds {what}; choose another folder or pass overwrite (--overwrite)')
+    own = {record, out / 'images', out / 'annotations', *(out / 'annotations' / f'{split}.json' for split in _SPLITS)}
+    others = [path for path in sorted((*out.iterdir(), *out.glob('annotations/*'))) if path not in own]
+    others = others or ([] if record.is_file() else sorted(out.iterdir()))
+    if others:  # (never deleted)
+        raise FileExistsError(f'{out}: holds other files, such as {others[0]}; choose another folder')
+    if record.is_file() and not overwrite:
+        raise FileExistsError(
+            f'{out}: holds a synthetic data set with other settings; choose another folder or pass overwrite '
+            f'(--overwrite)'
+        )
     return True
 
 
@@ -124,14 +131,14 @@ def synthesize(
         seed: of all randomness.
         workers: processes; by default one a core.
         counts: also write the 14-bit counts.
-        overwrite: replace what ``out`` holds.
+        overwrite: replace a synthetic data set that is in ``out``; other files are never deleted.
 
     Returns:
         False if ``out`` already held this very data set, so that nothing had to be done.
 
     Raises:
         ValueError: a number or size is out of range.
-        FileExistsError: ``out`` holds something else and ``overwrite`` is off.
+        FileExistsError: ``out`` holds other settings and ``overwrite`` is off, or anything but such a data set.
 
     Example:
         >>> from mmdet_ir.datasets.synthetic import synthesize

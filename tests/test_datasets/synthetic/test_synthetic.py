@@ -327,7 +327,7 @@ def test_same_settings_are_left_alone_and_others_refused(data_set, tmp_path):
 def test_foreign_files_are_not_overwritten(tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'notes.txt').write_text('keep')
-    with pytest.raises(FileExistsError, match='mine: holds other files; choose another folder'):
+    with pytest.raises(FileExistsError, match='mine: holds other files, such as .*notes.txt; choose another'):
         synthesize(tmp_path / 'mine', 1, 1, SIZE, workers=1)
     assert (tmp_path / 'mine' / 'notes.txt').read_text() == 'keep'
     with pytest.raises(FileExistsError, match='expected a folder to write the data set to, got a file'):
@@ -363,3 +363,18 @@ def test_command_line(tmp_path):
     assert len(list((tmp_path / 'set' / 'images' / 'train').iterdir())) == 4
     height, width = cv2.imread(str(sheet)).shape[:2]
     assert height > 6 * 80 and width > 4 * 96
+
+
+@pytest.mark.parametrize('name', ['all.json', 'annotations/train_masks.json', 'annotations/all.json', '.hidden'])
+def test_overwriting_deletes_synthetic_scenes_only(tmp_path, name):
+    """--overwrite deleted whatever a folder held: a converted data set, masks that were derived, anything."""
+    out = tmp_path / 'set'
+    assert synthesize(out, 1, 1, SIZE, workers=1, counts=False)
+    (out / name).write_text('mine')
+    (tmp_path / 'converted' / 'annotations').mkdir(parents=True)
+    (tmp_path / 'converted' / 'annotations' / 'train.json').write_text('mine')
+    for folder in (out, tmp_path / 'converted', tmp_path):
+        with pytest.raises(FileExistsError, match='holds other files, such as'):
+            synthesize(folder, 2, 1, SIZE, workers=1, counts=False, overwrite=True)
+    assert (out / name).read_text() == 'mine' and len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / 'converted' / 'annotations' / 'train.json').read_text() == 'mine'
