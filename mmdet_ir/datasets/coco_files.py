@@ -140,7 +140,7 @@ def output_folder(
     Raises:
         ValueError: If something is in ``out`` and ``out`` is a source, holds a source, or lies in a source.
         FileExistsError: If ``out`` is not empty and ``overwrite`` is not set, or if it holds anything but a data set
-            (``annotations/`` with files of the parts, and ``images/``), which is never deleted.
+            (``annotations/`` with files of the parts, and ``images/`` without labels), which is never deleted.
     """
     out = Path(out).resolve()
     present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
@@ -160,6 +160,12 @@ def output_folder(
         raise FileExistsError(
             f'will not overwrite {out}: annotations/ holds other files than those of the parts, e.g. '
             f'{others[:SHOWN]}; move them first'
+        )
+    labels = label_files(out / 'images')
+    if labels:
+        raise FileExistsError(
+            f'will not overwrite {out}: images/ holds labels, perhaps the work of a person, e.g. '
+            f'{[str(path.relative_to(out)) for path in labels[:SHOWN]]}; move them first'
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f'.{out.name}.{os.getpid()}.partial')
@@ -192,6 +198,12 @@ def _refuse_sources(out: Path, sources: Iterable[str | os.PathLike]) -> None:
                 f'{out} lies in the source {source}, and would be read as a part of it; expected a folder outside of '
                 f'the source (if it is an earlier output, it may be deleted first)'
             )
+
+
+def label_files(images: Path) -> list[Path]:
+    """Files beside images that labelling tools write; what makes data sets puts none there."""
+    suffixes = ('.json', '.txt', '.xml')
+    return [path for path in sorted(images.glob('**/*')) if path.suffix.lower() in suffixes and path.is_file()]
 
 
 def is_data_set(folder: Path) -> bool:

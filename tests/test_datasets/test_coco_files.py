@@ -176,6 +176,20 @@ def test_output_folder_replaces_data_sets_only(tmp_path):
         pass
 
 
+@pytest.mark.parametrize('name', ['a.json', 'day/a.txt', 'day/A.XML'])
+def test_output_folder_never_deletes_labels(tmp_path, name):
+    """LabelMe and label.py prelabels write beside the images, also beside those of a data set."""
+    with output_folder(tmp_path / 'out') as folder:
+        (folder / 'images' / 'day').mkdir()
+        (folder / 'images' / name).write_text('drawn by hand')
+    with pytest.raises(FileExistsError, match='images/ holds labels'), output_folder(tmp_path / 'out', True):
+        pass
+    assert (tmp_path / 'out' / 'images' / name).read_text() == 'drawn by hand'
+    (tmp_path / 'out' / 'images' / name).unlink()
+    with output_folder(tmp_path / 'out', True):
+        pass
+
+
 def test_output_folder_never_replaces_what_is_read(tmp_path):
     root = tmp_path / 'export'
     for name in ('annotations/a.json', 'images/deep/a.png', 'out/images/old.png'):

@@ -4,12 +4,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..coco_files import is_data_set
+from ..coco_files import is_data_set, label_files
 from ..images.files import find_files, image_suffixes
 from ..images.names import FileNames, match_names
 from .report import ConversionReport
-
-LABEL_SUFFIXES = ('.json', '.txt', '.xml')
 
 
 def resolve_inside(src: Path, folder: Path, name: object, where: str) -> Path:
@@ -63,8 +61,7 @@ def find_source_files(
 
 def _is_output(folder: Path) -> bool:
     """Whether this is a data set that was made earlier, and nobody has written labels beside its images since."""
-    labels = (path for path in folder.glob('images/**/*') if path.suffix.lower() in LABEL_SUFFIXES)
-    return is_data_set(folder) and next(labels, None) is None
+    return is_data_set(folder) and not label_files(folder / 'images')
 
 
 def files_by_name(files: Iterable[Path], name: Callable[[Path], Path | str]) -> dict[Path | str, list[Path]]:
