@@ -1,5 +1,6 @@
 """Writes a config of a few lines that inherits from one of ours."""
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def new_config(
     other = collect_facts(data / splits[1], data / images)
     if other.classes != facts.classes:
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
+    if other.depth != facts.depth:
+        depth = f'{facts.depth} for training, {other.depth} for validation'
+        facts = dataclasses.replace(facts, depth=depth, window=None)
     if Config._is_lazy_import(str(base_file)):
         raise ValueError(
             f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python '
@@ -93,6 +97,12 @@ def new_config(
     if epochs is not None:
         _set_length(plan, facts, epochs)
     _shorten_warm_up(plan, facts)
+    test = Path(splits[1]).with_name('test.json').as_posix()
+    if test not in splits and (data / test).is_file():
+        plan.notes.append(
+            f'{test} is not used: tools/test.py scores on {splits[1]}, unless it is called with --cfg-options '
+            f'test_dataloader.dataset.ann_file={test} test_evaluator.ann_file={root}{test}'
+        )
     if load_from is None and str(like) in model_names():
         load_from = str(like)
     if load_from:

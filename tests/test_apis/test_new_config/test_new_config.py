@@ -81,6 +81,36 @@ def test_images_of_different_depths_are_stretched_one_by_one(data: Path, tmp_pat
         assert load.raw and tone.type == 'ToneMapping' and tone.method == 'percentile'
 
 
+def test_training_and_validation_of_different_depths(data: Path, tmp_path: Path) -> None:
+    """In the window of the training's counts all images of 8 bits would be black."""
+    for folder in ('annotations', 'images'):
+        shutil.copytree(data / 'deep' / folder, tmp_path / 'mixed' / folder)
+    content = (data / 'deep' / 'annotations' / 'val.json').read_text()
+    (tmp_path / 'mixed' / 'annotations' / 'val.json').write_text(content.replace('"file_name": "', '"file_name": "v'))
+    for path in (data / 'grey' / 'images').iterdir():
+        shutil.copy(path, tmp_path / 'mixed' / 'images' / f'v{path.name}')
+    written = new_config(tmp_path / 'mixed', tmp_path / 'mine.py', LIKE)
+    assert any('16-bit for training, 8-bit for validation. The tone mapping str' in note for note in written.notes)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    tones = [loader.dataset.pipeline[1].method for loader in (cfg.train_dataloader, cfg.val_dataloader)]
+    assert tones == ['percentile', 'percentile']
+
+
+def test_a_test_part_is_not_passed_over(data: Path, tmp_path: Path) -> None:
+    """A data set in three parts, as Roboflow writes it; the options that the note names lead to the third one."""
+    for folder in ('annotations', 'images'):
+        shutil.copytree(data / 'grey' / folder, tmp_path / 'three' / folder)
+    assert 'test.json' not in str(new_config(tmp_path / 'three', tmp_path / 'mine.py', LIKE).notes)
+    shutil.copy(data / 'grey' / 'annotations' / 'val.json', tmp_path / 'three' / 'annotations' / 'test.json')
+    written = new_config(tmp_path / 'three', tmp_path / 'mine.py', LIKE, overwrite=True)
+    (note,) = (note for note in written.notes if 'test.json is not used' in note)
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    cfg.merge_from_dict(dict(option.split('=') for option in note.split('--cfg-options ')[1].split()))
+    assert cfg.test_dataloader.dataset.ann_file == 'annotations/test.json'
+    assert Path(cfg.test_evaluator.ann_file) == tmp_path / 'three' / 'annotations' / 'test.json'
+    assert 'test.json' not in str((cfg.val_dataloader, cfg.val_evaluator))
+
+
 def test_what_cannot_be_done_is_told(data: Path, tmp_path: Path) -> None:
     like = REPO / 'configs' / 'quickstart' / 'mask_rcnn_real.py'
     with pytest.raises(FileNotFoundError, match=r'val2\.json; .* tools/data/split\.py'):
