@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.types import type_name, typed_dicts
+from ..config.unread import unread_entries
 from ..datasets.wrappers import leaves, pipeline_steps, wrapped
 from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
@@ -45,6 +46,7 @@ def check_before_training(cfg: Config) -> None:
         ValueError: For what cannot work; the message has a line for each fault.
     """
     checks = (
+        unread_entries,
         _schedules,
         _weight_decay,
         _masks_left_behind,
@@ -63,7 +65,7 @@ def check_before_testing(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(cfg, (_channels, _evaluators, _masks_to_score), ('test',))
+    _run(cfg, (unread_entries, _channels, _evaluators, _masks_to_score), ('test',))
 
 
 def _run(cfg: Config, checks: tuple[Callable[[Config, tuple[str, ...]], Iterator[str]], ...], splits: tuple) -> None:

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 # Dicts without a type, by their place. (The last key counts, where the place has several.)
 _LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {'num_batch_per_epoch'}
-_PLACES: dict[str, frozenset[str]] = {
+PLACES: dict[str, frozenset[str]] = {
     'randomness': frozenset({'seed', 'diff_rank_seed', 'deterministic'}),
     'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
     'env_cfg.mp_cfg': frozenset({'mp_start_method', 'opencv_num_threads'}),
@@ -39,7 +39,7 @@ def keys_of(place: Sequence[str], entry: Mapping) -> tuple[frozenset[str], bool]
     """
     dotted = '.'.join(place)
     if 'type' not in entry:
-        return _PLACES.get(dotted, frozenset()), dotted in _PLACES
+        return PLACES.get(dotted, frozenset()), dotted in PLACES
     kinds = _classes_of(entry['type'])
     if not kinds:
         return frozenset(), False

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from mmdet_ir.apis.preflight import check_before_testing, check_before_training
 import cv2
 import numpy as np
 import pytest
-from mmdet.registry import TRANSFORMS
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from torch import nn
 
 REPO = Path(__file__).parents[2]
 SYNTHETIC = str(REPO / 'configs/quickstart/mask_rcnn_synthetic.py')
@@ -289,6 +293,76 @@ def test_models_whose_masks_come_from_elsewhere(config: Callable[..., Config], m
     cfg = config()
     cfg.model = model
     check_before_testing(cfg)
+
+
+UNREAD = {
+    'train_dataloader__dataset__filter_cfg__min_sise': (32, 'filter_cfg of train_dataloader.dataset', 'min_size'),
+    'train_dataloader__dataset__data_prefix__imgs': ('x/', 'data_prefix of train_dataloader.dataset', 'img'),
+    'optim_wrapper__paramwise_cfg__norm_decay_multi': (0.0, 'optim_wrapper.paramwise_cfg', 'norm_decay_mult'),
+    'optim_wrapper__paramwise_cfg__custom_keys__neck__lr_multi': (
+        0.1,
+        "optim_wrapper.paramwise_cfg.custom_keys['neck']",
+        'lr_mult',
+    ),
+    'model__test_cfg__rcnn__score_thres': (0.5, 'model.test_cfg.rcnn', 'score_thr'),
+    'model__test_cfg__rcnn__max_per_image': (9, 'model.test_cfg.rcnn', 'max_per_img'),
+    'model__train_cfg__rcnn__mask_sise': (14, 'model.train_cfg.rcnn', 'mask_size'),
+    'env_cfg__cudnn_benchmrk': (True, 'env_cfg', 'cudnn_benchmark'),
+    'randomness__sed': (1, 'randomness', 'seed'),
+    'default_hooks__chekpoint': ({'type': 'CheckpointHook', 'interval': 5}, 'default_hooks', 'checkpoint'),
+    'default_hooks__checkpoint__max_keep_ckpt': (1, 'default_hooks.checkpoint', 'max_keep_ckpts'),
+}
+
+
+@pytest.mark.parametrize('key', UNREAD)
+def test_entries_that_nothing_reads_are_refused(config: Callable[..., Config], key: str) -> None:
+    value, place, meant = UNREAD[key]
+    told = refused(check_before_training, config(**{key: value}))
+    name = key.rsplit('__', 1)[-1]
+    assert re.search(
+        rf'{re.escape(place)}: expected entries that are read, .*got {name!r}.*; did you mean {meant!r}', told
+    )
+    if not key.startswith(('optim', 'train', 'model__train', 'env', 'rand', 'default')):
+        assert meant in refused(check_before_testing, config(**{key: value}))
+    key = key.removesuffix(name) + meant
+    if key != 'default_hooks__checkpoint':
+        check_before_training(config(**{key: value, 'optim_wrapper__optimizer__weight_decay': 0.1}))
+
+
+def test_entries_of_other_classes_are_left_alone(config: Callable[..., Config]) -> None:
+    """A data set, a constructor and a model of one's own may read what they like."""
+
+    @DATASETS.register_module(force=True)
+    class MyNightDataset(BaseDataset):
+        pass
+
+    cfg = config(train_dataloader__dataset__filter_cfg={'night_only': True})
+    assert "got 'night_only'" in refused(check_before_training, cfg)
+    cfg.train_dataloader.dataset.type = 'MyNightDataset'
+    check_before_training(cfg)
+    cfg.optim_wrapper.update(constructor='MyConstructor', paramwise_cfg={'decay_rate': 0.5})
+    check_before_training(cfg)
+
+    @MODELS.register_module(force=True)
+    class MyNightHead(nn.Module):
+        pass
+
+    cfg.model.test_cfg.rcnn.score_thr2 = 0.5
+    assert "got 'score_thr2'" in refused(check_before_training, cfg)
+    cfg.model.roi_head.bbox_head.type = 'MyNightHead'
+    check_before_training(cfg)
+
+
+def test_what_a_misspelt_filter_would_have_done(tmp_path: Path) -> None:
+    """MMDetection's own data set as the oracle: the wrong name keeps an image that the right one leaves out."""
+    target = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 4, 4], 'area': 16, 'iscrowd': 0}
+    content = coco(['a.png'], [target]) | {'categories': [{'id': 1, 'name': 'car'}]}
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    left = {}
+    for name in ('min_size', 'min_sise'):
+        settings = {'filter_cfg': {name: 32}, 'metainfo': {'classes': ('car',)}, 'serialize_data': False}
+        left[name] = len(CocoDataset(ann_file=str(tmp_path / 'a.json'), data_prefix={'img': ''}, **settings))
+    assert left == {'min_size': 0, 'min_sise': 1}
 
 
 def test_a_schedule_that_begins_where_it_ends(config: Callable) -> None:
