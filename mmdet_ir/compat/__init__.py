@@ -34,9 +34,10 @@ def apply() -> None:
     packages.import_mmdet_without_its_notice()
     notices.complete_registries()
     external_configs.name_own_configs()
-    from .mended import cached_mosaic, rtmdet_ins, stock_inference  # (last: they import mmdet's transforms and heads)
+    from .mended import cached_mosaic, rtmdet_ins, solo, stock_inference  # (last: they import transforms and heads)
 
     rtmdet_ins.scale_masks_as_their_boxes()
+    solo.keep_labels_whole()
     cached_mosaic.keep_masks_on_their_mosaic()
     stock_inference.name_our_inferencer()
     stock_inference.keep_test_pipelines()
