@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from copy import deepcopy
 
+from mmdet.models.dense_heads import MaskFormerHead, RTMDetInsHead
 from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ..config.types import type_name
+from ..config.types import type_name, typed_dicts
 from ..datasets.wrappers import wrapped
 
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 _META_KEYS = ('img_id', 'img_path', 'page', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 _RESIZES = ('Resize', 'FixScaleResize')
+_LOADING = ('LoadImageFromFile', 'LoadIRImageFromFile', 'ToneMapping')
 
 
 def set_tta(cfg: Config) -> None:
@@ -24,12 +26,13 @@ def set_tta(cfg: Config) -> None:
     ``IRTTAModel`` merges them.
 
     Raises:
-        ValueError: If ``tta_views`` has other keys, or stands beside ``tta_pipeline``.
+        ValueError: If ``tta_views`` has other keys, or stands beside ``tta_pipeline``, and if the latter loads images
+            in another way than the test.
     """
     views = cfg.get('tta_views') or {}
     if set(views) - {'flips', 'scales'}:
         raise ValueError(f"tta_views: expected the keys 'flips' and 'scales', got {sorted(views)}")
-    if views and 'tta_pipeline' in cfg:
+    if views and cfg.get('tta_pipeline') is not None:
         raise ValueError('tta_views: expected either tta_views or tta_pipeline in the config, got both')
     cfg.setdefault('tta_model', {'type': 'IRTTAModel'})
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
@@ -41,11 +44,30 @@ def _set_pipelines(dataset: ConfigDict, pipeline: list | None, views: dict, oute
     steps = [*(dataset.get('pipeline') or ()), *outer]
     inner = wrapped(dataset)
     if not inner:
+        if pipeline is not None:
+            _check_loading(pipeline, steps)
         dataset.pipeline = views_pipeline(steps, **views) if pipeline is None else pipeline
     elif 'pipeline' in dataset:
         dataset.pipeline = []
     for part in inner:
         _set_pipelines(part, pipeline, views, steps if 'pipeline' in dataset else outer)
+
+
+def _check_loading(pipeline: Sequence[dict], steps: Sequence[dict]) -> None:
+    """A pipeline that a config inherits, as from MMDetection's RTMDet, would read counts as 8-bit colours."""
+    got, expected = (
+        [
+            {key: value for key, value in step.items() if value is not None} | {'type': type_name(step)}
+            for step in typed_dicts(list(part))
+            if type_name(step) in _LOADING
+        ]
+        for part in (pipeline, steps)
+    )
+    if got and got != expected:  # (a loader of one's own is not known here)
+        raise ValueError(
+            f'tta_pipeline: expected the loader and the tone mapping of the test pipeline, {expected}, got {got}, '
+            f'which gives the model other grey values; copy them, or set tta_pipeline=None'
+        )
 
 
 def check_tta(model: nn.Module) -> None:
@@ -55,7 +77,9 @@ def check_tta(model: nn.Module) -> None:
         ValueError: For such a model.
     """
     model = model.module if is_model_wrapper(model) else model
-    if isinstance(model, DetTTAModel) and model.module.with_mask:
+    if not isinstance(model, DetTTAModel):
+        return
+    if model.module.with_mask or any(isinstance(m, MaskFormerHead | RTMDetInsHead) for m in model.module.modules()):
         raise ValueError(
             f"--tta: tta_model: expected type='IRTTAModel' for a model with masks, got {type(model).__name__!r}, "
             f'which merges boxes only'

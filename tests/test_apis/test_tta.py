@@ -5,6 +5,7 @@ from pathlib import Path
 from mmdet_ir.apis.tta import check_tta, set_tta, views_pipeline
 from mmdet_ir.models.test_time_augs.tta import IRTTAModel
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 META = ('img_id', 'ori_shape', 'img_shape', 'scale_factor')
 ALL_FLIPS = ('horizontal', 'vertical', 'diagonal')
 HEIGHT, WIDTH = 31, 43  # odd, so that a flip about the wrong axis is off by a pixel
@@ -332,6 +334,46 @@ def test_settings_of_the_config_stay_in_force() -> None:
         set_tta(Config({**base, 'tta_pipeline': [], 'tta_views': {'flips': []}}))
     with pytest.raises(ValueError, match=r"tta_views: expected the keys 'flips' and 'scales', got \['flip'\]"):
         set_tta(Config({**base, 'tta_views': {'flip': []}}))
+
+
+def test_views_that_are_loaded_in_another_way_are_refused(tmp_path: Path) -> None:
+    """What a config inherits from MMDetection's RTMDet: its loader makes one grey level of these counts."""
+    cv2.imwrite(str(tmp_path / 'a.png'), np.arange(6000, 6240, dtype=np.uint16).reshape(15, 16))
+    ours = [
+        {'type': 'LoadIRImageFromFile', 'channels': 1, 'raw': True},
+        {'type': 'ToneMapping', 'method': 'percentile'},
+    ]
+    stock = [{'type': 'LoadImageFromFile', 'backend_args': None}]
+    read = [
+        Compose([TRANSFORMS.build(step) for step in steps])({'img_path': str(tmp_path / 'a.png')})['img']
+        for steps in (ours, stock)
+    ]
+    assert len(np.unique(read[0])) > 200 and len(np.unique(read[1])) < 3
+    views = [
+        {'type': 'TestTimeAug', 'transforms': [[{'type': 'Resize', 'scale': (8, 8)}], [{'type': 'PackDetInputs'}]]}
+    ]
+
+    def settings(pipeline: list, dataset: list = ours) -> Config:
+        test = {'dataset': {'dataset': {'pipeline': [*dataset, {'type': 'PackDetInputs'}]}}}
+        return Config({'model': {'type': 'M'}, 'test_dataloader': test, 'tta_pipeline': pipeline})
+
+    for wrong in (stock, ours[:1], [ours[0], {**ours[1], 'method': 'linear'}]):
+        with pytest.raises(ValueError, match='tta_pipeline: expected the loader and the tone mapping of the test'):
+            set_tta(settings([*wrong, *views]))
+    set_tta(settings([*ours, *views]))
+    set_tta(settings([*stock, *views], [{'type': 'LoadImageFromFile'}]))
+    cfg = settings(None)
+    cfg.tta_views = {'flips': 'vertical'}
+    set_tta(cfg)
+    assert cfg.test_dataloader.dataset.dataset.pipeline[2].type == 'TestTimeAug'
+
+
+def test_masks_from_other_heads_are_not_merged_as_boxes() -> None:
+    """MMDetection's merging of boxes fails at the first image with masks."""
+    model = MODELS.build(Config.fromfile(CONFIGS / 'quickstart/rtmdet-ins_real.py').model)
+    assert not model.with_mask
+    with pytest.raises(ValueError, match="tta_model: expected type='IRTTAModel' for a model with masks"):
+        check_tta(DetTTAModel(module=model))
 
 
 def test_models_that_cannot_be_merged() -> None:
