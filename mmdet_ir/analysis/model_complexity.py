@@ -1,5 +1,6 @@
 """Parameters and multiply-adds of detectors, in the paper's way of counting and in ours."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ def count_batchnorm(module: nn.Module) -> int:
 def build_without_weights(model: dict) -> nn.Module:
     """A detector whose parameters take no memory; good for counting only."""
     with torch.device('meta'):
-        return MODELS.build(model)
+        return MODELS.build(deepcopy(model))  # (DETR's head changes its config)
 
 
 def parameter_counts(config: str) -> dict[str, int | dict[str, int]]:

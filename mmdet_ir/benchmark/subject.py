@@ -161,7 +161,7 @@ class Subject:
     def preprocess(self, batch: dict, training: bool) -> dict:
         """A batch of :func:`make_batch` as the model's ``forward`` takes it, with as many channels as it reads."""
         batch = deepcopy(batch)  # since preprocessors change targets in place
-        channels = len(self.model.data_preprocessor.mean)
+        channels = len(getattr(self.model.data_preprocessor, 'mean', range(3)))  # (YOLOX normalises nothing)
         batch['inputs'] = [image[:channels] for image in batch['inputs']]
         return self.model.data_preprocessor(batch, training)
 
@@ -180,7 +180,7 @@ class Subject:
         if len(scores) < count:
             return low
         # Scores may be lowered after the threshold, never raised, so at least `count` candidates are above this.
-        low = float(scores.min()) * (1 - 1e-6)
+        low = max(float(scores.min()), 1e-9) * (1 - 1e-6)  # (an untrained mask IoU is below 0)
         if not self._shows(count, low * 1.0001, batch):
             high = low  # nothing lowers them: this is it
         while high > low * 1.01:

@@ -18,6 +18,8 @@ from mmdet_ir.analysis.model_complexity import (
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -149,3 +151,22 @@ def test_the_table_says_how_far_the_paper_is() -> None:
 def test_the_papers_numbers_are_read() -> None:
     assert list(paper_parameters()) == list(TABLE4)
     assert paper_parameters()['sparseinst'] == 31.618
+
+
+OTHERS = {
+    'yolox/yolox_tiny_8xb8-300e_coco.py': 'dict(bbox_head=dict(num_classes=4))',
+    'detr/detr_r50_8xb2-150e_coco.py': 'dict(backbone=dict(depth=18), neck=dict(in_channels=[512]))',
+}
+
+
+@pytest.mark.parametrize('base', OTHERS)
+def test_detectors_of_mmdetection(base: str, tmp_path: Path) -> None:
+    """YOLOX normalises nothing, and DETR's head changes its own config."""
+    config = tmp_path / 'own.py'
+    config.write_text(f"_base_ = 'mmdet::{base}'\nmodel = {OTHERS[base]}\n")
+    init_default_scope('mmdet')
+    model = Config.fromfile(config).model
+    model.backbone.init_cfg = None
+    expected = sum(parameter.numel() for parameter in MODELS.build(model).parameters())
+    assert parameter_counts(str(config))['as_trained'] == expected
+    assert inference_multiply_adds(str(config), (96, 64))['backbone'] > 0

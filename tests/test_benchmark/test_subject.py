@@ -96,6 +96,19 @@ def test_the_threshold_is_the_highest_that_leaves_the_detections(name: str) -> N
         assert 0 < len(subject.inference(batch)) < count
 
 
+def test_scores_below_zero_have_a_threshold() -> None:
+    """An untrained Mask Scoring R-CNN multiplies its scores by an IoU that may be negative."""
+    init_default_scope('mmdet')
+    batch = make_batch((160, 128), images=2, seed=3)
+    config = REPO / 'configs' / 'quickstart' / 'mask_rcnn_real.py'
+    subject = Subject(str(config), 'cpu', make_proposals(batch, 60, seed=0))
+    stock = subject.inference
+    subject.inference = lambda images: stock(images) - 0.4
+    subject.keep_detections(batch, 30)
+    scores = subject.inference(batch)
+    assert len(scores) == 30 and (scores < 0).any()
+
+
 def test_a_training_step_leaves_the_batch_as_it_was() -> None:
     """Others train on the same one; BoxInst's data preprocessor replaces the masks in place."""
     init_default_scope('mmdet')
