@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mmdet_ir.experiments.jobs import Job, Launcher
     from mmdet_ir.experiments.reproduce import Plan
 
+WORK_DIR, RESULTS = Path('work_dirs/reproduce'), Path('results')  # in the repository
 EPILOG = """what happens
   A cell is one config. It is trained by tools/train.py (or dist_train.sh, slurm_train.sh) and tested by tools/test.py,
   and leaves one record in results/SIZE/DATA/. A cell with a record is skipped, an interrupted one goes on from its
@@ -94,8 +96,8 @@ def parse_args() -> argparse.Namespace:
     batch.add_argument('--account', help='account to be charged')
     batch.add_argument('--partition', help='partition')
     parser.add_argument('--only', metavar='NAME', help=argparse.SUPPRESS)  # the run of a batch file
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'), help='default: %(default)s')
-    parser.add_argument('--results', type=Path, default=Path('results'), help='folder of records (default: results)')
+    parser.add_argument('--work-dir', type=Path, help=f'default: {WORK_DIR}')
+    parser.add_argument('--results', type=Path, help=f'folder of records (default: {RESULTS})')
     parser.add_argument('--dry-run', action='store_true', help='list the runs and their commands, and start nothing')
     args = parser.parse_args()
     if args.gpus is not None and (args.gpus < 1 or args.gpus % args.gpus_per_run):
@@ -145,6 +147,30 @@ def list_runs(plan: Plan, launcher: Launcher) -> None:
     print(f'\n{len(jobs)} runs, {done} recorded, {len(jobs) - done} to do')
 
 
+def go_to_repository(args: argparse.Namespace) -> None:
+    """Cells, their starting weights and the tools are named from the repository's root; what the user gave stays.
+
+    Raises:
+        FileNotFoundError: If the tool does not lie in a clone.
+    """
+    root, here = Path(__file__).resolve().parents[1], Path.cwd()
+    if here == root:
+        return
+    if not (root / 'setup.py').is_file():
+        raise FileNotFoundError(f'{root}: expected a clone of the repository, whose cells and records this tool reads')
+    for name in ('work_dir', 'results', 'sbatch'):
+        if getattr(args, name) is not None:
+            setattr(args, name, here / getattr(args, name))
+    args.data = [_from(here, entry) for entry in args.data]
+    os.chdir(root)
+    sys.stderr.write(f'started elsewhere: works in {root}; outputs that were not named go there\n')
+
+
+def _from(here: Path, entry: str) -> str:
+    name, equals, folder = entry.partition('=')
+    return f'{name}={here / folder}' if equals else entry
+
+
 def say(line: str) -> None:
     sys.stdout.write(f'{time.strftime("%H:%M:%S")}  {line}\n')  # whole lines, from several threads
     sys.stdout.flush()
@@ -156,6 +182,8 @@ def stop(*_: object) -> None:
 
 def main() -> None:
     args = parse_args()
+
+    go_to_repository(args)
 
     from mmdet_ir.experiments.batch_files import job_name
     from mmdet_ir.experiments.cells import load_tables
@@ -170,8 +198,8 @@ def main() -> None:
         data=args.data,
         seeds=args.seeds,
         seeds_for=args.seeds_for,
-        root=args.work_dir,
-        results=args.results,
+        root=args.work_dir or WORK_DIR,
+        results=args.results or RESULTS,
     )
     launcher = Launcher(args.gpus_per_run, args.slurm)
     if args.sbatch is not None:

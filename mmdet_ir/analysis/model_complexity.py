@@ -15,6 +15,7 @@ from ..cli.choices import TABLE4
 from ..config.options import read_config
 from ..experiments.tables import PAPER_RESULTS
 from ..markdown import markdown_table
+from ..model_zoo import own_config
 
 PAPER_CLASSES = 80
 
@@ -115,7 +116,7 @@ def inference_multiply_adds(config: str, size: tuple[int, int]) -> dict[str, int
 
 def complexity_row(config: str, size: tuple[int, int]) -> dict:
     """Everything that the table says about a model; ``paper`` is ``None`` where the paper has no such model."""
-    keys = [key for key, name in TABLE4.items() if Path(name) == Path(config)]
+    keys = [key for key, name in TABLE4.items() if Path(own_config(name)).resolve() == Path(config).resolve()]
     stated = paper_parameters()[keys[0]] if keys else None
     return {
         'config': config,

@@ -37,6 +37,18 @@ def config_file(config: str | os.PathLike) -> str:
     return str(_file(str(config), CONFIG) or config)
 
 
+def own_config(name: str) -> str:
+    """A config of ours, ``configs/...``: as it is where the folder has it, and with its path anywhere else.
+
+    Example:
+        >>> from mmdet_ir.model_zoo import own_config
+        >>> Path(own_config('configs/ir/mask_rcnn.py')).is_file()
+        True
+    """
+    places = (Path(), ROOT.parents[1], ROOT.parent / '.mim')  # here, of a clone, of an installed package
+    return next((str(place / name) for place in places if (place / name).is_file()), name)
+
+
 def checkpoint_file(checkpoint: str | os.PathLike) -> str:
     """The weights of a model, if ``checkpoint`` is the name of one and not of a file; else ``checkpoint`` as it is.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from mmdet_ir.cli import named_entries, run_tool, tool_parser
 from mmdet_ir.cli.choices import EAGER, FORMS, TABLE4, TORCHVISION
 from mmdet_ir.fileio import write_text
+from mmdet_ir.model_zoo import own_config
 
 FULL = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
 PARTS = ('mask_losses', 'loading', 'evaluation')
@@ -115,7 +116,7 @@ def parse_args() -> argparse.Namespace:
         parser.error('--table4: expected no models beside it')
     if args.only and (args.models or args.table4 or args.all or args.profile):
         parser.error('--only: expected no models, --table4, --all or --profile beside it')
-    names = TABLE4.values() if args.table4 else args.models or RIVALS
+    names = args.models or map(own_config, TABLE4.values() if args.table4 else RIVALS)
     args.models = named_entries('models', names, 'CONFIG[=CHECKPOINT]')
     args.size = tuple(args.size)
 

@@ -11,6 +11,7 @@ from functools import partial
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import WAYS_TO_WAIT
 from mmdet_ir.fileio import write_text
+from mmdet_ir.model_zoo import own_config
 
 DEMO = 'configs/quickstart/mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic.py'
 EPILOG = f"""examples:
@@ -57,7 +58,9 @@ def main() -> None:
     from mmdet_ir.benchmark.waiting import compare_waiting, waiting_table  # (takes seconds)
     from mmdet_ir.benchmark.worker import Trial
 
-    job = Trial('step', args.config, 'eager', '', size=tuple(args.size), batch=args.batch, threads=args.threads)
+    job = Trial(
+        'step', own_config(args.config), 'eager', '', size=tuple(args.size), batch=args.batch, threads=args.threads
+    )
     rows = compare_waiting(job, args.settings, args.neighbours, args.repeats, partial(keep, args.out))
     print(waiting_table(rows))
 

@@ -12,6 +12,7 @@ import json
 from mmdet_ir.cli import run_tool, tool_parser
 from mmdet_ir.cli.choices import TABLE4
 from mmdet_ir.fileio import refuse_overwriting, write_text
+from mmdet_ir.model_zoo import own_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +39,7 @@ def main() -> None:
     refuse_overwriting(args.out, args.configs)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter's initialisation is printed
-    rows = [complexity_row(config, tuple(args.size)) for config in args.configs]
+    rows = [complexity_row(own_config(config), tuple(args.size)) for config in args.configs]
     print(render_complexity(rows, args.markdown))
     if args.out:
         settings = {'size': list(args.size), 'torch': torch.__version__}
