@@ -1,17 +1,22 @@
 """MMDetection's own ways to run a model, on configs of this project.
 
 ``DetInferencer`` looks for ``LoadImageFromFile`` and says only that it found none. ``inference_detector`` (MMDetection
-3.3) writes into the config of the model when it gets an array, so that a path fails after it.
+3.3) writes into the config of the model when it gets an array, so that a path fails after it; and its loader of arrays
+knows neither grey images nor counts.
 """
 
 import copy
 import functools
+from collections.abc import Sequence
 
+from mmcv.transforms import BaseTransform
 from mmdet.apis import DetInferencer, inference
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 
 _OURS = 'LoadIRImageFromFile'
+_LOADER = '_loader'  # the step as the config has it
 
 
 def name_our_inferencer() -> None:
@@ -34,13 +39,33 @@ def name_our_inferencer() -> None:
 
 
 def keep_test_pipelines() -> None:
-    """Lets ``inference_detector`` change a copy of the test pipeline."""
+    """Lets ``inference_detector`` change a copy of the test pipeline, and read arrays as the loader there does."""
     stock = inference.get_test_pipeline_cfg
     if hasattr(stock, '__wrapped__'):
         return
 
     @functools.wraps(stock)
     def copied(cfg: str | ConfigDict | Config) -> ConfigDict:
-        return copy.deepcopy(stock(cfg))
+        pipeline = copy.deepcopy(stock(cfg))
+        if pipeline and pipeline[0].get('type') == _OURS:
+            pipeline[0][_LOADER] = dict(pipeline[0])
+        return pipeline
 
     inference.get_test_pipeline_cfg = copied
+    inference.Compose = _compose
+
+
+def _compose(steps: Sequence[dict]) -> Compose:
+    """The pipeline that ``inference_detector`` asks for, whose first step has become a loader for arrays for those."""
+    if not steps or _LOADER not in steps[0]:
+        return Compose(steps)
+    loader = TRANSFORMS.build(steps[0][_LOADER])
+    return Compose([loader if steps[0]['type'] == _OURS else functools.partial(_take, loader), *steps[1:]])
+
+
+def _take(loader: BaseTransform, results: dict) -> dict:
+    from ...datasets.images.values import as_plain_type, require_array
+
+    require_array(results['img'], 'array')
+    image = loader.prepare(as_plain_type(results['img'], 'array'), 'array')
+    return {**results, 'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
