@@ -1,12 +1,15 @@
 """Writes a trained model as one file for ONNX Runtime, OpenVINO, TorchScript or torch.export."""
 
+import contextlib
 import inspect
 import json
+import logging
 import os
 import re
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -93,14 +96,38 @@ def export_model(
         made = Path(folder, out.name)
         optional({'onnx': 'onnxruntime', 'openvino': 'openvino'}.get(file_format, 'torch'))
         try:
-            _WRITERS[file_format](model, example, axes, made, json.dumps(meta))
-            run_exported(made, shapes)
+            with _silent():
+                _WRITERS[file_format](model, example, axes, made, json.dumps(meta))
+                run_exported(made, shapes)
         except runtime_errors() as error:
-            raise _refusal(error, file_format, model.detector, prepare(example)[0]) from error
+            with _silent():
+                refusal = _refusal(error, file_format, model.detector, prepare(example)[0])
+            raise refusal from error
         # (the weights of OpenVINO come first, then what refers to them)
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out.with_name(file.name))
     return meta
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Drops what exporters write to the screen, past Python's warnings: notes of C++, and graphs of hundreds of lines.
+
+    The errors that they raise say the same; what is not right in the file is found by running it.
+    """
+    with open(os.devnull, 'w') as nowhere, contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.ERROR)
+        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            kept = os.dup(descriptor)
+            os.dup2(nowhere.fileno(), descriptor)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, descriptor)
+            stack.callback(stream.flush)
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
 
 
 def _refusal(error: Exception, file_format: str, detector: torch.nn.Module, inputs: torch.Tensor) -> ValueError:

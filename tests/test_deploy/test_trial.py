@@ -1,5 +1,6 @@
 """What cannot be exported is refused by the name of the part, and no file is left behind."""
 
+import os
 from pathlib import Path
 
 from mmdet_ir.apis.inference.inferencer import IRInferencer
@@ -34,16 +35,24 @@ def inferencer(root: Path, text: str | None = None, name: str = 'config', **opti
     return IRInferencer(root / f'{name}.py', weights, 'cpu', show_progress=False, cfg_options=options)
 
 
-def test_an_operator_that_a_runtime_lacks_is_told_with_its_part(root: Path, tmp_path: Path) -> None:
-    """Exported without a complaint, ONNX Runtime would refuse the file later."""
+def test_an_operator_that_a_runtime_lacks_is_told_with_its_part(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Exported without a complaint, ONNX Runtime would refuse the file later. Libraries write nothing beside it."""
     pytest.importorskip('onnxruntime')
     model = inferencer(root, DCN, 'dcn')
+    capfd.readouterr()
     expected = r'model\.backbone \(ResNet\) with ModulatedDeformConv2dPack: cannot be exported to onnx'
     with pytest.raises(ValueError, match=expected):
         export.export_model(model, tmp_path / 'model.onnx', 'onnx', size=(96, 64), batch=1)
     with pytest.raises(ValueError, match=expected.replace('onnx', 'torchscript')):
         export.export_model(model, tmp_path / 'model.pt', 'torchscript', size=(96, 64), batch=1)
+    with pytest.raises(ValueError, match=expected.replace('onnx', 'torch-export')):
+        export.export_model(model, tmp_path / 'model.pt2', 'torch-export', size=(96, 64), batch=1)
     assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ('', '')
+    os.write(2, b'still there')
+    assert capfd.readouterr().err == 'still there'
 
 
 def test_what_fails_at_its_first_run_gets_no_name(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
