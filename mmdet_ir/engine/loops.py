@@ -61,8 +61,9 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self._watch = DatasetWatch(self.dataloader)
 
     def run(self) -> None:
-        # mmengine's loop takes the batches that are behind it and drops them.
-        self.dataloader_iterator = chain(repeat(None, self._iter), self._seeded(iter(self.dataloader_iterator)))
+        # mmengine's loop takes the batches that are behind it and drops them; its fork's loop asks for a skip instead.
+        dropped = 0 if hasattr(self.dataloader_iterator, 'skip_iter') else self._iter
+        self.dataloader_iterator = _Batches(repeat(None, dropped), self._seeded(iter(self.dataloader_iterator)))
         super().run()
 
     def _seeded(self, loaded: Iterator) -> Iterator:
@@ -86,6 +87,11 @@ class ResumableIterLoop(IterBasedTrainLoop):
         if self.runner.val_loop is None or self._iter < max(1, self.val_begin):
             return False
         return self._iter % self.val_interval == 0 or self._iter == self._max_iters
+
+
+class _Batches(chain):
+    def skip_iter(self, number: int) -> None:
+        """Asked by the loop of ``onedl-mmengine``: the batches that are behind it were never drawn."""
 
 
 def resumable(kind: type) -> type | None:

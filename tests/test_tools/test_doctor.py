@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 def test_a_working_setup(python_tool: Callable) -> None:
     report = json.loads(python_tool('doctor.py', '--json').stdout)
     assert report['problems'] == []
-    for name in ('torch', 'torchvision', 'mmengine', 'mmdet', 'numpy', 'pycocotools'):
+    family = (
+        ('onedl-mmengine', 'onedl-mmdetection') if 'onedl-mmengine' in report['versions'] else ('mmengine', 'mmdet')
+    )
+    for name in ('torch', 'torchvision', *family, 'numpy', 'pycocotools'):
         assert report['versions'][name] == metadata.version(name)
     assert report['operators'] in ('mmcv', 'torchvision')
     assert report['devices']['cpu']['cores'] >= 1 and report['devices']['cpu']['bf16'] in (True, False)
