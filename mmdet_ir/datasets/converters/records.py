@@ -132,7 +132,7 @@ def write_records(
         for record, clip in zip(records, recordings_of([r.name for r in records], options.clip_from), strict=True):
             record.fields['clip'] = clip
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes, licence)
-    seen, eight_bit, unsure = set(), 0, []
+    seen, eight_bit, unsure = {}, 0, []
     folders = dict.fromkeys(record.path.parent for record in records)
     depths: dict[str, list[Path]] = {}
     with output_folder(out, options.overwrite, [*sources, *folders]) as folder:
@@ -142,8 +142,13 @@ def write_records(
             if from_raw:  # (before the name is looked for: the file of another image must not be written to)
                 record.name = str(PurePosixPath(record.name).with_suffix('.npy'))
             try:
-                if record.name in seen:
+                if seen.get(record.name) == record.path:
                     raise ValueError(f'{record.where}: the image {record.name} has occurred before')
+                if record.name in seen:
+                    raise ValueError(
+                        f'{record.where}: the image {record.path} would be {record.name} in the data set, as '
+                        f'{seen[record.name]} is; rename one of them'
+                    )
                 if record.load is not None:
                     image, header = record.load(), None
                 else:
@@ -170,7 +175,7 @@ def write_records(
             except (FileNotFoundError, ValueError) as error:
                 skip(report, record, str(error))
                 continue
-            seen.add(record.name)
+            seen[record.name] = record.path
             if from_raw:
                 target = folder / 'images' / record.name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -220,7 +220,7 @@ def test_why_no_image_has_an_object(tmp_path, run_tool):
 
 
 @pytest.mark.parametrize('first', ['raw', 'npy'])
-def test_raw_files_are_not_written_into_the_source(tmp_path, run_tool, monkeypatch, first):
+def test_raw_files_are_not_written_into_the_source(tmp_path, run_tool, monkeypatch, capsys, first):
     """a.raw becomes a.npy; the a.npy that is there is linked, so that writing to it would change the source."""
     readers.reader_suffixes()
     monkeypatch.setattr(readers, '_readers', dict(readers._readers))  # (what the tool registers is gone after it)
@@ -233,5 +233,18 @@ def test_raw_files_are_not_written_into_the_source(tmp_path, run_tool, monkeypat
         write_labelme(src / f'{number}.json', labelme_shapes('a'), f'a.{ending}')
     assert run_tool('labelme', src, tmp_path / 'out', '--raw', 60, 40, 'uint16') == 1
     assert (src / 'a.npy').read_bytes() == before
+    other = 'npy' if first == 'raw' else 'raw'
+    told = f'the image {src}/a.{other} would be a.npy in the data set, as {src}/a.{first} is; rename one of them'
+    assert told in capsys.readouterr().out
     written = np.load(tmp_path / 'out/images/a.npy')
     assert written[0, 0] == (7000 if first == 'raw' else 9399)
+
+
+def test_two_images_that_would_have_one_name(tmp_path, run_tool, capsys):
+    """The first folder "images" is no part of a name; the second image has not occurred before."""
+    for folder in ('', 'images/'):
+        write_image(tmp_path / f'src/{folder}a.png')
+        write_labelme(tmp_path / f'src/{folder}a.json', labelme_shapes('a'), 'a.png')
+    assert run_tool('labelme', tmp_path / 'src', tmp_path / 'out') == 1
+    told = f'the image {tmp_path}/src/images/a.png would be a.png in the data set, as {tmp_path}/src/a.png is; rename'
+    assert told in capsys.readouterr().out
