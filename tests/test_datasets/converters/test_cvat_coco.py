@@ -28,7 +28,7 @@ from hand_made import (
 
 
 @pytest.mark.parametrize('rle', [False, True])
-@pytest.mark.parametrize('folder', ['images', 'images/default', 'default'])
+@pytest.mark.parametrize('folder', ['images', 'images/default', 'default', ''])
 def test_cvat_round_trip(tmp_path, rle, folder):
     src = tmp_path / 'src'
     for image in 'ab':

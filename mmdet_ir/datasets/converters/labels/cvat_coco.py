@@ -33,7 +33,8 @@ def convert_cvat_coco(
     marked ``ignore: 1``, as X-AnyLabeling marks difficult objects, is an ignored region.
 
     Args:
-        src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/``; or with ``_annotations.coco.json``
+        src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/`` (without such a folder, the images
+            themselves, among which an export without images was unpacked); or with ``_annotations.coco.json``
             beside the images of each ``SUBSET/``, as Roboflow writes it, or ``result.json`` beside ``images/``, as
             Label Studio does; or with other JSON files of COCO's sections, beside their images, ``images/`` or
             ``data/``, or in ``annotations/`` beside ``images/``. The subsets train, val(idation) and test, also with
@@ -105,7 +106,8 @@ def _find_files(src: Path, report: ConversionReport) -> list[tuple[Path, str, li
     found = []
     for path in sorted((src / 'annotations').glob('instances_*.json')):
         subset = path.stem.removeprefix('instances_')
-        found.append((path, subset, [src / 'images' / subset, src / subset, src / 'images']))
+        folders = [src / 'images' / subset, src / subset, src / 'images']
+        found.append((path, subset, folders if any(folder.is_dir() for folder in folders) else [src]))
     for path in [] if found else find_source_files(src, report, ('.json',)):
         if path.name in OTHER_FILES:
             subset = path.parent.name if path.parent != src else 'default'
