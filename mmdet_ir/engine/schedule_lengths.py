@@ -6,6 +6,8 @@ from mmdet.engine.schedulers.quadratic_warmup import QuadraticWarmupParamSchedul
 from mmengine.optim.scheduler import param_scheduler as kinds
 from mmengine.runner import BaseLoop, IterBasedTrainLoop
 
+_NEARLY_WHOLE = 0.9  # of a schedule; a warm-up before it that its length does not leave out is no fault
+
 
 def misfits(schedulers: Sequence, at: str, loop: BaseLoop) -> Iterator[str]:
     """One sentence for each schedule that the training cuts off, or that leaves a part of the training without one.
@@ -50,12 +52,26 @@ def misfits(schedulers: Sequence, at: str, loop: BaseLoop) -> Iterator[str]:
                 f'{place}: its T_max ends at step {last * length} of the {steps} steps of the training, after which '
                 'the value goes up again; set T_max to the length of the training'
             )
+        elif steps - scheduler.begin * length < _NEARLY_WHOLE * _whole(scheduler) * length:
+            yield (
+                f'{place}: it ends after {(scheduler.begin + _whole(scheduler)) * length} steps, but the training has '
+                f'only {steps} steps, so the value never comes near its end; set its length to that of the training'
+            )
     if ends and max(ends) < steps:
         number = max(k for k, one in numbered if one is not None and not _is_warm_up(one))
         yield (
             f'{at}param_scheduler[{number}]: the last schedule ends at step {max(ends)} of the {steps} steps of the '
             'training; the values that it has reached stay for the rest; set its end to the length of the training'
         )
+
+
+def _whole(scheduler: object) -> int:
+    """Epochs or steps from the beginning of a schedule that draws near its last value slowly; 0 for others."""
+    slow = isinstance(scheduler, kinds.PolyParamScheduler | kinds.LinearParamScheduler)
+    whole = getattr(
+        scheduler, 'T_max', getattr(scheduler, 'total_steps', scheduler.end - scheduler.begin if slow else 0)
+    )
+    return 0 if whole >= kinds.INF or _is_warm_up(scheduler) else whole
 
 
 def _own_kinds(schedulers: Sequence) -> Iterator[object]:

@@ -106,6 +106,7 @@ def test_an_unknown_choice_is_refused(tmp_path: Path) -> None:
 
 LINEAR = {'type': 'LinearLR', 'start_factor': 0.1, 'begin': 0}
 COSINE_LR = {'type': 'CosineAnnealingLR', 'begin': 0}
+ONE_CYCLE = {'type': 'OneCycleLR', 'eta_max': 0.2, 'by_epoch': False}
 CONVERTED = {'by_epoch': True, 'convert_to_iter_based': True}
 
 
@@ -124,6 +125,10 @@ CONVERTED = {'by_epoch': True, 'convert_to_iter_based': True}
             [{**COSINE_LR, 'by_epoch': False, 'T_max': 12}],
             ['[0]', 'T_max ends at step 12 of the 20', 'up again'],
         ),
+        (True, [{**COSINE_LR, 'by_epoch': True, 'T_max': 12}], ['[0]', 'ends after 60 steps', 'only 20 steps']),
+        (True, [{**COSINE_LR, **CONVERTED, 'T_max': 12}], ['[0]', 'ends after 60 steps', 'never comes near its end']),
+        (False, [{**ONE_CYCLE, 'total_steps': 200}], ['[0] (OneCycleLR)', 'ends after 200 steps']),
+        (True, [{'type': 'PolyLR', 'by_epoch': True, 'end': 8}], ['[0] (PolyLR)', 'ends after 40 steps']),
         (True, [{**STEPS[0], 'milestones': [1, 4]}], ['[0] (MultiStepLR)', 'at step [20] are never reached']),
         (False, STEPS, ['[0] (MultiStepLR)', 'has no epochs', 'set by_epoch=False']),
     ],
@@ -141,6 +146,12 @@ def test_a_schedule_of_another_length_than_the_training_is_told(
         STEPS,
         COSINE,
         [{**LINEAR, 'by_epoch': False, 'end': 20}],
+        [{**ONE_CYCLE, 'total_steps': 20}],
+        [
+            {**LINEAR, 'by_epoch': False, 'end': 2},
+            {**COSINE_LR, 'by_epoch': False, 'begin': 2, 'end': 22, 'T_max': 20},
+        ],
+        [{'type': 'PolyLR', 'by_epoch': True}],
         [{**LINEAR, 'by_epoch': False}],  # mmengine's end is the training's
         [
             {**COSINE_LR, 'by_epoch': True, 'T_max': 3, 'end': 3},
