@@ -36,6 +36,8 @@ COLOURS_ONLY = {
     **dict.fromkeys(('Expand', 'MinIoURandomCrop'), 'RandomCrop'),
     **dict.fromkeys(('ShearX', 'ShearY', 'TranslateX', 'TranslateY'), 'RandomCrop'),
 }
+# Samplers without an end: mmengine's, and MMDetection's for semi-supervised training.
+ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 _MONITORS = {'EarlyStoppingHook': 'monitor'}
 
 
@@ -47,6 +49,7 @@ def check_before_training(cfg: Config) -> None:
     """
     checks = (
         unread_entries,
+        _endless_samplers,
         _schedules,
         _weight_decay,
         _masks_left_behind,
@@ -65,7 +68,7 @@ def check_before_testing(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    _run(cfg, (unread_entries, _channels, _evaluators, _masks_to_score), ('test',))
+    _run(cfg, (unread_entries, _endless_samplers, _channels, _evaluators, _masks_to_score), ('test',))
 
 
 def _run(cfg: Config, checks: tuple[Callable[[Config, tuple[str, ...]], Iterator[str]], ...], splits: tuple) -> None:
@@ -101,6 +104,20 @@ def _schedules(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                     f'{end}, got begin={begin}; for another length of the training take --epochs, which stretches '
                     'all schedules'
                 )
+
+
+def _endless_samplers(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
+    """Samplers that never come to an end, where an epoch or a test has to."""
+    loop = cfg.get('train_cfg') or {}
+    by_epoch = type_name(loop) == 'EpochBasedTrainLoop' or loop.get('by_epoch')
+    for split in splits:
+        name = type_name((cfg.get(f'{split}_dataloader') or {}).get('sampler'))
+        if name in ENDLESS and (split != 'train' or by_epoch):
+            other = ", or train by iterations (train_cfg.type='IterBasedTrainLoop')" if split == 'train' else ''
+            yield (
+                f'{split}_dataloader.sampler: expected a sampler that ends, got {name}, with which the first '
+                f"{'epoch' if split == 'train' else 'test'} would never end; set its type to 'DefaultSampler'{other}"
+            )
 
 
 def _weight_decay(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:

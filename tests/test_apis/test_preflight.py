@@ -1,6 +1,7 @@
 """What would fail or mislead after minutes is said from the config alone, with the place and the remedy."""
 
 import copy
+import itertools
 import json
 import re
 import socket
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
-from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -293,6 +294,26 @@ def test_models_whose_masks_come_from_elsewhere(config: Callable[..., Config], m
     cfg = config()
     cfg.model = model
     check_before_testing(cfg)
+
+
+@pytest.mark.parametrize('name', preflight.ENDLESS)
+def test_samplers_without_an_end(config: Callable[..., Config], name: str) -> None:
+    epochs = {'train_cfg': {'_delete_': True, 'type': 'EpochBasedTrainLoop', 'max_epochs': 2}}
+    steps = {'train_cfg': {'_delete_': True, 'type': 'IterBasedTrainLoop', 'max_iters': 2}}
+    sampler = {'train_dataloader__sampler': {'_delete_': True, 'type': name}}
+    told = refused(check_before_training, config(**sampler, **epochs))
+    assert f'train_dataloader.sampler: expected a sampler that ends, got {name}' in told
+    assert 'train_dataloader.sampler' in refused(
+        check_before_training, config(**sampler, train_cfg={'by_epoch': True})
+    )
+    check_before_training(config(**sampler, **steps))
+    tests = {'test_dataloader__sampler': {'_delete_': True, 'type': name}}
+    assert 'the first test would never end' in refused(check_before_testing, config(**tests))
+
+
+def test_a_sampler_without_an_end_gives_more_than_there_is() -> None:
+    sampler = DATA_SAMPLERS.build({'type': 'InfiniteSampler', 'dataset': range(3), 'shuffle': False})
+    assert list(itertools.islice(sampler, 7)) == [0, 1, 2, 0, 1, 2, 0]
 
 
 UNREAD = {
