@@ -133,6 +133,42 @@ def test_weights_to_start_from_that_fit_are_told_in_one_line(trained: Path, tmp_
     assert not any(level == 'WARNING' and 'load' in text for level, text in lines)
 
 
+def loader_of(classes: tuple[str, ...] | None) -> dict:
+    dataset = Points(metainfo=None if classes is None else {'classes': classes})
+    sampler = {'type': 'DefaultSampler', 'shuffle': False}
+    return {'batch_size': 2, 'num_workers': 0, 'dataset': dataset, 'sampler': sampler}
+
+
+@pytest.mark.parametrize('classes', [('car', 'human', 'uav'), ('human', 'car', 'bird')])
+def test_classes_of_the_validation_in_another_order_are_refused(
+    classes: tuple[str, ...], tmp_path: Path, stopped_early: Callable
+) -> None:
+    """A car that is found as label 1 would be scored as a human."""
+    message = r"val_dataloader\.dataset\.metainfo\.classes: expected those of train_dataloader.*'human', 'car', 'uav'"
+    stopped_early(message, tmp_path, Detector(), val_dataloader=loader_of(classes))
+
+
+def test_the_same_classes_as_a_list_or_none_are_no_others(tmp_path: Path) -> None:
+    run(tmp_path / 'a', Detector(), val_dataloader=loader_of(list(CLASSES)))
+    run(tmp_path / 'b', Detector(), val_dataloader=loader_of(None))
+
+
+def test_factors_that_reach_no_parameter_are_told(tmp_path: Path) -> None:
+    """The learning rates are the oracle: with the right name they fall, with the wrong one they stay."""
+    rates = {}
+    for name in ('backbone', 'bakbone'):
+        model = Detector()
+        factors = {'custom_keys': {name: {'lr_mult': 0.0}, 'fc_cls': {'lr_mult': 1.0}}}
+        before = model.backbone[0].weight.detach().clone()
+        wrapper = {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'paramwise_cfg': factors}
+        lines = run(tmp_path / name, model, optim_wrapper=wrapper)
+        rates[name] = bool((model.backbone[0].weight != before).any())
+        warnings = told(lines, 'WARNING', 'optim_wrapper.paramwise_cfg.custom_keys')
+        assert len(warnings) == (name == 'bakbone')
+        assert all("'bakbone' is in the name of no parameter" in w and "mean 'backbone'" in w for w in warnings)
+    assert rates == {'backbone': False, 'bakbone': True}
+
+
 def test_heads_of_other_classes_start_anew_and_are_told_in_one_line(trained: Path, tmp_path: Path) -> None:
     model = Detector(classes=5)
     first = model.bbox_head['fc_cls'].weight.detach().clone()

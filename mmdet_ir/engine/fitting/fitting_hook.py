@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from ...datasets.wrappers import leaves
 from ...evaluation.ir_coco_metric import separate_files
-from .model_checks import check_box_losses, check_class_counts, check_detection_limit
+from .model_checks import check_box_losses, check_class_counts, check_detection_limit, unmatched_keys
 from .weights import check_start, load_fitting_weights, load_weights, trained_classes, unwrapped
 
 _RESUME = (
@@ -36,12 +36,18 @@ class FittingHook(Hook):
         """Compares the model with the data sets, and gives each metric files of its own.
 
         Raises:
-            ValueError: If ``num_classes`` is not the number of classes.
+            ValueError: If ``num_classes`` is not the number of classes, or the data sets have different classes.
         """
-        model = unwrapped(runner.model)
+        model, first = unwrapped(runner.model), None
         for part, loop in self._loops(runner):
-            place = f'{part}_dataloader.dataset'
-            check_class_counts(model, _classes(loop), place)
+            place, classes = f'{part}_dataloader.dataset', _classes(loop)
+            check_class_counts(model, classes, place)
+            first = first or (classes and (place, classes))
+            if first and classes is not None and list(classes) != list(first[1]):
+                raise ValueError(
+                    f'{place}.metainfo.classes: expected those of {first[0]}, in their order, {list(first[1])}, as a '
+                    f'label is a number of the order, got {list(classes)}'
+                )
             metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', ())
             separate_files(metrics)
             for metric in metrics:
@@ -110,4 +116,6 @@ def add_fitting_checks(runner: Runner, training: bool) -> None:
     """
     if training:
         check_box_losses(unwrapped(runner.model))
+        for warning in unmatched_keys(unwrapped(runner.model), runner.optim_wrapper):
+            runner.logger.warning(warning)
     runner.register_hook(FittingHook(training))

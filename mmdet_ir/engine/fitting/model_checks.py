@@ -1,8 +1,9 @@
 """What can be seen of a model as soon as it is built: whether its losses and its classes are those that were meant."""
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmdet.models.dense_heads import (
     ATSSHead,
@@ -80,6 +81,28 @@ def _box_losses(place: str, head: nn.Module) -> Iterator[str]:
             f'{place}.loss_bbox: {kind} compares distances from priors, but reg_decoded_bbox=True gives it boxes in '
             f'pixels: set reg_decoded_bbox=False, or a loss such as GIoULoss or FocalSIoULoss'
         )
+
+
+def unmatched_keys(model: nn.Module, optim_wrapper: object) -> list[str]:
+    """Warnings about ``custom_keys`` of the optimiser that are in the name of no parameter.
+
+    Args:
+        model: A detector without wrappers.
+        optim_wrapper: Of the config; one that is built already is not looked at.
+    """
+    factors = (optim_wrapper.get('paramwise_cfg') if isinstance(optim_wrapper, Mapping) else None) or {}
+    names = [name for name, _ in model.named_parameters()]
+    parts = {part for name in names for part in name.split('.')}
+    warnings = []
+    for key in factors.get('custom_keys') or {}:
+        if not any(key in name for name in names):
+            close = difflib.get_close_matches(key.rsplit('.', 1)[-1], sorted(parts), 1)
+            hint = f'; did you mean {close[0]!r}?' if close else ''
+            warnings.append(
+                f'optim_wrapper.paramwise_cfg.custom_keys: {key!r} is in the name of no parameter of the model, so '
+                f'that it changes nothing{hint}'
+            )
+    return warnings
 
 
 def check_class_counts(model: nn.Module, classes: Sequence[str] | str | None, place: str) -> None:
