@@ -15,10 +15,10 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.types import type_name, typed_dicts
-from ..config.unread import unread_entries
 from ..datasets.wrappers import leaves, pipeline_steps, wrapped
 from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
+from .unread import unread_entries
 
 # They move boxes and images, and leave the masks where they were; with what moves both.
 MASKS_LEFT = {

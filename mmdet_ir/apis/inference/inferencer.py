@@ -25,7 +25,7 @@ from ...config.types import type_name, with_type_names
 from ...datasets.images.files import grey_levels
 from ...datasets.images.image_limits import check_image
 from ...datasets.images.infrared_io import read_infrared
-from ...datasets.images.values import as_plain_type, repeat_channels, require_array
+from ...datasets.images.values import repeat_channels, require_array
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
 from ...datasets.wrappers import pipeline_steps
@@ -365,7 +365,7 @@ class _Pipeline:
     def _take(self, image: np.ndarray, name: str) -> np.ndarray:
         require_array(image, name)
         if isinstance(self.loader, LoadIRImageFromFile):
-            return self.loader.prepare(as_plain_type(image, name), name)
+            return self.loader.take(image, name)
         expected = np.float32 if self.loader.to_float32 else np.uint8
         if image.dtype not in (expected, np.uint8):
             raise ValueError(

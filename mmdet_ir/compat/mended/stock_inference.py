@@ -64,8 +64,5 @@ def _compose(steps: Sequence[dict]) -> Compose:
 
 
 def _take(loader: BaseTransform, results: dict) -> dict:
-    from ...datasets.images.values import as_plain_type, require_array
-
-    require_array(results['img'], 'array')
-    image = loader.prepare(as_plain_type(results['img'], 'array'), 'array')
+    image = loader.take(results['img'], 'array')
     return {**results, 'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}

@@ -6,7 +6,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.logging import MMLogger
 
 from ..images.infrared_io import RJPEG_MODES, check_rjpeg_settings, read_with_header, tell_turned, turned
-from ..images.values import eight_bit_content, repeat_channels, to_single_channel
+from ..images.values import as_plain_type, eight_bit_content, repeat_channels, require_array, to_single_channel
 
 _DISGUISES = ('error', 'warn', 'allow')
 
@@ -119,6 +119,15 @@ class LoadIRImageFromFile(BaseTransform):
         elif image.ndim == 2:
             image = repeat_channels(image, self.channels)
         return image.astype(np.float32) if self.to_float32 else image
+
+    def take(self, array: object, name: str) -> np.ndarray:
+        """An array that comes from elsewhere, as ``prepare`` returns it; arguments and errors as there.
+
+        Raises:
+            TypeError: If it is no array of one image.
+        """
+        require_array(array, name)
+        return self.prepare(as_plain_type(array, name), name)
 
     def _check_depth(self, image: np.ndarray, path: str) -> None:
         if not self.raw:

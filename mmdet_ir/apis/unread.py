@@ -11,10 +11,10 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 
+from ..config.signatures import PLACES, keys_of
+from ..config.types import type_name, typed_dicts
 from ..datasets.ir_dataset import IRDataset
 from ..datasets.wrappers import leaves
-from .signatures import PLACES, keys_of
-from .types import type_name, typed_dicts
 
 _PACKAGES = ('mmdet', 'mmdet_ir', 'mmengine', 'mmcv', 'torch')  # what reads a dict is known of these only
 _FILTERS = frozenset({'filter_empty_gt', 'min_size'})
