@@ -87,6 +87,9 @@ class NumberedBatches(BatchSampler):
         drop_last: For torch's: whether a batch that is not full is left out.
         endless: Whether the sampler starts again, with the next epoch, when it is done.
 
+    Raises:
+        ValueError: If the samples fill no batch, and ``drop_last`` leaves out what is not full.
+
     Attributes:
         next_number: Number of the first batch of the sampler.
         first: Batches with lower numbers are drawn from the sampler, but left out.
@@ -110,6 +113,11 @@ class NumberedBatches(BatchSampler):
                 batch_sampler, default_args={'sampler': sampler, 'batch_size': batch_size}
             )
         self.drop_last = self.batches.drop_last
+        if not len(self.batches) and len(sampler):
+            raise ValueError(
+                f'train_dataloader: expected one batch at least, got none of {batch_size} images from {len(sampler)} '
+                f'with drop_last=True; lower batch_size, or set drop_last=False'
+            )
         self.origin = (seed, get_rank())
         self.next_number = self.first = self.handed = 0
         self._kept: deque[tuple[int, Sequence[int]]] = deque()

@@ -311,6 +311,17 @@ def test_samplers_without_an_end(config: Callable[..., Config], name: str) -> No
     assert 'the first test would never end' in refused(check_before_testing, config(**tests))
 
 
+@pytest.mark.parametrize(('interval', 'told'), [(3, True), (-1, True), (2, False), (1, False)])
+def test_a_training_that_saves_nothing(config: Callable[..., Config], interval: int, told: bool) -> None:
+    epochs = {'train_cfg': {'_delete_': True, 'type': 'EpochBasedTrainLoop', 'max_epochs': 2}}
+    hook = {'type': 'CheckpointHook', 'interval': interval, 'save_last': False, '_delete_': True}
+    cfg = config(default_hooks__checkpoint=hook, **epochs)
+    if told:
+        assert f'got interval={interval} for 2 epochs' in refused(check_before_training, cfg)
+        cfg.default_hooks.checkpoint.save_last = True
+    check_before_training(cfg)
+
+
 def test_a_sampler_without_an_end_gives_more_than_there_is() -> None:
     sampler = DATA_SAMPLERS.build({'type': 'InfiniteSampler', 'dataset': range(3), 'shuffle': False})
     assert list(itertools.islice(sampler, 7)) == [0, 1, 2, 0, 1, 2, 0]

@@ -200,3 +200,11 @@ def test_a_data_set_that_is_nested_deeply_is_watched_by_its_attributes() -> None
     assert watch.end_outdated_workers()
     while nest:  # (freed from the outside: Python would free it from the inside, deeply)
         nest = nest.pop()
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_images_that_fill_no_batch_are_told(tmp_path: Path, by_epoch: bool) -> None:
+    loader = {'batch_size': 1000, 'drop_last': True}
+    with pytest.raises(ValueError, match=r'got none of 1000 images from \d+ with drop_last=True; lower batch_size'):
+        train(tmp_path, by_epoch=by_epoch, loader=loader)
+    train(tmp_path, by_epoch=by_epoch, loader=loader | {'drop_last': False})
