@@ -1,4 +1,4 @@
-"""Prepares the package when it is first used, not when it is imported."""
+"""Prepares the package when it is first used, not when it is imported; and finds modules that moved."""
 
 import copy
 import importlib.machinery
@@ -10,6 +10,15 @@ LIBRARIES = ('mmengine', 'mmcv', 'mmdet')
 # Rooms that need nothing prepared: they import no library that takes seconds.
 LIGHT = ('cli', 'fileio', 'late', 'markdown', 'model_zoo', 'threads', 'version')
 PACKAGE = __package__
+# Modules that moved, which configs and notebooks may name by where they were in version 0.1.
+FORMER = {
+    'mmdet_ir.apis.inferencer': 'mmdet_ir.apis.inference.inferencer',
+    'mmdet_ir.datasets.infrared_io': 'mmdet_ir.datasets.images.infrared_io',
+    'mmdet_ir.datasets.loading': 'mmdet_ir.datasets.transforms.loading',
+    'mmdet_ir.experiments.environment': 'mmdet_ir.engine.environment',
+    'mmdet_ir.models.tta': 'mmdet_ir.models.test_time_augs.tta',
+    'mmdet_ir.visualization.hook': 'mmdet_ir.engine.visualization_hook',
+}
 
 
 class _Ready:
@@ -23,6 +32,16 @@ class _Ready:
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self.spec
+
+
+class _FormerPlaces:
+    """Finds a module that moved, under the name that it had."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        place = FORMER.get(name)
+        return importlib.machinery.ModuleSpec(name, _Ready(importlib.import_module(place))) if place else None
 
 
 class _Finder:
@@ -62,6 +81,7 @@ def prepare_with_first_use(prepare: Callable[[], None]) -> None:
     Args:
         prepare: Imports what it likes; called once, unless it fails.
     """
+    sys.meta_path.append(_FormerPlaces())
     if any(name in sys.modules for name in LIBRARIES):
         prepare()
     else:

@@ -25,3 +25,27 @@ def test_nothing_is_imported_twice(first: str) -> None:
     done = subprocess.run([sys.executable, '-c', PROGRAM, first], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ['[]', 'SourceFileLoader', 'mmcv.ops.nms', 'mmdet.models.detectors']
+
+
+MOVED = {  # the module of version 0.1, and what configs and notebooks take from it
+    'mmdet_ir.apis.inferencer': 'IRInferencer',
+    'mmdet_ir.datasets.infrared_io': 'read_infrared',
+    'mmdet_ir.datasets.loading': 'LoadIRImageFromFile',
+    'mmdet_ir.experiments.environment': 'EnvironmentHook',
+    'mmdet_ir.models.tta': 'IRTTAModel',
+    'mmdet_ir.visualization.hook': 'IRVisualizationHook',
+}
+
+
+@pytest.mark.parametrize(('module', 'name'), MOVED.items())
+def test_modules_that_moved_are_found_where_they_were(module: str, name: str) -> None:
+    """Once in the first import of the package, once later; it is the same object, and the module keeps its name."""
+    program = f"""
+from {module} import {name} as before
+import importlib, sys
+there = sys.modules[before.__module__]
+print(getattr(there, {name!r}) is before, there.__spec__.name == before.__module__ != {module!r})
+"""
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ['True', 'True']
