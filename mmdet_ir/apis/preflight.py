@@ -51,7 +51,6 @@ def check_before_training(cfg: Config) -> None:
         unread_entries,
         _endless_samplers,
         _schedules,
-        _kept_weights,
         _weight_decay,
         _masks_left_behind,
         _colours_only,
@@ -61,6 +60,7 @@ def check_before_training(cfg: Config) -> None:
         _masks_to_score,
     )
     _run(cfg, checks, ('train', 'val'))
+    _tell_weights_that_are_not_saved(cfg)
 
 
 def check_before_testing(cfg: Config) -> None:
@@ -119,23 +119,6 @@ def _endless_samplers(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
                 f'{split}_dataloader.sampler: expected a sampler that ends, got {name}, with which the first '
                 f"{'epoch' if split == 'train' else 'test'} would never end; set its type to 'DefaultSampler'{other}"
             )
-
-
-def _kept_weights(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
-    """A training that ends without having saved anything."""
-    saving, loop = (cfg.get('default_hooks') or {}).get('checkpoint') or {}, cfg.get('train_cfg') or {}
-    by_epoch = saving.get('by_epoch', True)
-    length = loop.get('max_epochs' if by_epoch else 'max_iters')
-    interval = saving.get('interval', -1)
-    if saving.get('save_last', True) or saving.get('save_best') or not isinstance(length, int):
-        return
-    if not 0 < interval <= length:
-        unit = 'epochs' if by_epoch else 'iterations'
-        yield (
-            f'default_hooks.checkpoint: expected it to save weights, got interval={interval} for {length} {unit}, '
-            f'save_last=False and no save_best, with which nothing is ever saved; lower interval, or take '
-            f'save_last=True'
-        )
 
 
 def _weight_decay(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
@@ -382,6 +365,22 @@ def _images(file: str | Path) -> dict[tuple, None]:
     images = read_json(file).get('images')
     rows = [row for row in images if isinstance(row, dict)] if isinstance(images, list) else []
     return {(str(row.get('id')), str(row.get('file_name'))): None for row in rows}
+
+
+def _tell_weights_that_are_not_saved(cfg: Config) -> None:
+    """A warning where a training ends without having saved anything."""
+    saving, loop = (cfg.get('default_hooks') or {}).get('checkpoint') or {}, cfg.get('train_cfg') or {}
+    by_epoch = saving.get('by_epoch', True)
+    length, interval = loop.get('max_epochs' if by_epoch else 'max_iters'), saving.get('interval', -1)
+    if saving.get('save_last', True) or saving.get('save_best') or not isinstance(length, int):
+        return
+    if not 0 < interval <= length:
+        print_log(
+            f'default_hooks.checkpoint: interval={interval} for {length} {"epochs" if by_epoch else "iterations"}, '
+            f'save_last=False and no save_best: this training saves no weights; lower it, or take save_last=True',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _tell_sets_without_targets(cfg: Config, splits: tuple[str, ...]) -> None:
