@@ -245,3 +245,8 @@ def test_real_labels_with_two_drones_or_birds(real_data_root, clip):
     boxes = read_boxes(real_data_root / 'drone_ir' / 'Data' / 'Video_IR' / f'{clip}_LABELS.mat')
     assert {len(b) for b in boxes} == ({2} if clip == 'IR_DRONE_144' else {1})
     assert len(boxes) == (319 if clip == 'IR_DRONE_144' else 321)
+
+
+def test_a_label_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'label file not found: .*clip_LABELS\.mat'):
+        read_boxes(tmp_path / 'clip_LABELS.mat')

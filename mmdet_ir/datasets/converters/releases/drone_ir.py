@@ -219,7 +219,13 @@ def read_boxes(path: Path, label: str = LABEL) -> list[np.ndarray]:
 
     ``mcos_decoder.load_groundtruth`` would mix all labels and lose frames with two targets, so only the package's
     element tree is used: the object's ``LabelData`` is an array of structures, one a frame, with one field a label.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none of that form, or lacks the label.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'label file not found: {path}')
     stream_type = _require_mcos_decoder()
     try:
         workspace = scipy.io.loadmat(path)['__function_workspace__'].tobytes()
