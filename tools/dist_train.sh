@@ -21,6 +21,7 @@ trap 'rm -f "$MMDET_IR_STOPPED_FILE"' EXIT
 launch_apart run_distributed "$2" "$TOOLS/train.py" "$1" --launcher pytorch "${@:3}"
 ASKED=
 training_processes() { # of torchrun, as numbers; small systems have no pgrep, and macOS has no /proc
+    local folder
     if [ -d /proc/self ]; then
         for folder in /proc/[0-9]*; do
             if grep -qs "^PPid:[[:space:]]*$JOB$" "$folder/status" && grep -qs train.py "$folder/cmdline"; then

@@ -370,14 +370,13 @@ def _images(file: str | Path) -> dict[tuple, None]:
 def _tell_weights_that_are_not_saved(cfg: Config) -> None:
     """A warning where a training ends without having saved anything."""
     saving, loop = (cfg.get('default_hooks') or {}).get('checkpoint') or {}, cfg.get('train_cfg') or {}
-    by_epoch = saving.get('by_epoch', True)
-    length, interval = loop.get('max_epochs' if by_epoch else 'max_iters'), saving.get('interval', -1)
-    if saving.get('save_last', True) or saving.get('save_best') or not isinstance(length, int):
-        return
-    if not 0 < interval <= length:
+    by_epoch, interval = saving.get('by_epoch', True), saving.get('interval', -1)
+    length = loop.get('max_epochs' if by_epoch else 'max_iters')
+    saves = saving.get('save_last', True) or saving.get('save_best')
+    if not saves and isinstance(length, int) and not 0 < interval <= length:
         print_log(
             f'default_hooks.checkpoint: interval={interval} for {length} {"epochs" if by_epoch else "iterations"}, '
-            f'save_last=False and no save_best: this training saves no weights; lower it, or take save_last=True',
+            f'save_last=False and no save_best, so no weights are saved; lower interval, or take save_last=True',
             'current',
             logging.WARNING,
         )

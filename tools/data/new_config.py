@@ -52,6 +52,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def _batch_size(text: str) -> int | str:
+    if text != 'auto' and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f'expected a number of images from 1 on, or auto, got {text!r}')
     return text if text == 'auto' else int(text)
 
 

@@ -39,7 +39,9 @@ static cv::Mat read_grey(const std::string &path, const nlohmann::json &input) {
     if (input["dtype"] == "uint8" && image.depth() != CV_8U)
         throw std::runtime_error(path + ": expected 8 bits, which this model takes");
     const std::map<std::string, int> types{{"uint8", CV_8U}, {"int32", CV_32S}, {"float32", CV_32F}};
-    image.convertTo(image, types.at(input["dtype"]));
+    const auto type = types.find(input["dtype"]);
+    if (type == types.end()) throw std::runtime_error("the model takes a type unknown here: " + input.dump());
+    image.convertTo(image, type->second);
     return image;
 }
 
@@ -88,7 +90,8 @@ static void detect(const std::string &model, const std::string &path, float lowe
         const float *box = boxes + 4 * i;
         int area = 0;
         if (raw) {
-            const cv::Mat grid(int(size[1]), int(size[2]), CV_32F, found[3].GetTensorMutableData<float>() + i * size[1] * size[2]);
+            float *cells = found[3].GetTensorMutableData<float>() + i * size[1] * size[2];
+            const cv::Mat grid(int(size[1]), int(size[2]), CV_32F, cells);
             for (int y = 0; y < rows; y++)
                 for (int x = 0; x < columns; x++)
                     area += probability(grid, box, x, y) >= meta["mask_threshold"].get<float>();
@@ -97,7 +100,8 @@ static void detect(const std::string &model, const std::string &path, float lowe
             area = cv::countNonZero(mask);
         }
         const std::string label = meta["classes"][labels[i]];
-        std::printf("%s %.3f box [%.1f, %.1f, %.1f, %.1f] mask %d px\n", label.c_str(), scores[i], box[0], box[1], box[2], box[3], area);
+        std::printf("%s %.3f box [%.1f, %.1f, %.1f, %.1f] mask %d px\n", label.c_str(), scores[i], box[0], box[1],
+                    box[2], box[3], area);
     }
 }
 

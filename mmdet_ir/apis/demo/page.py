@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmengine.logging import print_log
 
@@ -186,7 +187,7 @@ class DemoPage:
         thresholds = np.zeros(len(inferencer.classes))
         if tile:
             instances, seen = inferencer.predict_tiled(image, name, parse_tile(tile), thresholds=thresholds)
-            return instances, np.dstack([seen] * 3) if seen.ndim == 2 else np.ascontiguousarray(seen[..., ::-1])
+            return instances, cv2.cvtColor(seen, cv2.COLOR_GRAY2RGB if seen.ndim == 2 else cv2.COLOR_BGR2RGB)
         data = inferencer.prepare(image, name)
         instances = find_instances(inferencer.predict([data])[0], thresholds)
         return instances, as_picture(data['inputs'], data['data_samples'].metainfo)

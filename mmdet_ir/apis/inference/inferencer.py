@@ -363,9 +363,9 @@ class _Pipeline:
         return results
 
     def _take(self, image: np.ndarray, name: str) -> np.ndarray:
-        require_array(image, name)
         if isinstance(self.loader, LoadIRImageFromFile):
             return self.loader.take(image, name)
+        require_array(image, name)
         expected = np.float32 if self.loader.to_float32 else np.uint8
         if image.dtype not in (expected, np.uint8):
             raise ValueError(

@@ -33,7 +33,7 @@ def batch_for_device(settings: ConfigDict, images: int) -> tuple[int, str]:
     """
     batch, device = settings.train_dataloader.batch_size, get_device()
     if device != 'cuda':
-        return batch, f'The batch stays {batch}: the device is {device}, whose memory does not limit it.'
+        return batch, f'The batch stays {batch}: the device is {device}, and memory is measured on CUDA devices only.'
     free, name = torch.cuda.mem_get_info()[0], torch.cuda.get_device_name()
     one = training_memory(settings, batch, device)
     while one is None and batch > 1:

@@ -65,7 +65,7 @@ def adapt(
     if batch_size == 'auto':
         batch_size, note = batch_for_device(plan.settings, facts.images)
         plan.notes.append(note)
-    if batch_size and batch_size != plan.settings.train_dataloader.batch_size:
+    if batch_size is not None and batch_size != plan.settings.train_dataloader.batch_size:
         _set_batch(plan, batch_size)
     _set_start(plan)
     return plan

@@ -1,9 +1,8 @@
 """Writes a config of a few lines that inherits from one of ours."""
 
-import dataclasses
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -85,7 +84,7 @@ def new_config(
         raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
     if other.depth != facts.depth:
         depth = f'{facts.depth} for training, {other.depth} for validation'
-        facts = dataclasses.replace(facts, depth=depth, window=None)
+        facts = replace(facts, depth=depth, window=None)
     if Config._is_lazy_import(str(base_file)):
         raise ValueError(
             f'{base_file}: expected a config in text style (_base_ = ...) to inherit from, got pure Python '

@@ -1,5 +1,7 @@
 """--batch-size auto takes the largest batch that the memory of the GPU holds; a CPU keeps that of the base."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,10 +45,10 @@ def test_no_larger_batch_fits(batch: int, fixed: float, each: float, free: float
     assert module.largest_batch(batch, one, two, free * GIB, images) == expected
 
 
-def test_the_config_gets_the_batch_and_its_rate(data: Path, tmp_path: Path, gpu: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(
-        module, 'largest_batch', lambda batch, one, two, free, images: batch * (1 if two > free else 4)
-    )
+def test_the_config_gets_the_batch_and_its_rate(
+    data: Path, tmp_path: Path, gpu: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'largest_batch', lambda batch, *others: 4 * batch)  # (six images keep the base's)
     gpu(free=24, fixed=1, each=2)
     written = new_config(data / 'grey', tmp_path / 'mine.py', LIKE, batch_size='auto')
     cfg = Config.fromfile(written.path)
@@ -64,8 +66,8 @@ def test_a_small_gpu_halves_the_batch(data: Path, tmp_path: Path, gpu: Callable)
     assert not (tmp_path / 'none.py').exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without a GPU')
-def test_a_cpu_keeps_the_batch(data: Path, tmp_path: Path) -> None:
+def test_a_cpu_keeps_the_batch(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, 'get_device', lambda: 'cpu')
     written = new_config(data / 'grey', tmp_path / 'mine.py', LIKE, batch_size='auto')
     cfg = Config.fromfile(written.path)
     assert cfg.train_dataloader.batch_size == 2 and cfg.optim_wrapper.optimizer.lr == pytest.approx(0.001)
@@ -86,3 +88,12 @@ def test_a_gpu_takes_more_memory_for_more_images(data: Path, tmp_path: Path) -> 
     settings = Config.fromfile(written.path)._cfg_dict
     one, two = (module.training_memory(settings, batch, 'cuda') for batch in (1, 2))
     assert 0 < one < two < torch.cuda.mem_get_info()[1]
+
+
+@pytest.mark.parametrize('given', ['0', '-2', 'all', '1.5'])
+def test_a_batch_that_is_none_is_one_line(tmp_path: Path, given: str) -> None:
+    tool = LIKE.parents[2] / 'tools' / 'data' / 'new_config.py'
+    command = [sys.executable, tool, tmp_path, '--out', tmp_path / 'mine.py', f'--batch-size={given}']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f'argument --batch-size: expected a number of images from 1 on, or auto, got {given!r}' in done.stderr
