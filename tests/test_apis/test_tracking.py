@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 
 import mmdet_ir  # noqa: F401
+from mmdet_ir.apis.inference.duplicates import merge_duplicates
 from mmdet_ir.apis.inference.smoothing import TrackSmoother
 from mmdet_ir.apis.inference.tracking import IdentityTracker, TrackFiles
 from mmdet_ir.visualization.overlay import FoundInstance
@@ -17,7 +18,9 @@ pytest.importorskip('lap')
 
 def detection(x: float, y: float, side: float = 20, label: int = 0, score: float = 0.9) -> FoundInstance:
     box = (x, y, x + side, y + side)
-    return FoundInstance(label, score, box, {}, 4, (int(x), int(y)), np.ones((2, 2), bool))
+    mask = np.zeros((160, 160), np.uint8, order='F')
+    mask[int(y) : int(y) + 2, int(x) : int(x) + 2] = 1
+    return FoundInstance(label, score, box, mask_utils.encode(mask), 4, (int(x), int(y)), np.ones((2, 2), bool))
 
 
 def follow(frames: list[list[FoundInstance]], name: str, **settings: float) -> list[list[int | None]]:
@@ -67,6 +70,31 @@ def test_classes_are_not_mixed() -> None:
     frames = [[detection(10, 20, label=t % 2)] for t in range(6)]
     numbers = [row[0] for row in follow(frames, 'byte')]
     assert not set(numbers[::2]) & set(numbers[1::2])
+
+
+def test_a_target_that_is_found_twice_has_one_number() -> None:
+    """A second, wider box around each target, whose mask shows the same pixels; two real neighbours stay two."""
+    frames = []
+    for t in range(6):
+        x = 10 + 2 * t
+        wide = replace(detection(x, 20), box=(x - 8, 12, x + 28, 48), score=0.5)
+        frames.append([wide, detection(x, 20), detection(x + 6, 20)])
+    tracker = IdentityTracker('byte')
+    for t, frame in enumerate(frames):
+        first, second = sorted(tracker.update(frame), key=lambda one: one.corner)
+        x = 10 + 2 * t
+        mean = [(0.9 * a + 0.5 * b) / 1.4 for a, b in zip((x, 20, x + 20, 40), (x - 8, 12, x + 28, 48), strict=True)]
+        assert first.box == pytest.approx(mean) and first.score == 0.9
+        assert second.box == (x + 6, 20, x + 26, 40)
+        assert {first.track, second.track} == {0, 1}  # and no third one
+
+
+def test_duplicates_are_of_one_class_and_of_overlapping_masks() -> None:
+    other, apart = detection(10, 20, label=1, score=0.8), detection(11, 20, score=0.7)
+    found = merge_duplicates([apart, other, detection(10, 20)])
+    assert [(one.label, one.score) for one in found] == [(0, 0.9), (1, 0.8)]  # half of a mask is enough
+    found = merge_duplicates([apart, detection(10, 20)], share=0.6)
+    assert [one.score for one in found] == [0.9, 0.7] and merge_duplicates([]) == []
 
 
 def test_tables(tmp_path) -> None:

@@ -134,7 +134,9 @@ class VideoFile:
     def add(self, picture: np.ndarray) -> None:
         """Adds a picture ``[H, W, 3]`` in RGB, the same size each time; odd sizes are padded to even ones."""
         height, width = picture.shape[:2]
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), 'edge')
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        if height % 2 or width % 2:
+            picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             code = cv2.VideoWriter_fourcc(*CODEC)
@@ -143,7 +145,7 @@ class VideoFile:
                 raise ValueError(
                     f'{self.path}: this build of OpenCV cannot write {CODEC} videos; --no-pictures writes detections'
                 )
-        self._writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        self._writer.write(picture)
         self.frames += 1
 
     def close(self) -> Path | None:

@@ -20,6 +20,7 @@ from ...fileio import write_text
 from ...visualization.colors import line_color
 from ...visualization.figure_file import save_figure
 from ...visualization.overlay import FoundInstance
+from .duplicates import merge_duplicates
 
 TRACKERS = ('byte', 'ocsort')
 LOWEST_SCORE = 0.1  # of detections that may continue a track, though they are too weak to begin one
@@ -35,7 +36,8 @@ class IdentityTracker:
 
     ByteTrack (Zhang et al., ECCV 2022) and OC-SORT (Cao et al., CVPR 2023) as MMDetection has them; both match boxes
     by their overlap after a Kalman filter has moved them. A target of ten pixels that moves by ten has no overlap at
-    all, so that boxes can be enlarged for the matching, as C-BIoU does (Yang et al., WACV 2023).
+    all, so that boxes can be enlarged for the matching, as C-BIoU does (Yang et al., WACV 2023). What a model finds
+    twice is merged first, see ``merge_duplicates``; else each copy would be a target of its own.
 
     Args:
         name: ``'byte'`` or ``'ocsort'``.
@@ -70,11 +72,15 @@ class IdentityTracker:
         self.frame = 0
 
     def update(self, instances: Sequence[FoundInstance]) -> list[FoundInstance]:
-        """Detections of the next frame with their tracks; a detection without a track keeps ``None``.
+        """Detections of the next frame, each target once, with their tracks; without a track, that is ``None``.
 
         Args:
             instances: All detections that score at least ``LOWEST_SCORE``.
+
+        Returns:
+            Best first.
         """
+        instances = merge_duplicates(instances)
         boxes = torch.tensor([instance.box for instance in instances], dtype=torch.float32).reshape(-1, 4)
         sides = (boxes[:, 2:] - boxes[:, :2]) * self.grow
         grown = torch.cat([boxes[:, :2] - sides, boxes[:, 2:] + sides], dim=1)
