@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..binary_masks import binary_masks
 from ..config.options import read_config
+from ..datasets.wrappers import dataset_for_testing
 from ..engine.fitting.weights import load_detector
 from ..visualization import as_picture
 
@@ -123,7 +124,7 @@ def open_models(
         raise ValueError(f'titles: expected {len(models)}, one for each model, got {len(titles)}')
     configs = [read_config(str(name), cfg_options) for name, _ in models]
     init_default_scope(configs[0].get('default_scope', 'mmdet'))
-    datasets = [DATASETS.build(loaded.test_dataloader.dataset) for loaded in configs]
+    datasets = [DATASETS.build(dataset_for_testing(loaded)) for loaded in configs]
     first, *others = [[data.get_data_info(i)['img_path'] for i in range(len(data))] for data in datasets]
     for loaded, paths in zip(configs[1:], others, strict=True):
         if paths != first:

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from ..apis.inference.inferencer import IRInferencer
 from ..apis.launch import load_config, require_checkpoint
-from ..datasets.wrappers import leaves
+from ..datasets.wrappers import dataset_for_testing, leaves, part_for_testing
 from ..engine.config_hash import config_hash
 from ..evaluation.ir_coco_metric import separate_files
 from ..fileio import read_json, write_text
@@ -77,7 +77,7 @@ def corrupted(cfg: Config, corruption: str, severity: int) -> Config:
             f'expected a corruption of {", ".join(CORRUPTIONS)} and a severity of 1 to 5, got {corruption!r} and '
             f'{severity!r}'
         )
-    for leaf in leaves(cfg.test_dataloader.dataset):  # (with the loader, wherever the steps after it are)
+    for leaf in leaves(dataset_for_testing(cfg)):  # (with the loader, wherever the steps after it are)
         loader, *others = leaf.pipeline
         deep = loader.get('raw', False)  # counts fill a small part of their range
         transform = {**CORRUPTIONS[corruption][severity - 1], 'value_range': 'image' if deep else None}
@@ -197,8 +197,9 @@ def robustness_table(records: dict[str, dict]) -> str:
 
 def _annotation_files(cfg: Config) -> list[str]:
     """The annotation files of a config's test set and of its metrics, as far as they are on this machine."""
-    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    parts = leaves(cfg.test_dataloader.dataset)
+    evaluator = part_for_testing(cfg, 'test_evaluator')
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    parts = leaves(dataset_for_testing(cfg))
     files = [Path(part.get('data_root') or '', part.get('ann_file') or '') for part in parts]
     files += [Path(metric.get('ann_file') or '') for metric in metrics]
     return list(dict.fromkeys(str(file) for file in files if file.is_file()))
@@ -232,8 +233,8 @@ def _jobs(corruptions: Sequence[str], severities: Sequence[int]) -> Iterator[tup
 @torch.inference_mode()
 def _score(inferencer: IRInferencer, cfg: Config) -> dict[str, float]:
     """Scores of the first metric that has them, whatever its prefix is."""
-    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
-    evaluator = Evaluator(cfg.test_evaluator)
+    loader = Runner.build_dataloader(part_for_testing(cfg), seed=0)
+    evaluator = Evaluator(part_for_testing(cfg, 'test_evaluator'))
     separate_files(evaluator.metrics)
     evaluator.dataset_meta = loader.dataset.metainfo
     for batch in loader:

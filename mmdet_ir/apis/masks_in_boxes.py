@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..binary_masks import binary_masks
 from ..config.types import type_name
-from ..datasets.wrappers import pipeline_steps
+from ..datasets.wrappers import dataset_for_testing, pipeline_steps
 from ..engine.fitting.weights import load_detector
 from .launch import load_config
 
@@ -51,7 +51,7 @@ class MasksInBoxes:
         self.model = load_detector(cfg, checkpoint, device)
         self.name = str(config)
         self.classes = tuple(self.model.dataset_meta['classes'])
-        steps = pipeline_steps(cfg.test_dataloader.dataset)
+        steps = pipeline_steps(dataset_for_testing(cfg))
         self.pipeline = Compose([step for step in steps if type_name(step) != 'LoadAnnotations'])
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.types import type_name, typed_dicts
-from ..datasets.wrappers import leaves, pipeline_steps, wrapped
+from ..datasets.wrappers import leaves, part_for_testing, pipeline_steps, wrapped
 from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
 from .unread import unread_entries
@@ -69,6 +69,8 @@ def check_before_testing(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
+    for name in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+        part_for_testing(cfg, name)
     _run(cfg, (unread_entries, _endless_samplers, _channels, _evaluators, _masks_to_score), ('test',))
 
 

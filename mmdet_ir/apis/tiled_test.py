@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
-from ..datasets.wrappers import build_leaves
+from ..datasets.wrappers import build_leaves, dataset_for_testing, part_for_testing
 from ..evaluation.dump import DumpBinaryMasks
 from ..evaluation.ir_coco_metric import separate_files
 from ..visualization.overlay import FoundInstance
@@ -57,8 +57,8 @@ def test_tiled(
     check_before_testing(cfg)
     inferencer = IRInferencer(config, checkpoint, show_progress=False, cfg_options=cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    parts = build_leaves(cfg.test_dataloader.dataset)
-    evaluator = Evaluator(cfg.test_evaluator)
+    parts = build_leaves(dataset_for_testing(cfg))
+    evaluator = Evaluator(part_for_testing(cfg, 'test_evaluator'))
     separate_files(evaluator.metrics)
     if out is not None:
         evaluator.metrics.append(DumpBinaryMasks(out_file_path=out))

@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from ..config.types import type_name, typed_dicts
-from ..datasets.wrappers import wrapped
+from ..datasets.wrappers import dataset_for_testing, wrapped
 
 FLIPS = ('horizontal', 'vertical', 'diagonal')
 _META_KEYS = ('img_id', 'img_path', 'page', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
@@ -36,7 +36,7 @@ def set_tta(cfg: Config) -> None:
         raise ValueError('tta_views: expected either tta_views or tta_pipeline in the config, got both')
     cfg.setdefault('tta_model', {'type': 'IRTTAModel'})
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    _set_pipelines(cfg.test_dataloader.dataset, cfg.get('tta_pipeline'), views)
+    _set_pipelines(dataset_for_testing(cfg), cfg.get('tta_pipeline'), views)
 
 
 def _set_pipelines(dataset: ConfigDict, pipeline: list | None, views: dict, outer: Sequence[dict] = ()) -> None:

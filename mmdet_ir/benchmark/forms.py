@@ -18,7 +18,7 @@ from ..cli.choices import EAGER, EXPORTED_FORMS
 from ..compat.amp import keep_rois_in_float32
 from ..config.options import read_config
 from ..config.types import type_name
-from ..datasets.wrappers import pipeline_steps
+from ..datasets.wrappers import dataset_for_testing, pipeline_steps
 from ..deploy.backends import SUFFIXES, ExportedModel
 from ..deploy.export import export_model
 from ..deploy.graph.two_stage import ExportableMaskRCNN
@@ -63,7 +63,7 @@ def sized_config(config: str, size: tuple[int, int]) -> Config:
     """A config whose test pipeline resizes to ``size`` (width, height) and whose backbone needs no download."""
     cfg = read_config(config)
     cfg.model.backbone.init_cfg = None
-    for transform in pipeline_steps(cfg.test_dataloader.dataset):
+    for transform in pipeline_steps(dataset_for_testing(cfg)):
         if type_name(transform) == 'Resize':
             transform.scale = size
     return cfg

@@ -9,11 +9,36 @@ from typing import Any
 
 from mmdet.datasets import MultiImageMixDataset
 from mmdet.registry import DATASETS
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 
 
 def _get(dataset: object, name: str) -> Any:
     return dataset.get(name) if isinstance(dataset, Mapping) else getattr(dataset, name, None)
+
+
+def part_for_testing(cfg: Config, name: str = 'test_dataloader') -> Any:
+    """A part of a config that testing needs.
+
+    Args:
+        cfg: Whole config.
+        name: ``'test_dataloader'``, ``'test_evaluator'`` or ``'test_cfg'``.
+
+    Raises:
+        ValueError: If it is missing or ``None``; configs that are for training only have no test set.
+    """
+    part = cfg.get(name)
+    if part is None:
+        raise ValueError(
+            f'{cfg.filename or "config"}: expected {name}, which this tool needs, got none; set test_dataloader, '
+            f'test_evaluator and test_cfg, or take the config from which this one was made'
+        )
+    return part
+
+
+def dataset_for_testing(cfg: Config) -> Mapping:
+    """The config of the test set of a whole config; raises ``ValueError`` if it has none."""
+    return part_for_testing(cfg)['dataset']
 
 
 def wrapped(dataset: object) -> list:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..apis.inference.tiles import join, place, plan_tiles
 from ..apis.tiled_test import as_sample
+from ..datasets.wrappers import part_for_testing
 from ..evaluation.ir_coco_metric import IRCocoMetric, separate_files
 from ..visualization.overlay import FoundInstance, find_instances
 from .backends import ExportedModel
@@ -46,7 +47,7 @@ def score_exported(
     """
     dataset, meta = open_images(cfg, 'test', exported)
     # (the metric needs no annotations here, it reads them from its own file)
-    evaluator = Evaluator(cfg.test_evaluator)
+    evaluator = Evaluator(part_for_testing(cfg, 'test_evaluator'))
     if out is not None:
         _save_to(out, evaluator.metrics)
     separate_files(evaluator.metrics)

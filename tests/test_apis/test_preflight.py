@@ -11,8 +11,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from mmdet_ir.apis import preflight
+from mmdet_ir.apis import IRInferencer, preflight
 from mmdet_ir.apis.preflight import check_before_testing, check_before_training
+from mmdet_ir.apis.tta import set_tta
+from mmdet_ir.engine.fitting import weights
 
 import cv2
 import numpy as np
@@ -217,6 +219,20 @@ def test_stops_and_schedules_follow_a_score_that_exists(config: Callable[..., Co
 def test_without_validation_nothing_follows_a_score(config: Callable[..., Config]) -> None:
     nothing = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator'))
     check_before_training(config(default_hooks__checkpoint__save_best='x', **nothing))
+
+
+@pytest.mark.parametrize('missing', ['test_dataloader', 'test_evaluator', 'test_cfg'])
+def test_a_config_that_cannot_be_tested(config: Callable[..., Config], missing: str) -> None:
+    cfg = config(**{missing: None})
+    assert f'{cfg.filename}: expected {missing}, which this tool needs' in refused(check_before_testing, cfg)
+    del cfg._cfg_dict[missing]
+    assert f'expected {missing}' in refused(check_before_testing, cfg)
+
+
+# (robustness, testing by tiles, masks in boxes and exported scores ask in the same way)
+@pytest.mark.parametrize('asks', [weights.test_set_meta, set_tta, lambda cfg: IRInferencer(cfg, 'edge', 'cpu')])
+def test_whoever_asks_for_a_test_set_that_is_not_there_is_told(config: Callable[..., Config], asks: Callable) -> None:
+    assert 'expected test_dataloader, which this tool needs' in refused(asks, config(test_dataloader=None))
 
 
 def test_an_evaluator_of_other_images(config: Callable[..., Config], tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_the_model_is_kept_and_all_that_is_random_goes(toy_config: Path) -> None
             'images/',
         )
     assert cfg.val_evaluator.metric == ['segm']
+    assert cfg.test_dataloader == cfg.val_dataloader and cfg.test_evaluator == cfg.val_evaluator  # for export and test
     assert cfg.model.data_preprocessor.pad_size_divisor == 96 and cfg.model.data_preprocessor.batch_augments is None
     assert [hook['type'] for hook in cfg.custom_hooks] == ['NumClassCheckHook']
     assert dict(cfg.model.roi_head) == heads and cfg.model.backbone.frozen_stages == -1

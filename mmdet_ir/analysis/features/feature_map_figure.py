@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...cli.choices import SCALES
 from ...config.options import read_config
-from ...datasets.wrappers import pipeline_steps
+from ...datasets.wrappers import dataset_for_testing, pipeline_steps
 from ...engine.fitting.weights import load_detector
 from ...fileio import write_text
 from ...visualization.figure_file import save_figure
@@ -93,11 +93,11 @@ def draw_feature_maps(
     init_default_scope(loaded.get('default_scope', 'mmdet'))
     if image_id is None:
         # The pipeline's checks of the image file come before the model is built.
-        sample = Compose(pipeline_steps(loaded.test_dataloader.dataset))({'img_path': str(image), 'img_id': 0})
+        sample = Compose(pipeline_steps(dataset_for_testing(loaded)))({'img_path': str(image), 'img_id': 0})
         shape = tuple(sample['data_samples'].metainfo['ori_shape'][:2])
         region, source, count = box_region(boxes, shape), 'boxes' if boxes else None, len(boxes)
     else:
-        dataset = DATASETS.build(loaded.test_dataloader.dataset)
+        dataset = DATASETS.build(dataset_for_testing(loaded))
         index = _index_of(dataset, image_id, image)
         sample = dataset[index]
         masks = ground_truth_of(dataset, index).masks

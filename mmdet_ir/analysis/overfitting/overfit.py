@@ -123,7 +123,9 @@ def adapt_config(
     }
     cfg.train_cfg = {'type': 'IterBasedTrainLoop', 'max_iters': steps, 'val_interval': eval_every}
     cfg.val_cfg = {'type': 'ValLoop'}
-    cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
+    # The images learned are what the outcome can be tested on, drawn with and exported for.
+    cfg.test_dataloader, cfg.test_evaluator = deepcopy(cfg.val_dataloader), deepcopy(cfg.val_evaluator)
+    cfg.test_cfg = {'type': 'TestLoop'}
     cfg.optim_wrapper = {
         'type': 'OptimWrapper',
         'optimizer': {'type': 'AdamW', 'lr': lr, 'weight_decay': 1e-4},

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ToneMapping
-from ...datasets.wrappers import pipeline_steps
+from ...datasets.wrappers import dataset_for_testing, pipeline_steps
 from .graph_tone_mapping import GraphToneMapping
 from .sizes import Size, greatest, least
 
@@ -191,7 +191,7 @@ def _times(side: Size, factor: float) -> Size:
 
 def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile, ToneMapping | None, Resize | None]:
     """Loader, tone mapping and resizing of the test pipeline; ``None`` for a resizing that changes nothing."""
-    loader, *transforms = Compose(pipeline_steps(cfg.test_dataloader.dataset)).transforms
+    loader, *transforms = Compose(pipeline_steps(dataset_for_testing(cfg))).transforms
     if not isinstance(loader, LoadIRImageFromFile | LoadImageFromFile):
         raise ValueError(
             f'test pipeline of {cfg.filename}: expected it to begin with LoadIRImageFromFile, got '

@@ -20,7 +20,7 @@ from torch import nn
 
 from ...binary_masks import check_mask_thresholds
 from ...datasets.validation.problem import shown
-from ...datasets.wrappers import build_leaves, leaves
+from ...datasets.wrappers import build_leaves, dataset_for_testing, leaves
 from ...model_zoo import checkpoint_file
 from .model_checks import check_class_counts
 
@@ -196,7 +196,7 @@ def data_set_meta(checkpoint: Mapping) -> dict:
 
 def test_set_meta(cfg: Config) -> dict:
     """``metainfo`` of a config's test set; reads no files."""
-    first = leaves(cfg.test_dataloader.dataset)[0]
+    first = leaves(dataset_for_testing(cfg))[0]
     return dict(build_leaves(first, lazy_init=True)[0].metainfo)
 
 
