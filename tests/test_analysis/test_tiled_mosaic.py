@@ -16,6 +16,7 @@ from mmdet_ir.analysis.tiled_mosaic import (
     measure_tiles,
     moved_windows,
     reaches,
+    seen_by,
 )
 from mmdet_ir.apis import IRInferencer
 from mmdet_ir.apis.inference.tiles import Tile, encode_crop
@@ -105,6 +106,7 @@ def test_where_a_mask_lies() -> None:
     assert reaches(rectangle(35, 5, 45, 10), tiles, SIZE) and reaches(rectangle(58, 5, 70, 10), tiles, SIZE)
     assert not reaches(rectangle(0, 0, 30, 60), tiles, SIZE)  # the ends of the image do not count
     assert reaches(rectangle(0, 0, 30, 60), tiles, SIZE, margin=10)
+    assert [seen_by(rectangle(x, 5, x + 10, 10), tiles) for x in (30, 31, 55, 60)] == [1, 2, 2, 1]
     assert inside(rectangle(35, 5, 45, 10), tiles) and not inside(rectangle(35, 5, 65, 10), tiles)
     assert inside(rectangle(50, 5, 80, 10), tiles, 5) and not inside(rectangle(50, 5, 80, 10), tiles, 6)
 
@@ -112,7 +114,10 @@ def test_where_a_mask_lies() -> None:
 def test_windows_lie_between_the_cells() -> None:
     _, cells = make_mosaic([np.zeros((10, 20))] * 6, 3)
     assert cells[4] == Tile(20, 10, 40, 20)
-    assert moved_windows(cells) == [Tile(10, 5, 30, 15), Tile(30, 5, 50, 15)]
+    assert moved_windows(cells) == [Tile(15, 10, 35, 20), Tile(40, 10, 60, 20)]
+    _, row = make_mosaic([np.zeros((10, 6))] * 40, 40)  # gaps move the last ones beyond the end: they are left out
+    assert [window.x1 for window in moved_windows(row)] == list(range(8, 235, 11))
+    assert {(window.y1, window.y2) for window in moved_windows(row)} == {(0, 10)}
 
 
 def test_images_that_are_no_mosaic() -> None:
@@ -176,15 +181,18 @@ def test_a_perfect_model_loses_nothing(pictures: dict[str, np.ndarray]) -> None:
     assert measured.near == sum(near) > 0
     kept = len(frames) - sum(near)
     at_ends = sum(c and not n for c, n in zip(cut, near, strict=True))
-    assert at_ends > 0
+    # Columns 100 to 300 and rows 80 to 240 are seen by two tiles or more.
+    several = sum(x2 > 100 and x1 < 300 or y2 > 80 and y1 < 240 for y1, y2, x1, x2 in frames) - sum(near)
+    assert kept > several > at_ends > 0
     for name, number in (
         ('tiles: all', kept),
         ('tiles: at the end of a tile', at_ends),
-        ('tiles: at no end of a tile', kept - at_ends),
+        ('tiles: seen by one tile', kept - several),
+        ('tiles: seen by several', several),
     ):
         assert (rows[name]['references'], rows[name]['once'], rows[name]['mean']) == (number, number, 1), name
         assert rows[name]['again'] == rows[name]['missed'] == rows[name]['extra'] == 0
-    moved = rows['no tiles: moved by half an image']
+    moved = rows['no tiles: moved']
     assert moved['references'] == moved['once'] > 0 and moved['extra'] == 0
     assert f'| tiles: all | {kept} | {kept} | 0 | 0 | 0 | 0 | 1.000 | 1.000 |' in measured.table()
     assert draw_mosaic(measured, Perfect.classes, Perfect.colors).shape == (320, 400, 3)
@@ -201,7 +209,7 @@ def test_targets_that_are_not_joined_are_told(
     rows = dict(measure_tiles(Perfect(pictures), list(pictures), 2, overlap=0.5).rows)
     assert rows['tiles: all']['missed'] == 0 < rows['tiles: all']['again']
     assert rows['tiles: at the end of a tile']['pieces'] > 0
-    assert rows['no tiles: moved by half an image']['again'] == 0
+    assert rows['no tiles: moved']['again'] == 0
 
 
 def test_tiles_that_are_the_images_measure_nothing(pictures: dict[str, np.ndarray]) -> None:
@@ -216,7 +224,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, words), '--picture', str(tmp_path / 'mosaic.png')])
     runpy.run_path(str(TOOL), run_name='__main__')
     told = capsys.readouterr().out
-    assert 'mosaic of 176x120 pixels; 20 tiles' in told and '| no tiles: moved by half an image |' in told
+    assert 'mosaic of 176x120 pixels; 20 tiles' in told and '| no tiles: moved |' in told
     assert cv2.imread(str(tmp_path / 'mosaic.png')).shape == (120, 176, 3)
 
 

@@ -20,9 +20,12 @@ its class are one target if the IoU of their masks is 0.5 or more. Columns of th
   Pieces           the ones of which at least half lies in a reference of their class
   Mean IoU, Median IoU   of the masks of what was found with the masks of the references
 
-A model finds other targets when other pixels surround them, also without tiles. The last line tells how much that
-is: windows as large as an image, half an image further right and down, without tiles and without joining; only targets
-that are 16 pixels or more from the ends of the window are counted. Compare the other lines with it.
+Lines of the table: all targets; those that only one tile sees, and those that several see; those that come to the end
+of a tile, which cuts them there; those that no tile sees whole; and as a measure of what has nothing to do with seams:
+
+  no tiles: moved   windows as large as an image, about half an image further right and down, without joining. A model
+                   finds other targets when other pixels surround them, or when they lie otherwise on the grid of its
+                   strides. Only targets that are 16 pixels or more from the ends of the window are counted.
 
 The tiles must not be the images: with another --overlap than 0, or another size, their ends lie elsewhere. The tool
 says how many of the tiles are an image nevertheless, such as the one in the corner.
