@@ -252,6 +252,12 @@ def test_a_checkpoint_without_its_classes_takes_those_of_the_config(root: Path) 
     assert bare.colors[0] == (230, 60, 70)
 
 
+def test_a_collate_function_in_the_form_that_runners_take(root: Path) -> None:
+    options = {'test_dataloader.collate_fn': {'type': 'pseudo_collate'}}
+    inferencer = IRInferencer(str(root / 'config.py'), str(root / 'weights.pth'), 'cpu', cfg_options=options)
+    assert len(inferencer.predict([inferencer.prepare(counts(0), 'a')] * 2)) == 2
+
+
 def test_wrong_arguments(root: Path) -> None:
     config, weights = root / 'config.py', root / 'weights.pth'
     with pytest.raises(ValueError, match="device: expected a name such as cpu or cuda:1, got 'gpu'"):

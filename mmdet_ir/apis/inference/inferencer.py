@@ -14,7 +14,7 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.apis import DetInferencer
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -293,6 +293,10 @@ class IRInferencer(DetInferencer):
         fit_detector(model, checkpoint, cfg, self._names[1])
         if self.palette != 'none':
             model.dataset_meta['palette'] = self.palette
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        # (mmengine's would look for a name in ``collate_fn``, where its runner takes a dictionary)
+        return pseudo_collate
 
     def _init_visualizer(self, cfg: Config) -> Visualizer | None:
         if 'visualizer' not in cfg:
