@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from ...fileio import write_text
-from ...visualization.colors import line_color
+from ...visualization.colors import LINES, line_color
 from ...visualization.figure_file import save_figure
 from ...visualization.overlay import FoundInstance
 from .duplicates import merge_duplicates
@@ -28,7 +28,6 @@ TRACK_COLUMNS = ('track', 'class', 'first', 'last', 'frames', 'path_px', 'mean',
 POINT_COLUMNS = ('track', 'frame', 'class', 'score', 'x', 'y', 'width', 'height', 'area_px', 'mean', 'max', 'unit')
 KEPT_FRAMES = 30  # for which a track that is not seen may come back
 _BEGIN, _STRONG = 0.5, 0.4  # scores that begin a track, and that are matched first
-_PLOTTED = 12  # tracks in a plot, the longest ones
 
 
 class IdentityTracker:
@@ -209,7 +208,7 @@ class TrackFiles:
         figure = Figure(figsize=(8, 4), dpi=110, layout='constrained')
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        longest = sorted(self.tracks.values(), key=lambda track: -len(track.frames))[:_PLOTTED]
+        longest = sorted(self.tracks.values(), key=lambda track: -len(track.frames))[: len(LINES)]
         for index, track in enumerate(sorted(longest, key=lambda track: track.number)):
             label = f'{track.number} {self.classes[track.label]}'
             axes.plot(track.frames, track.means, color=line_color(index), linewidth=1.4, label=label)
@@ -217,7 +216,8 @@ class TrackFiles:
         units = {'celsius': 'degrees Celsius', 'grey': 'grey level', 'counts': 'counts', 'stored': 'value as stored'}
         unit = next((track.unit for track in longest if track.unit), 'stored')
         axes.set(xlabel='frame', ylabel=f'{units.get(unit, unit)} in the mask: mean, maximum (dotted)')
-        axes.legend(fontsize=8, ncols=2)
+        title = f'the {len(longest)} longest of {len(self.tracks)} tracks' if len(self.tracks) > len(longest) else None
+        axes.legend(fontsize=8, ncols=2, title=title, title_fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, path)
 
