@@ -53,6 +53,29 @@ def require_one_depth(files: Mapping[str, str | os.PathLike], remedy: str) -> No
         raise ValueError(f'expected images of one depth for one window of values, got {told}; {remedy}')
 
 
+def count_levels(image: np.ndarray) -> np.ndarray:
+    """Number of pixels of each level.
+
+    Args:
+        image: uint8 or uint16, any shape.
+
+    Returns:
+        int64 ``[256]`` or ``[65536]``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.images.values import count_levels
+        >>> count_levels(np.array([[3, 3, 255]], np.uint8))[[0, 3, 255]]
+        array([0, 2, 1])
+    """
+    levels = int(np.iinfo(image.dtype).max) + 1
+    counts, pixels = np.zeros(levels, np.int64), image.reshape(-1)
+    for first in range(0, pixels.size, _EXACT_IN_FLOAT32):  # (OpenCV counts in float32)
+        part = pixels[first : first + _EXACT_IN_FLOAT32]
+        counts += cv2.calcHist([part], [0], None, [levels], [0, levels]).ravel().astype(np.int64)
+    return counts
+
+
 def eight_bit_content(image: np.ndarray) -> str | None:
     """Tells an 8-bit picture in a 16-bit container from real counts.
 
@@ -104,6 +127,11 @@ def repeat_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return image if channels == 1 else cv2.merge([image] * channels)
 
 
+def sampled_rows(height: int) -> int:
+    """Step between the rows, 64 to 127 of them, that ``looks_byte_swapped`` looks at; 1 for such rows alone."""
+    return max(1, height // 64)
+
+
 def looks_byte_swapped(image: np.ndarray) -> bool:
     """Tells 16-bit counts whose two bytes have changed places, as in the PNG files within FLIR R-JPEGs.
 
@@ -112,11 +140,28 @@ def looks_byte_swapped(image: np.ndarray) -> bool:
     Args:
         image: uint16, ``[H, W]``.
     """
-    rows = image[:: max(1, len(image) // 64)]
+    rows = image[:: sampled_rows(len(image))]
     if rows.shape[1] < 8 or not (rows & 255).any():  # (multiples of 256 are 8 bits in disguise)
         return False
     step, other = (float(np.abs(np.diff(part.astype(np.int32))).mean()) for part in (rows, rows.byteswap()))
     return step > 128 and step > _SWAPPED * other
+
+
+def check_bytes(image: np.ndarray, path: str | os.PathLike) -> None:
+    """Refuses 16-bit counts whose two bytes have changed places.
+
+    Args:
+        image: uint16, ``[H, W]``.
+        path: For the message.
+
+    Raises:
+        SwappedBytesError: If they have.
+    """
+    if looks_byte_swapped(image):
+        raise SwappedBytesError(
+            f'image {path}: the two bytes of its 16-bit values have changed places (as in the PNG files that '
+            f'exiftool takes out of FLIR R-JPEGs): swap them, cv2.imwrite(path, image.byteswap())'
+        )
 
 
 def as_plain_type(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
@@ -148,11 +193,7 @@ def as_plain_type(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
             )
         return converted
     if image.dtype == np.uint16:
-        if looks_byte_swapped(image):
-            raise SwappedBytesError(
-                f'image {path}: the two bytes of its 16-bit values have changed places (as in the PNG files that '
-                f'exiftool takes out of FLIR R-JPEGs): swap them, cv2.imwrite(path, image.byteswap())'
-            )
+        check_bytes(image, path)
         return image
     low, high = int(image.min()), int(image.max())
     if low >= 0 and high <= np.iinfo(np.uint16).max:

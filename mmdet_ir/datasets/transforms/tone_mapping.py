@@ -2,11 +2,14 @@
 
 The functions take ``image`` ``[H, W]`` as uint8, uint16 or finite float32 and return uint8 ``[H, W]``; they keep the
 order of brightness (``clahe`` and ``detail`` locally only). Percentiles of integers are exact, from the histogram.
+Where a level is the same wherever it stands, the histogram of integers is all that they need: see ``level_table``.
 """
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2
@@ -14,13 +17,33 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ..images.values import repeat_channels, to_single_channel
+from ..images.image_limits import LIMIT_VARIABLE
+from ..images.values import count_levels, repeat_channels, to_single_channel
 
 ZERO_CELSIUS = 273.15  # Kelvin
 _FLOAT_LEVELS = 4096  # for histograms of floating-point images
 _LARGEST_DENOMINATOR = 10_000  # of percentiles; times 2^16 counts and doubled it is within 31 bits
 _BAND = 2**20  # pixels that are looked up at once
 _BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """All levels of integers, once each, in the place of an image of which only the histogram is known.
+
+    Attributes:
+        counts: int64 ``[256]`` or ``[65536]``: pixels of each level.
+    """
+
+    counts: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8 if len(self.counts) == 256 else np.uint16)
+
+    @property
+    def shape(self) -> tuple[int]:
+        return self.counts.shape
 
 
 def linear(image: np.ndarray) -> np.ndarray:
@@ -81,7 +104,7 @@ def plateau(image: np.ndarray, plateau: float = 1.0) -> np.ndarray:
         ValueError: If ``plateau`` is not above 0.
     """
     levels = _as_levels(image)
-    return _look_up(_plateau_table(levels, plateau).round().astype(np.uint8), levels)
+    return look_up(_plateau_table(_counted(levels), plateau).round().astype(np.uint8), levels)
 
 
 def clahe(
@@ -169,7 +192,7 @@ def detail(
     weight = smooth(slope)
     base = weight * x + smooth(mean - slope * mean)  # Eq. 6 and 8
     levels = np.clip(base * (_FLOAT_LEVELS - 1), 0, _FLOAT_LEVELS - 1).round().astype(np.uint16)
-    table = 127.5 + _BASE_SHARE * (_plateau_table(levels, plateau) - 127.5)
+    table = 127.5 + _BASE_SHARE * (_plateau_table(_counted(levels), plateau) - 127.5)
     compressed = np.take(table.astype(np.float32), levels)
     out = compressed + 255 * (flat_gain + (gain - flat_gain) * weight) * (x - base)
     return np.clip(out.round(), 0, 255).astype(np.uint8)
@@ -178,6 +201,7 @@ def detail(
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     function.__name__: function for function in (linear, window, percentile, plateau, clahe, detail)
 }
+TABLED = ('linear', 'window', 'percentile', 'plateau')  # the others look at the neighbours of a pixel
 
 
 def tone_map(image: np.ndarray, method: str, **settings: object) -> np.ndarray:
@@ -195,22 +219,62 @@ def tone_map(image: np.ndarray, method: str, **settings: object) -> np.ndarray:
         ValueError: For an unknown method, a setting out of range, another kind of image, NaN or infinite values.
         TypeError: For a setting that the method lacks or needs.
     """
-    if method not in METHODS:
-        raise ValueError(f'method: expected one of {sorted(METHODS)}, got {method!r}')
-    function = METHODS[method]
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    unknown = sorted(set(settings) - {p.name for p in parameters})
-    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in settings]
-    if unknown or needed:
-        raise TypeError(
-            f'tone mapping {method!r}: expected settings out of {[p.name for p in parameters]}, '
-            + (f'got {unknown}' if unknown else f'but {needed} not given')
-        )
+    function = _checked(method, settings)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16, np.float32):
         raise ValueError(f'expected uint8, uint16 or float32 of shape (H, W), got {image.dtype} of {image.shape}')
     if image.dtype == np.float32 and not np.isfinite(image).all():
         raise ValueError('expected finite values, got NaN or infinite ones')
     return function(image, **settings)
+
+
+def level_table(counts: np.ndarray, method: str, **settings: object) -> np.ndarray:
+    """What ``tone_map`` makes of each level of integers, from their histogram alone; for images read by parts.
+
+    Args:
+        counts: int64 ``[256]`` for uint8, ``[65536]`` for uint16: pixels of each level, see ``count_levels``.
+        method: One of ``TABLED``.
+        settings: The arguments of that function.
+
+    Returns:
+        uint8, 0..255, as long as ``counts``: ``table[image]`` is ``tone_map(image, method, **settings)``.
+
+    Raises:
+        ValueError: For a method that looks at neighbours, a setting out of range, or a histogram of another length or
+            without pixels.
+        TypeError: For a setting that the method lacks or needs.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms.tone_mapping import level_table
+        >>> counts = np.bincount([100, 110, 120], minlength=256)
+        >>> level_table(counts, 'linear')[[0, 100, 110, 120, 255]]
+        array([  0,   0, 128, 255, 255], dtype=uint8)
+    """
+    function = _checked(method, settings)
+    if method not in TABLED:
+        raise ValueError(f'expected one of {list(TABLED)}, which need the histogram alone, got {method!r}')
+    if counts.shape not in ((256,), (65536,)) or not counts.any():
+        raise ValueError(f'expected numbers of pixels of 256 or 65536 levels, got {counts.sum()} of {counts.shape}')
+    return function(_Levels(counts), **settings)
+
+
+def look_up(table: np.ndarray, image: np.ndarray | _Levels) -> np.ndarray:
+    """``table[image]``, without the eight bytes a pixel that NumPy takes for its indices.
+
+    Args:
+        table: As long as the image has levels.
+        image: uint8 or uint16, ``[H, W]``.
+    """
+    if isinstance(image, _Levels):
+        return table
+    if image.dtype == np.uint8:
+        return cv2.LUT(image, table)
+    # (in bands: NumPy makes indices of eight bytes of all that it takes at once)
+    found = np.empty(image.shape, table.dtype)
+    rows = max(1, _BAND // max(image.shape[1], 1))
+    for first in range(0, image.shape[0], rows):
+        found[first : first + rows] = table[image[first : first + rows]]
+    return found
 
 
 @TRANSFORMS.register_module()
@@ -266,9 +330,47 @@ class ToneMapping(BaseTransform):
         results['img'] = repeat_channels(mapped, self.channels)
         return results
 
+    def table(self, counts: np.ndarray, name: str | os.PathLike) -> np.ndarray:
+        """What ``transform`` makes of each level of an image that is read by parts; see ``level_table``.
+
+        Args:
+            counts: Its histogram.
+            name: For the message.
+
+        Raises:
+            ValueError: If the method looks at neighbours.
+        """
+        if self.method not in TABLED:
+            raise ValueError(
+                f'image {name}: too large to be read at once, and the tone mapping {self.method!r} looks at '
+                f'neighbouring pixels: reading by parts needs one of {", ".join(TABLED)}, or more memory '
+                f'({LIMIT_VARIABLE}=... allows more pixels at once)'
+            )
+        return level_table(counts, self.method, **self.settings)
+
+    def apply_table(self, table: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """What ``transform`` makes of a part ``[H, W]`` of an image that has this ``table``."""
+        return repeat_channels(look_up(table, image), self.channels)
+
     def __repr__(self) -> str:
         settings = ''.join(f', {name}={value!r}' for name, value in self.settings.items())
         return f'{type(self).__name__}(method={self.method!r}, channels={self.channels}{settings})'
+
+
+def _checked(method: str, settings: dict) -> Callable[..., np.ndarray]:
+    """The function of a method, after a look at the names of its settings."""
+    if method not in METHODS:
+        raise ValueError(f'method: expected one of {sorted(METHODS)}, got {method!r}')
+    function = METHODS[method]
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    unknown = sorted(set(settings) - {p.name for p in parameters})
+    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in settings]
+    if unknown or needed:
+        raise TypeError(
+            f'tone mapping {method!r}: expected settings out of {[p.name for p in parameters]}, '
+            + (f'got {unknown}' if unknown else f'but {needed} not given')
+        )
+    return function
 
 
 def exact_shares(low: float, high: float) -> tuple[Fraction, Fraction, int] | None:
@@ -283,7 +385,7 @@ def exact_shares(low: float, high: float) -> tuple[Fraction, Fraction, int] | No
 
 
 def _limits(
-    image: np.ndarray, low: float, high: float, limits: Sequence[float] | None = None
+    image: np.ndarray | _Levels, low: float, high: float, limits: Sequence[float] | None = None
 ) -> tuple[float | Fraction, float | Fraction]:
     """Percentiles ``low`` and ``high`` of the image, or the fixed ``limits``; minimum and maximum in a pinch."""
     if limits is not None:
@@ -298,8 +400,8 @@ def _limits(
     else:
         exact = exact_shares(low, high)
         shares = (low / 100, high / 100) if exact is None else exact[:2]
-        cumulative = np.cumsum(_histogram(image), dtype=np.int64)
-        bottom, top = (_order_statistic(cumulative, (image.size - 1) * share) for share in shares)
+        cumulative = np.cumsum(_counted(image))
+        bottom, top = (_order_statistic(cumulative, (int(cumulative[-1]) - 1) * share) for share in shares)
     return (bottom, top) if top > bottom else _extremes(image)
 
 
@@ -310,18 +412,20 @@ def _order_statistic(cumulative: np.ndarray, rank: float | Fraction) -> float | 
     return here + (rank - below) * (following - here)
 
 
-def _extremes(image: np.ndarray) -> tuple[float | Fraction, float | Fraction]:
+def _extremes(image: np.ndarray | _Levels) -> tuple[float | Fraction, float | Fraction]:
+    if isinstance(image, _Levels):
+        low, high = np.flatnonzero(image.counts)[[0, -1]].tolist()
+        return Fraction(low), Fraction(high)
     kind = float if image.dtype == np.float32 else Fraction
     return kind(image.min().item()), kind(image.max().item())
 
 
-def _histogram(image: np.ndarray) -> np.ndarray:
-    """Number of pixels of each value of a uint8 or uint16 image; exact up to 2^24 pixels (float32 in OpenCV)."""
-    bins = int(np.iinfo(image.dtype).max) + 1
-    return cv2.calcHist([image], [0], None, [bins], [0, bins]).ravel()
+def _counted(image: np.ndarray | _Levels) -> np.ndarray:
+    """Number of pixels of each level."""
+    return image.counts if isinstance(image, _Levels) else count_levels(image)
 
 
-def _stretch(image: np.ndarray, low: float | Fraction, high: float | Fraction) -> np.ndarray:
+def _stretch(image: np.ndarray | _Levels, low: float | Fraction, high: float | Fraction) -> np.ndarray:
     """``low`` to 0, ``high`` to 255, linear between them, rounded; all 0 where ``high`` is not above ``low``.
 
     Halves are rounded to even; of integers between exact ends without any error of floating point, so that every
@@ -340,7 +444,7 @@ def _stretch(image: np.ndarray, low: float | Fraction, high: float | Fraction) -
     else:
         table[first : last + 1] = np.clip(((between - float(low)) * (255 / (high - low))).round(), 0, 255)
     table[last + 1 :] = 255
-    return _look_up(table, image)
+    return look_up(table, image)
 
 
 def _exact_levels(values: np.ndarray, low: Fraction, high: Fraction) -> np.ndarray:
@@ -351,18 +455,7 @@ def _exact_levels(values: np.ndarray, low: Fraction, high: Fraction) -> np.ndarr
     return np.clip(quotient - ((rest == 0) & (quotient % 2 == 1)), 0, 255)
 
 
-def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint8:
-        return cv2.LUT(image, table)
-    # (in bands: NumPy makes indices of eight bytes of all that it takes at once)
-    found = np.empty(image.shape, table.dtype)
-    rows = max(1, _BAND // max(image.shape[1], 1))
-    for first in range(0, image.shape[0], rows):
-        found[first : first + rows] = table[image[first : first + rows]]
-    return found
-
-
-def _as_levels(image: np.ndarray) -> np.ndarray:
+def _as_levels(image: np.ndarray | _Levels) -> np.ndarray | _Levels:
     """Integers as they are; floating-point values as 4096 equal steps from minimum to maximum."""
     if image.dtype != np.float32:
         return image
@@ -371,12 +464,11 @@ def _as_levels(image: np.ndarray) -> np.ndarray:
     return ((image - low) * factor).round().astype(np.uint16)
 
 
-def _plateau_table(levels: np.ndarray, plateau: float) -> np.ndarray:
-    """Plateau equalisation as a table from level to brightness, float64, 0..255."""
+def _plateau_table(counts: np.ndarray, plateau: float) -> np.ndarray:
+    """Plateau equalisation as a table from level to brightness, float64, 0..255; ``counts`` is the histogram."""
     if not plateau > 0:
         raise ValueError(f'plateau: expected more than 0, got {plateau}')
-    histogram = _histogram(levels)
-    clipped = np.minimum(histogram, plateau * levels.size / np.count_nonzero(histogram))
+    clipped = np.minimum(counts, plateau * int(counts.sum()) / np.count_nonzero(counts))
     cumulative = np.cumsum(clipped, dtype=np.float64)
     first = clipped[np.flatnonzero(clipped)[0]]  # the lowest value that occurs becomes 0
     spread = cumulative[-1] - first  # 0 for a constant image

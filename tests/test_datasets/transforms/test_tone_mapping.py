@@ -3,9 +3,10 @@
 import tracemalloc
 from fractions import Fraction
 
+from mmdet_ir.datasets.images.values import count_levels
 from mmdet_ir.datasets.synthetic import generate_scene, stretch
 from mmdet_ir.datasets.transforms import ToneMapping
-from mmdet_ir.datasets.transforms.tone_mapping import METHODS, tone_map
+from mmdet_ir.datasets.transforms.tone_mapping import METHODS, level_table, tone_map
 
 import cv2
 import numpy as np
@@ -101,6 +102,42 @@ def test_depths_agree(scene: np.ndarray, method: str) -> None:
     np.testing.assert_array_equal(*by_depth)
     as_float = tone_map(grey.astype(np.uint8).astype(np.float32), method, **settings)
     assert np.abs(as_float.astype(int) - by_depth[0]).max() <= 1
+
+
+@pytest.mark.parametrize('method', GLOBAL)
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_table_of_levels_maps_as_the_image_is_mapped(method: str, dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    for high in (2, 40, 256, 9000):
+        image = rng.integers(0, min(high, np.iinfo(dtype).max), (41, 67)).astype(dtype)
+        settings = {'low': 1.5, 'high': 0.8 * high} if method == 'window' else {}
+        counts = np.bincount(image.ravel(), minlength=np.iinfo(dtype).max + 1)
+        table = level_table(counts, method, **settings)
+        assert table.dtype == np.uint8 and table.shape == counts.shape
+        np.testing.assert_array_equal(table[image], tone_map(image, method, **settings))
+
+
+def test_a_table_counts_beyond_what_float32_counts() -> None:
+    """Of 2^25 + 1 pixels the middle is 7000, since one more is there: in float32 both halves are alike."""
+    counts = np.zeros(65536, np.int64)
+    counts[[7000, 9000]] = 2**24 + 1, 2**24
+    assert level_table(counts, 'percentile', low=0, high=50)[[7000, 7001]].tolist() == [0, 0]
+    assert level_table(counts, 'percentile', low=50, high=100)[[7000, 8000, 9000]].tolist() == [0, 128, 255]
+    level = np.zeros((4097, 4099), np.uint8)
+    level[0, :3] = 1
+    assert count_levels(level)[:3].tolist() == [4097 * 4099 - 3, 3, 0]
+
+
+def test_no_table_of_what_looks_at_neighbours() -> None:
+    counts = np.ones(256, np.int64)
+    for method in ('clahe', 'detail'):
+        with pytest.raises(ValueError, match='need the histogram alone'):
+            level_table(counts, method)
+    with pytest.raises(TypeError, match="'window': expected settings"):
+        level_table(counts, 'window')
+    for wrong in (np.ones(300, np.int64), np.zeros(256, np.int64)):
+        with pytest.raises(ValueError, match='256 or 65536 levels'):
+            level_table(wrong, 'linear')
 
 
 def slow_plateau(image: np.ndarray, plateau: float) -> list[list[int]]:
