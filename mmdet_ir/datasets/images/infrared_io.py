@@ -5,7 +5,7 @@ Needs NumPy, OpenCV and mmengine's file access; ``flyr`` for FLIR R-JPEG only.
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -131,7 +131,7 @@ def read_with_header(
             image, header = read_registered(reader, path, page, backend_args)
             return as_plain_type(image, path), header
         source = _open(path, page, backend_args)
-        header = _find_image(source, path, page)
+        header = find_image(source, path, page)
         image = _decode(source, header, path, rjpeg, rjpeg_settings)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'image not found: {path}') from error
@@ -203,9 +203,22 @@ def _open(path: str | os.PathLike, page: int | None, backend_args: dict | None) 
     return content
 
 
-def _find_image(source: bytes | Path, path: str | os.PathLike, page: int | None) -> ImageHeader:
-    """Header of the image that is wanted; refuses what cannot be decoded without a loss."""
-    headers = check_image(source, path, page)
+def find_image(
+    source: bytes | Path, path: str | os.PathLike, page: int | None, limit: int | None = None
+) -> ImageHeader:
+    """Header of the image that is wanted; refuses what cannot be decoded without a loss.
+
+    Args:
+        source: Content of the file, or its path.
+        path: For the messages.
+        page: See ``read_infrared``.
+        limit: Of its pixels; defaults to ``pixel_limit()``.
+
+    Raises:
+        ImageTooLargeError: If it has more pixels.
+        ValueError: If there is no such image, or reading it would lose something.
+    """
+    headers = check_image(source, path, page, limit)
     if not headers:
         if isinstance(source, bytes) and kind_of(source[:32]) not in STACKS:
             raise ValueError(f'image {path}: expected a TIFF or .npy stack for page {page}, got a single image')
@@ -282,13 +295,28 @@ def _check_loss(image: np.ndarray, header: ImageHeader, path: str | os.PathLike)
     elif header.samples in (3, 4) and image.ndim == 2:
         got, said = 'one value for each pixel', str(header.samples)
     else:
-        if header.missing and (number := int((image == _number(header.missing)).sum())):
-            raise ValueError(
-                f'image {path}: {number} of {image.size} values are {header.missing}, which the file calls "nodata"; '
-                f'replace them by the mean of their neighbours when exporting'
-            )
+        check_missing(header, lambda value: int((image == value).sum()), image.size, path)
         return
     raise ValueError(f'image {path}: OpenCV decodes {got} where the header says {said}; write it as .npy')
+
+
+def check_missing(header: ImageHeader, count: Callable[[float], int], size: int, path: str | os.PathLike) -> None:
+    """Refuses an image with pixels that were not measured.
+
+    Args:
+        header: Of the image.
+        count: Tells how many pixels have a value.
+        size: Number of pixels.
+        path: For the message.
+
+    Raises:
+        ValueError: If there are pixels with the value that the file calls "nodata".
+    """
+    if header.missing and (number := count(_number(header.missing))):
+        raise ValueError(
+            f'image {path}: {number} of {size} values are {header.missing}, which the file calls "nodata"; '
+            f'replace them by the mean of their neighbours when exporting'
+        )
 
 
 def _number(text: str) -> float:

@@ -113,7 +113,11 @@ class LoadIRImageFromFile(BaseTransform):
             ValueError: As ``transform`` does, but for the size.
         """
         if image.dtype != np.uint8:
-            self._check_depth(image, name)
+            self.check_depth(image, name)
+        return self.arrange(image, name)
+
+    def arrange(self, image: np.ndarray, name: str) -> np.ndarray:
+        """The channels and the type that the model wants, of an image or a part of it whose depth was checked."""
         if self.channels == 1:
             image = to_single_channel(image, name)
         elif image.ndim == 2:
@@ -129,7 +133,16 @@ class LoadIRImageFromFile(BaseTransform):
         require_array(array, name)
         return self.prepare(as_plain_type(array, name), name)
 
-    def _check_depth(self, image: np.ndarray, path: str) -> None:
+    def check_depth(self, image: np.ndarray, path: str) -> None:
+        """Refuses what holds more than 8 bits without ``raw``, and 8-bit content in 16 bits, as ``disguised`` says.
+
+        Args:
+            image: uint16 or float32, any shape; the values that occur suffice.
+            path: For the messages.
+
+        Raises:
+            ValueError: For an image that is refused.
+        """
         if not self.raw:
             kind = '16-bit counts' if image.dtype == np.uint16 else 'floating-point values'
             raise ValueError(
