@@ -137,12 +137,13 @@ def draw_instances(
         _draw_mask(canvas, instances[i], color, scale)
         x1, y1, x2, y2 = frames[i]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
-    labels: list[tuple[int, int, int, int]] = []
+    taken = np.zeros((2 * len(frames), 4), np.int64)  # boxes, then the labels that have been placed
+    taken[: len(frames)] = np.array(frames).reshape(-1, 4)
     for i, instance in enumerate(instances):
         number = '' if instance.track is None else f' #{instance.track}'
         text = f'{classes[instance.label]}{number} {instance.score:.2f}'
-        place = _place(text, frames[i], [*frames[:i], *frames[i + 1 :], *labels], (width, height))
-        labels.append(place)
+        place = _place(text, frames[i], taken[: len(frames) + i], (width, height))
+        taken[len(frames) + i] = place
         _write(canvas, text, place, colors[instance.label])
     return canvas
 
@@ -187,9 +188,9 @@ def _draw_mask(canvas: np.ndarray, instance: FoundInstance, color: tuple[int, in
 
 
 def _place(
-    text: str, frame: tuple[int, int, int, int], taken: Sequence[tuple[int, int, int, int]], size: tuple[int, int]
+    text: str, frame: tuple[int, int, int, int], taken: np.ndarray, size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Where the label goes: right of the box, left, above or below, whichever hides least."""
+    """Where the label goes: right of the box, left, above or below, whichever hides least of ``taken`` ``[N, 4]``."""
     (width, height), baseline = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
     width, height = width + 2, height + baseline + 2
     x1, y1, x2, y2 = frame
@@ -204,7 +205,7 @@ def _place(
     ):
         inside_x, inside_y = min(max(x, 0), max(size[0] - width, 0)), min(max(y, 0), max(size[1] - height, 0))
         place = (inside_x, inside_y, inside_x + width, inside_y + height)
-        hidden = sum(_overlap(place, other) for other in [frame, *taken])
+        hidden = _hidden(place, taken)
         if least is None or hidden < least:
             best, least = place, hidden
         if not hidden:
@@ -212,8 +213,12 @@ def _place(
     return best
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+def _hidden(place: tuple[int, int, int, int], taken: np.ndarray) -> int:
+    """Pixels of the frames ``[N, 4]`` that a label at this place hides, summed over the frames."""
+    x1, y1, x2, y2 = taken.T
+    width = np.minimum(place[2], x2) - np.maximum(place[0], x1)
+    height = np.minimum(place[3], y2) - np.maximum(place[1], y1)
+    return int((np.maximum(width, 0) * np.maximum(height, 0)).sum())
 
 
 def _write(canvas: np.ndarray, text: str, place: tuple[int, int, int, int], color: Sequence[int]) -> None:
