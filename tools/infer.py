@@ -130,6 +130,8 @@ def main() -> None:
     )
     found = ', '.join(f'{number} {name}' for name, number in report['instances'].items())
     print(f'{args.out}: {report["frames"]} frames in {report["seconds"]} s on {report["device"]}: {found}')
+    for large in report.get('reduced', ()):
+        print(f'{large["path"]}: its picture is {large["factor"]} times smaller each way, to fit into the memory')
     for live in report.get('live', ()):
         print(f'{live["input"]}: {live["received"]} frames received, {live["dropped"]} dropped')
     if report['skipped']:

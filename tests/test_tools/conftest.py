@@ -10,6 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 REPO = Path(__file__).parents[2]
 CONFIG = """
@@ -51,6 +55,14 @@ visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBa
 log_processor = dict(type='LogProcessor', window_size=1, by_epoch=True)
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=4)
+"""
+INFER_CONFIG = """
+_base_ = '{base}'
+pipeline = [
+    dict(type='LoadIRImageFromFile', channels=1, raw=True), dict(type='ToneMapping', method='percentile'),
+    dict(type='Resize', scale=(96, 64)), dict(type='PackDetInputs', meta_keys=_base_.meta)]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+model = dict(test_cfg=dict(rpn=dict(nms_pre=30, max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=4)))
 """
 
 
@@ -94,6 +106,19 @@ def toy_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = root / 'toy.py'
     config.write_text(CONFIG.replace('ROOT', str(root)))
     return config
+
+
+@pytest.fixture(scope='session')
+def model(toy_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Config and checkpoint of a small Mask R-CNN with random weights: it always finds four instances."""
+    folder = tmp_path_factory.mktemp('model')
+    (folder / 'config.py').write_text(INFER_CONFIG.format(base=toy_config))
+    init_default_scope('mmdet')
+    torch.manual_seed(1)
+    network = MODELS.build(Config.fromfile(folder / 'config.py').model)
+    meta = {'dataset_meta': {'classes': ('human', 'car', 'bicycle', 'uav')}}
+    torch.save({'state_dict': network.state_dict(), 'meta': meta}, folder / 'weights.pth')
+    return folder / 'config.py', folder / 'weights.pth'
 
 
 @pytest.fixture(scope='session')

@@ -17,42 +17,17 @@ from mmdet_ir.visualization.overlay import FoundInstance, draw_instances
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from pycocotools import mask as mask_utils
 
 REPO = Path(__file__).parents[2]
 HEIGHT, WIDTH = 64, 96
 CLASSES = ('human', 'car', 'bicycle', 'uav')
-CONFIG = """
-_base_ = '{base}'
-pipeline = [
-    dict(type='LoadIRImageFromFile', channels=1, raw=True), dict(type='ToneMapping', method='percentile'),
-    dict(type='Resize', scale=(96, 64)), dict(type='PackDetInputs', meta_keys=_base_.meta)]
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
-model = dict(test_cfg=dict(rpn=dict(nms_pre=30, max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=4)))
-"""
 
 
 def counts(seed: int) -> np.ndarray:
     image = np.random.default_rng(seed).normal(7000, 40, (HEIGHT, WIDTH))
     image[20:32, 10 + 8 * seed : 30 + 8 * seed] += 900
     return image.round().astype(np.uint16)
-
-
-@pytest.fixture(scope='module')
-def model(toy_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Config and checkpoint of a small Mask R-CNN with random weights: it always finds four instances."""
-    folder = tmp_path_factory.mktemp('model')
-    (folder / 'config.py').write_text(CONFIG.format(base=toy_config))
-    init_default_scope('mmdet')
-    torch.manual_seed(1)
-    network = MODELS.build(Config.fromfile(folder / 'config.py').model)
-    meta = {'dataset_meta': {'classes': CLASSES}}
-    torch.save({'state_dict': network.state_dict(), 'meta': meta}, folder / 'weights.pth')
-    return folder / 'config.py', folder / 'weights.pth'
 
 
 def results(out: Path) -> tuple[dict, list[dict], dict]:

@@ -23,8 +23,9 @@ from ...binary_masks import binary_masks
 from ...config.options import refuse_variables, with_options
 from ...config.types import type_name, with_type_names
 from ...datasets.images.files import grey_levels
-from ...datasets.images.image_limits import check_image
+from ...datasets.images.image_limits import ImageTooLargeError, check_image
 from ...datasets.images.infrared_io import read_infrared
+from ...datasets.images.tiff_parts import TiffParts, open_parts
 from ...datasets.images.values import repeat_channels, require_array
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
@@ -38,6 +39,7 @@ from ...visualization.picture import as_picture
 from ..launch import load_config
 from .devices import usable_device
 from .given import check_given, check_prepared, list_images, name_of
+from .overview import MappedParts
 from .tiles import Tile, join, place, plan_tiles
 
 
@@ -113,19 +115,38 @@ class IRInferencer(DetInferencer):
         """RGB in 0..255, by label."""
         return palette_for(len(self.classes), self.model.dataset_meta.get('palette'))
 
-    def read(self, path: str | os.PathLike, page: int | None = None) -> np.ndarray:
+    def read(self, path: str | os.PathLike, page: int | None = None, by_parts: bool = False) -> np.ndarray | TiffParts:
         """Reads an image file as the config's loader does, before anything is done to its values.
+
+        Args:
+            path: File.
+            page: Which image of a stack, from 0.
+            by_parts: Opens a TIFF page of more pixels than ``image_limits`` allows, for ``predict_tiled``, in place of
+                refusing it.
 
         Raises:
             FileNotFoundError: If there is no such file.
+            ImportError: If a page is to be read by parts and tifffile is not installed.
             ValueError: If it cannot be read.
         """
         require_path(path)
+        if page and not isinstance(self.pipeline.loader, LoadIRImageFromFile):
+            raise ValueError(f'image {path}: a stack needs LoadIRImageFromFile in the test pipeline of the config')
+        if by_parts and getattr(self.pipeline.loader, 'backend_args', None) is None:
+            parts = open_parts(path, page)
+            if parts is not None:
+                return parts
+        try:
+            return self._read(path, page)
+        except ImageTooLargeError as error:
+            if by_parts or Path(path).suffix.lower() not in ('.tif', '.tiff'):
+                raise
+            raise ImageTooLargeError(f'{error}; tools/infer.py --tile 640x512 reads a TIFF by parts') from error
+
+    def _read(self, path: str | os.PathLike, page: int | None) -> np.ndarray:
         loader = self.pipeline.loader
         if isinstance(loader, LoadIRImageFromFile):
             return read_infrared(path, page=page, **loader.reading)
-        if page:
-            raise ValueError(f'image {path}: a stack needs LoadIRImageFromFile in the test pipeline of the config')
         try:
             check_image(path, path)
             return loader({'img_path': str(path)})['img']
@@ -168,21 +189,21 @@ class IRInferencer(DetInferencer):
 
     def predict_tiled(
         self,
-        image: np.ndarray,
+        image: np.ndarray | TiffParts,
         name: str | os.PathLike,
         tile: tuple[int, int],
         overlap: float = 0.2,
         thresholds: np.ndarray | None = None,
         batch_size: int = 1,
         on_tile: Callable[[], object] = lambda: None,
-    ) -> tuple[list[FoundInstance], np.ndarray]:
+    ) -> tuple[list[FoundInstance], np.ndarray | MappedParts]:
         """Detections of a large image, tile by tile: small targets keep their size, and the memory is that of a tile.
 
         The tone mapping of the config sees the whole image, as it does elsewhere; what the test pipeline does after it
         happens to each tile. Targets that a seam cuts are joined, see ``tiles.join``.
 
         Args:
-            image: See the class.
+            image: See the class; or a page that ``read`` has opened by parts, which is never in memory as a whole.
             name: For messages.
             tile: Width and height in pixels; an image that is smaller is one tile.
             overlap: Share of a tile that its neighbour sees, too; targets should fit into it.
@@ -192,14 +213,15 @@ class IRInferencer(DetInferencer):
 
         Returns:
             Detections in pixels of the image, best first, and the picture that the model saw, uint8 ``[H, W]`` or
-            ``[H, W, 3]`` (BGR).
+            ``[H, W, 3]`` (BGR); of a page by parts, an object whose windows are such pictures.
 
         Raises:
-            ValueError: For an overlap out of its range, values that the config does not take, or a pipeline that
-                resizes before it maps tones.
+            ValueError: For an overlap out of its range, values that the config does not take, a pipeline that resizes
+                before it maps tones, or for a page by parts changes the image in another way before that.
         """
         thresholds = np.full(len(self.classes), 0.3) if thresholds is None else thresholds
-        mapped, rest = self.pipeline.map_tones({'img': image, 'img_path': str(name)})
+        map_tones = self.pipeline.map_parts if isinstance(image, TiffParts) else self.pipeline.map_tones
+        mapped, rest = map_tones({'img': image, 'img_path': str(name)})
         size = mapped['img'].shape[:2]
         found: list[tuple[FoundInstance, Tile]] = []
         tiles = iter(plan_tiles(size, tile, overlap))
@@ -334,14 +356,19 @@ class _Pipeline:
                 f'after resizing, each side needs at least one pixel'
             ) from error
 
+    @property
+    def _tone_steps(self) -> int:
+        """Number of transforms up to the last tone mapping."""
+        steps = [i for i, transform in enumerate(self.transforms) if isinstance(transform, ToneMapping)]
+        return steps[-1] + 1 if steps else 0
+
     def map_tones(self, given: dict) -> tuple[dict, Callable[[dict], dict]]:
         """An image after the tone mapping of the pipeline, and what comes after it.
 
         Raises:
             ValueError: If the size of the image changes before that.
         """
-        steps = [i for i, transform in enumerate(self.transforms) if isinstance(transform, ToneMapping)]
-        number = steps[-1] + 1 if steps else 0
+        number = self._tone_steps
         results = self._load(given)
         size = results['img'].shape[:2]
         results = self._apply(self.transforms[:number], results)
@@ -351,6 +378,35 @@ class _Pipeline:
                 f'{results["img"].shape[:2]} after it'
             )
         return results, partial(self._apply, self.transforms[number:])
+
+    def map_parts(self, given: dict) -> tuple[dict, Callable[[dict], dict]]:
+        """As ``map_tones``, of ``TiffParts``: ``img`` becomes an object whose windows are mapped when they are cut.
+
+        Raises:
+            ValueError: If the config does not take such values, or its tone mapping cannot be a table of levels.
+        """
+        parts, name, loader = given['img'], given['img_path'], self.loader
+        steps, rest = self.transforms[: self._tone_steps], self.transforms[self._tone_steps :]
+        if len(steps) > 1 or (steps and loader.to_float32):
+            names = [type(step).__name__ for step in (loader, *steps)]
+            raise ValueError(
+                f'image {name}: reading by parts: expected a test pipeline in which one ToneMapping follows the '
+                f'loader at once and takes the values of the file, got {names}, to_float32={loader.to_float32}'
+            )
+        change = self._taking(parts, name)
+        if steps:
+            change = partial(steps[0].apply_table, steps[0].table(parts.counts, name))
+        return {**given, 'img_id': 0, 'img': MappedParts(parts, change)}, partial(self._apply, rest)
+
+    def _taking(self, parts: TiffParts, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """What ``_take`` does with windows of a page, whose values as a whole are checked here."""
+        counts = parts.counts
+        if not isinstance(self.loader, LoadIRImageFromFile):
+            self._take(parts[:1, :1], name)
+            return partial(self._take, name=name)
+        if parts.dtype == np.uint16:
+            self.loader.check_depth(np.flatnonzero(counts).astype(np.uint16), name)
+        return partial(self.loader.arrange, name=name)
 
     def _load(self, given: str | os.PathLike | np.ndarray | dict) -> dict:
         check_given(given)

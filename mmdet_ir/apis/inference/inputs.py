@@ -14,6 +14,7 @@ import numpy as np
 from ...datasets.images.files import find_files, image_suffixes, is_foreign, tell_left_out
 from ...datasets.images.image_limits import ImageTooLargeError, check_video
 from ...datasets.images.infrared_io import count_pages
+from ...datasets.images.tiff_parts import TiffParts
 from ...datasets.images.videos import as_grey, video_bits
 from ...fileio import unique_name
 from .live import DEFAULT_TIMEOUT, LiveFrames, RawFrames, is_live, live_name, shown
@@ -23,7 +24,7 @@ DEFAULT_FPS = 25.0  # for videos that do not tell
 _PATTERN = re.compile(r'%(?:0(\d+))?d')
 _MAGIC = re.compile(r'[*?[]')
 _FAILURES = 100  # damaged frames in a row, after which a video is taken to have ended
-Read = Callable[[Path, int | None], np.ndarray]
+Read = Callable[[Path, int | None], np.ndarray | TiffParts]
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ class Frame:
     Attributes:
         source: Where it comes from.
         path: File.
-        image: As read, before tone mapping.
+        image: As read, before tone mapping; of a page that is read by parts, the opened page.
         index: Number in the video or sequence, or page of a stack, from 0; ``None`` for a single image.
         page: Page in the file, from 0; ``None`` if the file is no stack.
     """
 
     source: Source
     path: Path
-    image: np.ndarray
+    image: np.ndarray | TiffParts
     index: int | None = None
     page: int | None = None
 

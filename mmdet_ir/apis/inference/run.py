@@ -6,11 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-from mmengine.logging import print_log
 from tqdm import tqdm
 
 from ...datasets.images.opencv_log import opencv_silenced
@@ -21,6 +20,7 @@ from .inferencer import IRInferencer
 from .inputs import Frame, Skipped, Source, count_frames, find_sources, frame_rate, read_frames
 from .live import DEFAULT_TIMEOUT, RawFrames
 from .outputs import ResultFiles, VideoFile
+from .overview import MappedParts, reduction, small_instances, small_picture
 from .parallel import WriteBehind, read_ahead
 from .smoothing import TrackSmoother
 from .stopping import stop_on_signal
@@ -28,7 +28,6 @@ from .tiles import plan_tiles
 from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
 
 REPORT = 'report.json'
-LARGEST_PICTURE = 200_000_000  # values: above this, tiled images are not drawn
 
 
 def infer(
@@ -196,7 +195,7 @@ class _Run:
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
         if tile is not None:
-            self.report |= {'tile': list(tile), 'overlap': overlap, 'not_drawn': []}
+            self.report |= {'tile': list(tile), 'overlap': overlap, 'reduced': []}
 
     def __call__(self, sources: Sequence[Source]) -> dict:
         info = {'config': self.report['config'], 'checkpoint': self.report['checkpoint'], 'masks': 'predicted'}
@@ -265,7 +264,8 @@ class _Run:
     def _batches(self, source: Source, stop: threading.Event, progress: tqdm) -> Iterator[list[tuple[Frame, dict]]]:
         """Frames with what the model takes, in batches of one size; padding would change what is found."""
         batch: list[tuple[Frame, dict]] = []
-        for item in read_frames(source, self.inferencer.read, stop.is_set):
+        read = partial(self.inferencer.read, by_parts=self.tile is not None)
+        for item in read_frames(source, read, stop.is_set):
             if stop.is_set():
                 return
             data = None
@@ -299,7 +299,7 @@ class _Run:
             return [self._predict_tiles(batch[0][0])]
         return self.inferencer.predict([data for _, data in batch])
 
-    def _predict_tiles(self, frame: Frame) -> tuple[list[FoundInstance], np.ndarray] | str:
+    def _predict_tiles(self, frame: Frame) -> tuple[list[FoundInstance], np.ndarray | MappedParts] | str:
         """Detections of a frame in tiles, and what the model saw; or why there are none."""
         total = len(plan_tiles(frame.image.shape[:2], self.tile, self.overlap))
         try:
@@ -326,12 +326,13 @@ class _Run:
                 self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': prediction})
             elif self.tile is not None:
                 instances, levels = prediction
-                if self.pictures and levels.size > LARGEST_PICTURE:
-                    self.report['not_drawn'].append(str(frame.path))
-                    print_log(f'{frame.path}: too large to be drawn; its detections are in detections.json', 'current')
-                elif self.pictures:
-                    picture = cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB if levels.ndim == 2 else cv2.COLOR_BGR2RGB)
-                self._write(frame, instances, picture, results, video)
+                factor = reduction(levels)
+                if self.pictures:
+                    picture = small_picture(levels, factor)
+                if self.pictures and factor > 1:
+                    told = {'path': str(frame.path), 'frame': frame.index, 'factor': factor}
+                    self.report['reduced'].append(told)
+                self._write(frame, instances, picture, results, video, factor)
             else:
                 instances = find_instances(prediction, self.lowest)
                 if self.pictures:
@@ -346,15 +347,17 @@ class _Run:
         picture: np.ndarray | None,
         results: ResultFiles,
         video: VideoFile | None,
+        factor: int = 1,
     ) -> None:
-        """Writes all about a frame; ``picture`` is RGB, ``None`` to draw nothing."""
+        """Writes all about a frame; ``picture`` is RGB, ``factor`` times smaller than it; ``None`` to draw nothing."""
         if self.tracker is not None:
             instances = self.tracker.update(instances)
             if self.smoother is not None:
                 instances = self.smoother.update(instances)
             instances = self._follow(frame, instances, results)
         if picture is not None:
-            drawn = draw_instances(picture, instances, self.inferencer.classes, self.inferencer.colors, self.scale)
+            shown, scale = small_instances(instances, factor), self.scale if factor == 1 else 1
+            drawn = draw_instances(picture, shown, self.inferencer.classes, self.inferencer.colors, scale)
             if video is not None:
                 video.add(drawn)
             else:
