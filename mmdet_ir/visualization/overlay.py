@@ -105,6 +105,7 @@ def draw_instances(
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     scale: int | None = None,
+    labels: bool = True,
 ) -> np.ndarray:
     """Draws contour, thin box, class and score of each instance.
 
@@ -117,6 +118,7 @@ def draw_instances(
         classes: Names, by label.
         colors: RGB in 0..255, by label.
         scale: Enlarges the picture by this whole number; ``None`` by ``default_scale``.
+        labels: Whether class and score are written; where targets stand densely, labels hide them.
 
     Returns:
         ``[scale * H, scale * W, 3]`` uint8, RGB.
@@ -139,7 +141,7 @@ def draw_instances(
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 1)
     taken = np.zeros((2 * len(frames), 4), np.int64)  # boxes, then the labels that have been placed
     taken[: len(frames)] = np.array(frames).reshape(-1, 4)
-    for i, instance in enumerate(instances):
+    for i, instance in enumerate(instances if labels else ()):
         number = '' if instance.track is None else f' #{instance.track}'
         text = f'{classes[instance.label]}{number} {instance.score:.2f}'
         place = _place(text, frames[i], taken[: len(frames) + i], (width, height))

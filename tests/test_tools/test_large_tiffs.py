@@ -12,7 +12,7 @@ from mmdet_ir.apis.inference.overview import reduction, small_instances, small_p
 from mmdet_ir.apis.inference.run import infer
 from mmdet_ir.datasets.images.image_limits import LIMIT_VARIABLE
 from mmdet_ir.datasets.images.tiff_parts import TiffParts
-from mmdet_ir.visualization.overlay import FoundInstance
+from mmdet_ir.visualization.overlay import FoundInstance, draw_instances
 
 import cv2
 import numpy as np
@@ -133,6 +133,18 @@ def test_a_smaller_picture_has_the_means(monkeypatch: pytest.MonkeyPatch, shape:
     cells = padded.reshape(padded.shape[0] // 3, 3, padded.shape[1] // 3, 3, -1).mean(axis=(1, 3))
     assert np.abs(small_picture(levels, 3) - cells[..., ::-1]).max() <= 0.5
     assert small_picture(levels, 1).shape == (*shape[:2], 3)
+
+
+def test_a_smaller_picture_has_no_labels() -> None:
+    """All that is drawn of one target of a pixel is its contour and its box, three pixels around it."""
+    instance = FoundInstance(0, 0.5, (20, 20, 21, 21), {}, 1, (20, 20), np.ones((1, 1), bool))
+    drawn = draw_instances(np.zeros((64, 96, 3), np.uint8), [instance], ['human'], [(255, 0, 0)], 1, labels=False)
+    expected = np.zeros((64, 96), bool)
+    expected[17:25, 17:25] = True
+    expected[18:24, 18:24] = False  # the box
+    expected[[19, 20, 20, 21], [20, 19, 21, 20]] = True
+    red = (drawn == (255, 0, 0)).all(axis=2)
+    assert not drawn[~red].any() and not (expected & ~red).any() and not red[20, 20] and red.sum() <= 28 + 8
 
 
 def test_no_target_disappears_in_a_smaller_picture() -> None:

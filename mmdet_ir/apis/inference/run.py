@@ -357,7 +357,10 @@ class _Run:
             instances = self._follow(frame, instances, results)
         if picture is not None:
             shown, scale = small_instances(instances, factor), self.scale if factor == 1 else 1
-            drawn = draw_instances(picture, shown, self.inferencer.classes, self.inferencer.colors, scale)
+            # (labels keep their size and would cover a picture that shows many times more)
+            drawn = draw_instances(
+                picture, shown, self.inferencer.classes, self.inferencer.colors, scale, labels=factor == 1
+            )
             if video is not None:
                 video.add(drawn)
             else:
