@@ -107,12 +107,12 @@ def predict_tiled(
         )
     thresholds = np.zeros(len(exported.classes)) if thresholds is None else thresholds
     size, batch = image.shape[:2], exported.meta['input']['batch'] or 1
-    found = []
-    for part in plan_tiles(size, tile, overlap):
+    found, tiles = [], plan_tiles(size, tile, overlap)
+    for part in tiles:
         one = exported.predict([np.ascontiguousarray(part.cut(image))] * batch)[0]
         instances = find_instances(as_data_sample(one, 0, part.shape).pred_instances, thresholds)
         found += [(place(instance, part, size), part) for instance in instances]
-    return join(found, size)
+    return join(found, size, tiles)
 
 
 def as_data_sample(found: dict[str, np.ndarray], img_id: int, ori_shape: tuple[int, int]) -> DetDataSample:

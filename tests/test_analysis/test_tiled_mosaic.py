@@ -198,7 +198,7 @@ def test_a_perfect_model_loses_nothing(pictures: dict[str, np.ndarray]) -> None:
     assert draw_mosaic(measured, Perfect.classes, Perfect.colors).shape == (320, 400, 3)
 
 
-def without_joining(found: list, size: tuple[int, int]) -> list:
+def without_joining(found: list, _size: tuple[int, int], _tiles: list) -> list:
     return [instance for instance, _ in found]
 
 

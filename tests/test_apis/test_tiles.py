@@ -33,11 +33,11 @@ def perfect(labels: np.ndarray) -> InstanceData:
 
 
 def tiled(picture: np.ndarray, tile: tuple[int, int], overlap: float) -> list:
-    found = []
-    for part in plan_tiles(picture.shape, tile, overlap):
+    found, tiles = [], plan_tiles(picture.shape, tile, overlap)
+    for part in tiles:
         for instance in find_instances(perfect(part.cut(picture)), np.zeros(2)):
             found.append((place(instance, part, picture.shape), part))
-    return join(found, picture.shape)
+    return join(found, picture.shape, tiles)
 
 
 def scene(seed: int, number: int = 40) -> np.ndarray:
@@ -85,8 +85,22 @@ def test_a_poor_mask_of_a_cut_target_is_no_second_target() -> None:
     poor[10:20, : 95 - right.x1] = 1
     found = [(place(find_instances(perfect(left.cut(picture)), np.zeros(2))[0], left, picture.shape), left)]
     found.append((place(find_instances(perfect(poor), np.zeros(2))[0], right, picture.shape), right))
-    (instance,) = join(found, picture.shape)
+    (instance,) = join(found, picture.shape, [left, right])
     assert instance.area == 30 * 35 and instance.crop.all()
+
+
+@pytest.mark.parametrize(('columns', 'kept'), [((100, 110), False), ((70, 110), True), ((90, 100), True)])
+def test_what_one_tile_invents_at_its_end_is_left_out(columns: tuple[int, int], kept: bool) -> None:
+    """The left tile ends at column 110; the right one, which begins at 80, sees the place whole and finds nothing.
+
+    The second place is seen whole by none of them, and the third one is not at the end of the left tile.
+    """
+    size, left, right = (60, 200), Tile(0, 0, 110, 60), Tile(80, 0, 200, 60)
+    invented = np.zeros(left.shape, dtype=np.int32)
+    invented[10:20, slice(*columns)] = 1
+    found = [(place(find_instances(perfect(invented), np.zeros(2))[0], left, size), left)]
+    assert len(join(found, size, [left, right])) == kept
+    assert len(join(found, size, [left])) == 1
 
 
 def test_codes_equal_those_of_whole_masks() -> None:

@@ -222,14 +222,15 @@ class IRInferencer(DetInferencer):
         mapped, rest = map_tones({'img': image, 'img_path': str(name)})
         size = mapped['img'].shape[:2]
         found: list[tuple[FoundInstance, Tile]] = []
-        tiles = iter(plan_tiles(size, tile, overlap))
-        while chunk := list(islice(tiles, batch_size)):
+        tiles = plan_tiles(size, tile, overlap)
+        waiting = iter(tiles)
+        while chunk := list(islice(waiting, batch_size)):
             batch = [rest(part_of(mapped, part)) for part in chunk]
             for part, prediction in zip(chunk, self.predict(batch), strict=True):
                 instances = find_instances(prediction, thresholds)
                 found += [(place(instance, part, size), part) for instance in instances]
                 on_tile()
-        return join(found, size), mapped['img']
+        return join(found, size, tiles), mapped['img']
 
     def forward(self, inputs: dict | tuple, **kwargs) -> list[DetDataSample]:
         """Samples of a collated batch, with masks of pixels only; see ``binary_masks``."""

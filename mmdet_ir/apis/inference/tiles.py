@@ -14,6 +14,7 @@ from ...visualization.overlay import FoundInstance
 
 JOIN_SHARE = 0.5  # in which two masks have to agree, within the part that both tiles see
 _EDGE = 2  # pixels: a mask that comes so near to the end of its tile is cut there
+_MARGIN = 4  # pixels of surroundings with which a tile sees the whole of a mask
 
 
 @dataclass(frozen=True)
@@ -133,17 +134,21 @@ def encode_crop(crop: np.ndarray, corner: tuple[int, int], size: tuple[int, int]
     return {'size': [height, width], 'counts': rle['counts'].decode('ascii')}
 
 
-def join(found: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int]) -> list[FoundInstance]:
+def join(
+    found: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int], tiles: Sequence[Tile]
+) -> list[FoundInstance]:
     """Detections of all tiles, each target once.
 
     Two detections of one class from two tiles are one target where their masks agree in the part that both tiles see:
     an IoU of at least one half there, or, where a seam cuts one of them, at least one half of the smaller mask (models
     see the rest of a cut target worse). A detection that is whole in its tile stands for the target; where all are cut
-    by seams, their masks are put together. The score is the highest.
+    by seams, their masks are put together. The score is the highest. What one tile takes for a target at its end,
+    where another tile sees the same place whole and finds none, is left out.
 
     Args:
         found: In pixels of the whole image, with the tile of each.
         size: Height and width of the image.
+        tiles: All tiles of the image, also those in which nothing was found.
 
     Returns:
         Best first.
@@ -162,7 +167,12 @@ def join(found: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int]) -> 
     members: dict[int, list[int]] = {}
     for i in range(len(found)):
         members.setdefault(root(i), []).append(i)
-    joined = [_merge([found[i] for i in same], size) for same in members.values()]
+    ends = np.array([(tile.x1, tile.y1, tile.x2, tile.y2) for tile in tiles])
+    joined = [
+        _merge([found[i] for i in same], size)
+        for same in members.values()
+        if len(same) > 1 or not _is_refuted(*found[same[0]], ends, size)
+    ]
     return sorted(joined, key=lambda instance: -instance.score)
 
 
@@ -219,6 +229,15 @@ def _is_cut(instance: FoundInstance, tile: Tile, size: tuple[int, int]) -> bool:
         or (tile.x2 < size[1] and x2 > tile.x2 - _EDGE)
         or (tile.y2 < size[0] and y2 > tile.y2 - _EDGE)
     )
+
+
+def _is_refuted(instance: FoundInstance, tile: Tile, ends: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether a detection that nothing confirms is cut by its tile, while another tile sees the place and more."""
+    if not _is_cut(instance, tile, size):
+        return False
+    x1, y1, x2, y2 = _frame(instance)
+    around = np.clip((x1 - _MARGIN, y1 - _MARGIN, x2 + _MARGIN, y2 + _MARGIN), 0, (*size[::-1], *size[::-1]))
+    return bool(((ends[:, :2] <= around[:2]) & (ends[:, 2:] >= around[2:])).all(axis=1).any())
 
 
 def _merge(same: Sequence[tuple[FoundInstance, Tile]], size: tuple[int, int]) -> FoundInstance:
