@@ -100,6 +100,14 @@ def test_frames_are_dropped_for_a_slow_model_and_the_newest_is_seen() -> None:
     assert live.reason == 'no frame for 0.5 s after 20 frames: the source stalled'
 
 
+def test_what_stalled_is_named_by_its_address(tmp_path: Path) -> None:
+    with served(5, 0.02, stall=30) as address:
+        (source,) = find_sources([address], tmp_path, timeout=1, every_frame=True)
+        source.live.open()
+        *_, end = read_frames(source, read=None)
+    assert (end.path, end.index) == (address, 5) and end.reason.endswith('the source stalled')
+
+
 def test_a_stream_is_left_at_once_when_the_user_asks() -> None:
     live = LiveFrames('-', RAW, timeout=60, stdin=Paced(3))
     live.open()

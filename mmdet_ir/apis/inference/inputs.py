@@ -73,9 +73,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What could not be used, and why."""
+    """What could not be used, and why; ``path`` is the address of a live source."""
 
-    path: Path
+    path: Path | str
     index: int | None
     reason: str
 
@@ -192,7 +192,7 @@ def _read_live(source: Source, stopped: Callable[[], bool]) -> Iterator[Frame | 
     for index, image in live(stopped):
         yield Frame(source, path, image, index)
     if live.reason is not None:
-        yield Skipped(Path(source.given), live.received, live.reason)
+        yield Skipped(source.given, live.received, live.reason)
 
 
 def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:
