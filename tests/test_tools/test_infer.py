@@ -233,11 +233,11 @@ def test_a_crash_leaves_whole_files(model: tuple, tmp_path: Path, monkeypatch: p
         cv2.imwrite(str(tmp_path / f'{i}.png'), counts(i))
     stock, calls = inference_run.draw_instances, []
 
-    def draw(*args: object) -> np.ndarray:
+    def draw(*args: object, **options: object) -> np.ndarray:
         calls.append(1)
         if len(calls) == 3:
             raise RuntimeError('out of memory')
-        return stock(*args)
+        return stock(*args, **options)
 
     monkeypatch.setattr(inference_run, 'draw_instances', draw)
     with pytest.raises(RuntimeError, match='out of memory'):
