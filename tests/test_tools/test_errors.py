@@ -117,6 +117,7 @@ def test_options_that_the_config_cannot_serve(toy_config: Path, tmp_path: Path) 
 
 
 def test_mixed_precision_settings_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, 'bfloat16_slowdown', lambda: 0.7)  # (whatever the processor at hand has)
     for device, kind, scale in (('cpu', 'Bf16OptimWrapper', None), ('cuda', 'AmpOptimWrapper', 'dynamic')):
         monkeypatch.setattr(launch, 'get_device', lambda device=device: device)
         cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'clip_grad': {'max_norm': 1}}})
