@@ -16,6 +16,7 @@ from .inputs import Frame
 
 CODEC = 'mp4v'  # MPEG-4 part 2: OpenCV's own builds write and read it; they have no encoder for H.264
 COLUMNS = ('file_name', 'frame', 'class', 'score', 'x', 'y', 'width', 'height', 'area_px', 'mean', 'max', 'unit')
+_ENCODER = 'OPENCV_FFMPEG_WRITER_OPTIONS'  # which OpenCV reads whenever it opens a writer
 Measure = Callable[[np.ndarray, Path], tuple[np.ndarray, str]]
 
 
@@ -140,6 +141,7 @@ class VideoFile:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             code = cv2.VideoWriter_fourcc(*CODEC)
+            os.environ.setdefault(_ENCODER, 'threads;1')  # (more of them take the model's cores for a small encoder)
             self._writer = cv2.VideoWriter(str(self._temporary), code, self.fps, picture.shape[1::-1])
             if not self._writer.isOpened():
                 raise ValueError(

@@ -39,7 +39,7 @@ class WriteBehind:
     after a failed one are not made.
 
     Args:
-        behind: How many calls may wait.
+        behind: How many calls may wait; with 0, each call is waited for.
 
     Example:
         >>> from mmdet_ir.apis.inference.parallel import WriteBehind

@@ -192,6 +192,8 @@ class _Run:
         self.names: set[str] = set()
         self.used: set[str] = set()  # inputs of which at least one frame was used
         device = str(next(inferencer.model.parameters()).device)
+        # (on the CPU the model has all cores, and a thread that writes meanwhile holds up more than it does)
+        self.behind = 0 if device == 'cpu' else 2
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
         if tile is not None:
@@ -244,7 +246,7 @@ class _Run:
         try:
             batches = self._batches(source, stop, progress)
             ahead = 2 if source.live is None else 1  # (what waits of a live source grows old)
-            with WriteBehind() as writing:
+            with WriteBehind(self.behind) as writing:
                 # (of large images, only the one at hand is in memory)
                 for batch in batches if self.tile is not None else read_ahead(batches, ahead):
                     writing.call(self._write_batch, batch, self._predict(batch), results, video, progress)
