@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.types import type_name, typed_dicts
-from ..datasets.wrappers import leaves, part_for_testing, pipeline_steps, wrapped
+from ..datasets.wrappers import leaves, pipeline_steps, require_test_set, wrapped
 from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
 from .unread import unread_entries
@@ -36,8 +36,7 @@ COLOURS_ONLY = {
     **dict.fromkeys(('Expand', 'MinIoURandomCrop'), 'RandomCrop'),
     **dict.fromkeys(('ShearX', 'ShearY', 'TranslateX', 'TranslateY'), 'RandomCrop'),
 }
-# Samplers without an end: mmengine's, and MMDetection's for semi-supervised training.
-ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
+ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')  # samplers without an end
 _MONITORS = {'EarlyStoppingHook': 'monitor'}
 
 
@@ -69,8 +68,7 @@ def check_before_testing(cfg: Config) -> None:
     Raises:
         ValueError: For what cannot work; the message has a line for each fault.
     """
-    for name in ('test_dataloader', 'test_evaluator', 'test_cfg'):
-        part_for_testing(cfg, name)
+    require_test_set(cfg)
     _run(cfg, (unread_entries, _endless_samplers, _channels, _evaluators, _masks_to_score), ('test',))
 
 

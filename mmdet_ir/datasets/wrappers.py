@@ -41,6 +41,12 @@ def dataset_for_testing(cfg: Config) -> Mapping:
     return part_for_testing(cfg)['dataset']
 
 
+def require_test_set(cfg: Config) -> None:
+    """Raises ``ValueError`` unless a config has all that ``tools/test.py`` needs."""
+    for name in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+        part_for_testing(cfg, name)
+
+
 def wrapped(dataset: object) -> list:
     """The data sets that a wrapper holds, in their order; none for a data set that wraps nothing."""
     inner, several = _get(dataset, 'dataset'), _get(dataset, 'datasets')

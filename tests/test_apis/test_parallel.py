@@ -63,6 +63,14 @@ def test_calls_are_made_in_order_and_all_are_done_at_the_end() -> None:
     assert done == [0, 1]
 
 
+def test_with_none_behind_each_call_is_waited_for() -> None:
+    done: list[int] = []
+    with WriteBehind(0) as writing:
+        for number in range(3):
+            writing.call(lambda number: (time.sleep(0.05), done.append(number)), number)
+            assert done == list(range(number + 1))
+
+
 def test_the_first_error_of_a_call_is_raised_and_the_rest_is_left() -> None:
     done = []
 

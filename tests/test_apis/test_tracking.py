@@ -95,6 +95,7 @@ def test_duplicates_are_of_one_class_and_of_overlapping_masks() -> None:
     assert [(one.label, one.score) for one in found] == [(0, 0.9), (1, 0.8)]  # half of a mask is enough
     found = merge_duplicates([apart, detection(10, 20)], share=0.6)
     assert [one.score for one in found] == [0.9, 0.7] and merge_duplicates([]) == []
+    assert len(merge_duplicates([detection(10, 20, score=0.0)] * 2)) == 1
 
 
 def test_tables(tmp_path) -> None:

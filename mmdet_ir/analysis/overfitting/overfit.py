@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 from ...apis.launch import load_config, use_mixed_precision
 from ...config.types import type_name
 from ...datasets.coco_files import read_coco
-from ...datasets.wrappers import leaves, pipeline_steps
+from ...datasets.wrappers import dataset_for_testing, leaves, part_for_testing, pipeline_steps
 from ...engine import add_fitting_checks, require_checkpoint
 from ...fileio import write_text
 from ...visualization.figure_file import save_figure
@@ -56,7 +56,7 @@ def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
 
     Steps and their order are those of the test pipeline; annotations are loaded and packed as in training.
     """
-    train, test = (pipeline_steps(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    train, test = pipeline_steps(cfg.train_dataloader.dataset), pipeline_steps(dataset_for_testing(cfg))
     loading = [step for step in train if _is_loading(step)]
     if len(loading) != 1 or not type_name(train[-1]).endswith('PackDetInputs'):
         raise ValueError(
@@ -71,7 +71,8 @@ def _pipelines(cfg: Config) -> tuple[list[dict], list[dict]]:
 
 def _scored(cfg: Config) -> list[str]:
     """``'bbox'``, ``'segm'`` or both, as the config's own test scores them."""
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    evaluator = part_for_testing(cfg, 'test_evaluator')
+    evaluators = evaluator if isinstance(evaluator, list) else [evaluator]
     metric = next((evaluator.metric for evaluator in evaluators if 'metric' in evaluator), ['bbox', 'segm'])
     return [metric] if isinstance(metric, str) else list(metric)
 

@@ -51,7 +51,7 @@ def merge_duplicates(instances: Sequence[FoundInstance], share: float = SAME_SHA
 
 
 def _with_mean_box(best: FoundInstance, group: Sequence[FoundInstance]) -> FoundInstance:
-    if len(group) == 1:
+    if len(group) == 1 or not best.score:  # (scores of 0 weigh nothing)
         return best
     box = np.average([one.box for one in group], axis=0, weights=[one.score for one in group])
     return replace(best, box=tuple(box.tolist()))

@@ -26,7 +26,7 @@ from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.tiff_parts import TiffParts, open_parts
 from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...datasets.transforms.tone_mapping import ZERO_CELSIUS, ToneMapping
-from ...datasets.wrappers import pipeline_steps
+from ...datasets.wrappers import dataset_for_testing, pipeline_steps
 from ...engine.fitting.weights import fit_detector, require_checkpoint
 from ...fileio import require_path, unique_name
 from ...model_zoo import model_names
@@ -326,7 +326,7 @@ class IRInferencer(DetInferencer):
         return super()._init_visualizer(cfg)
 
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
-        transforms = Compose(pipeline_steps(cfg.test_dataloader.dataset)).transforms
+        transforms = Compose(pipeline_steps(dataset_for_testing(cfg))).transforms
         if not transforms or not isinstance(transforms[0], LoadIRImageFromFile | LoadImageFromFile):
             raise ValueError(
                 f'{self._names[0]}: expected a test pipeline that begins with LoadIRImageFromFile or '

@@ -4,7 +4,8 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -141,8 +142,8 @@ class VideoFile:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             code = cv2.VideoWriter_fourcc(*CODEC)
-            os.environ.setdefault(_ENCODER, 'threads;1')  # (more of them take the model's cores for a small encoder)
-            self._writer = cv2.VideoWriter(str(self._temporary), code, self.fps, picture.shape[1::-1])
+            with _one_thread():
+                self._writer = cv2.VideoWriter(str(self._temporary), code, self.fps, picture.shape[1::-1])
             if not self._writer.isOpened():
                 raise ValueError(
                     f'{self.path}: this build of OpenCV cannot write {CODEC} videos; --no-pictures writes detections'
@@ -169,6 +170,19 @@ class VideoFile:
         finally:
             self._temporary.unlink(missing_ok=True)
         return self.path
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Encoders that are opened here get one thread: more would take the model's cores. The user's own options win."""
+    if _ENCODER in os.environ:
+        yield
+        return
+    os.environ[_ENCODER] = 'threads;1'
+    try:
+        yield
+    finally:
+        del os.environ[_ENCODER]
 
 
 def _image_entry(frame: Frame, image_id: int) -> dict:

@@ -192,7 +192,7 @@ class _Run:
         self.names: set[str] = set()
         self.used: set[str] = set()  # inputs of which at least one frame was used
         device = str(next(inferencer.model.parameters()).device)
-        # (on the CPU the model has all cores, and a thread that writes meanwhile holds up more than it does)
+        # (on the CPU the model has all cores: a thread that writes beside it costs more than writing in between)
         self.behind = 0 if device == 'cpu' else 2
         scores = dict(zip(inferencer.classes, thresholds.tolist(), strict=True))
         self.report: dict = {'device': device, 'scores': scores, 'complete': False, 'outputs': []}
@@ -242,7 +242,7 @@ class _Run:
             self.smoother = TrackSmoother(self.smooth) if self.smooth is not None else None
             self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
-            video = VideoFile(self.out / _video_name(source), frame_rate(source))
+            video = VideoFile(self.out / f'videos/{source.name}.mp4', frame_rate(source))
         try:
             batches = self._batches(source, stop, progress)
             ahead = 2 if source.live is None else 1  # (what waits of a live source grows old)
@@ -328,12 +328,10 @@ class _Run:
                 self.skipped.append({'path': str(frame.path), 'frame': frame.index, 'reason': prediction})
             elif self.tile is not None:
                 instances, levels = prediction
-                factor = reduction(levels)
-                if self.pictures:
-                    picture = small_picture(levels, factor)
-                if self.pictures and factor > 1:
-                    told = {'path': str(frame.path), 'frame': frame.index, 'factor': factor}
-                    self.report['reduced'].append(told)
+                factor = reduction(levels) if self.pictures else 1
+                picture = small_picture(levels, factor) if self.pictures else None
+                if factor > 1:
+                    self.report['reduced'].append({'path': str(frame.path), 'frame': frame.index, 'factor': factor})
                 self._write(frame, instances, picture, results, video, factor)
             else:
                 instances = find_instances(prediction, self.lowest)
@@ -383,10 +381,6 @@ class _Run:
                 values = (float(mean or 'nan'), float(maximum or 'nan'))
                 self.tracks.add(frame.index or 0, instance, *values, unit)
         return kept
-
-
-def _video_name(source: Source) -> Path:
-    return Path('videos', f'{source.name}.mp4')
 
 
 def _overlay_name(source: Source, index: int | None) -> str:

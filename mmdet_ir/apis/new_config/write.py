@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from ...config.lengths import counts_epochs, set_epochs, set_iterations, stretch_schedules
 from ...config.options import read_config
+from ...datasets.wrappers import dataset_for_testing
 from ...fileio import write_text
 from ...model_zoo import config_file, model_names
 from .changes import Plan, adapt, innermost
@@ -193,7 +194,7 @@ def known_classes(model: str) -> tuple[str, ...] | None:
         return None
     from ...datasets.coco_files import CLASSES
 
-    dataset = innermost(Config.fromfile(config_file(model)).test_dataloader.dataset)
+    dataset = innermost(dataset_for_testing(Config.fromfile(config_file(model))))
     return tuple((dataset.get('metainfo') or {}).get('classes', CLASSES))
 
 

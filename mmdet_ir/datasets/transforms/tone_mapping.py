@@ -6,11 +6,8 @@ Where a level is the same wherever it stands, the histogram of integers is all t
 """
 
 import inspect
-import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -18,37 +15,16 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
 from ..images.image_limits import LIMIT_VARIABLE
-from ..images.values import count_levels, repeat_channels, to_single_channel
+from ..images.values import repeat_channels, to_single_channel
+from .levels import FLOAT_LEVELS, Levels, as_levels, counted, extremes, look_up, plateau_table, stretch, value_limits
 
 ZERO_CELSIUS = 273.15  # Kelvin
-_FLOAT_LEVELS = 4096  # for histograms of floating-point images
-_LARGEST_DENOMINATOR = 10_000  # of percentiles; times 2^16 counts and doubled it is within 31 bits
-_BAND = 2**20  # pixels that are looked up at once
 _BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """All levels of integers, once each, in the place of an image of which only the histogram is known.
-
-    Attributes:
-        counts: int64 ``[256]`` or ``[65536]``: pixels of each level.
-    """
-
-    counts: np.ndarray
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8 if len(self.counts) == 256 else np.uint16)
-
-    @property
-    def shape(self) -> tuple[int]:
-        return self.counts.shape
 
 
 def linear(image: np.ndarray) -> np.ndarray:
     """Minimum to 0, maximum to 255. One dead pixel can take the contrast away; see ``percentile``."""
-    return _stretch(image, *_extremes(image))
+    return stretch(image, *extremes(image))
 
 
 def window(image: np.ndarray, low: float, high: float, kelvin_per_count: float | None = None) -> np.ndarray:
@@ -70,7 +46,7 @@ def window(image: np.ndarray, low: float, high: float, kelvin_per_count: float |
         if not kelvin_per_count > 0:
             raise ValueError(f'kelvin_per_count: expected more than 0, got {kelvin_per_count}')
         low, high = ((end + ZERO_CELSIUS) / kelvin_per_count for end in (low, high))
-    return _stretch(image, low, high)
+    return stretch(image, low, high)
 
 
 def percentile(image: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.ndarray:
@@ -86,7 +62,7 @@ def percentile(image: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.nd
     Raises:
         ValueError: If not ``0 <= low < high <= 100``.
     """
-    return _stretch(image, *_limits(image, low, high))
+    return stretch(image, *value_limits(image, low, high))
 
 
 def plateau(image: np.ndarray, plateau: float = 1.0) -> np.ndarray:
@@ -103,8 +79,8 @@ def plateau(image: np.ndarray, plateau: float = 1.0) -> np.ndarray:
     Raises:
         ValueError: If ``plateau`` is not above 0.
     """
-    levels = _as_levels(image)
-    return look_up(_plateau_table(_counted(levels), plateau).round().astype(np.uint8), levels)
+    levels = as_levels(image)
+    return look_up(plateau_table(counted(levels), plateau).round().astype(np.uint8), levels)
 
 
 def clahe(
@@ -135,7 +111,7 @@ def clahe(
         raise ValueError(f'clip_limit: expected more than 0, got {clip_limit}')
     if tiles < 1:
         raise ValueError(f'tiles: expected at least 1, got {tiles}')
-    stretched = _stretch(image, *_limits(image, low, high, limits))
+    stretched = stretch(image, *value_limits(image, low, high, limits))
     return cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles)).apply(stretched)
 
 
@@ -178,7 +154,7 @@ def detail(
     for name, value in (('gain', gain), ('flat_gain', flat_gain)):
         if not value >= 0:
             raise ValueError(f'{name}: expected 0 or more, got {value}')
-    bottom, top = map(float, _limits(image, low, high, limits))
+    bottom, top = map(float, value_limits(image, low, high, limits))
     if top <= bottom:
         return np.zeros(image.shape, np.uint8)
     x = (image.astype(np.float32) - np.float32(bottom)) * np.float32(1 / (top - bottom))
@@ -191,8 +167,8 @@ def detail(
     slope = variance / (variance + edge**2)  # He et al., Eq. 5, with guide = input
     weight = smooth(slope)
     base = weight * x + smooth(mean - slope * mean)  # Eq. 6 and 8
-    levels = np.clip(base * (_FLOAT_LEVELS - 1), 0, _FLOAT_LEVELS - 1).round().astype(np.uint16)
-    table = 127.5 + _BASE_SHARE * (_plateau_table(_counted(levels), plateau) - 127.5)
+    levels = np.clip(base * (FLOAT_LEVELS - 1), 0, FLOAT_LEVELS - 1).round().astype(np.uint16)
+    table = 127.5 + _BASE_SHARE * (plateau_table(counted(levels), plateau) - 127.5)
     compressed = np.take(table.astype(np.float32), levels)
     out = compressed + 255 * (flat_gain + (gain - flat_gain) * weight) * (x - base)
     return np.clip(out.round(), 0, 255).astype(np.uint8)
@@ -255,26 +231,7 @@ def level_table(counts: np.ndarray, method: str, **settings: object) -> np.ndarr
         raise ValueError(f'expected one of {list(TABLED)}, which need the histogram alone, got {method!r}')
     if counts.shape not in ((256,), (65536,)) or not counts.any():
         raise ValueError(f'expected numbers of pixels of 256 or 65536 levels, got {counts.sum()} of {counts.shape}')
-    return function(_Levels(counts), **settings)
-
-
-def look_up(table: np.ndarray, image: np.ndarray | _Levels) -> np.ndarray:
-    """``table[image]``, without the eight bytes a pixel that NumPy takes for its indices.
-
-    Args:
-        table: As long as the image has levels.
-        image: uint8 or uint16, ``[H, W]``.
-    """
-    if isinstance(image, _Levels):
-        return table
-    if image.dtype == np.uint8:
-        return cv2.LUT(image, table)
-    # (in bands: NumPy makes indices of eight bytes of all that it takes at once)
-    found = np.empty(image.shape, table.dtype)
-    rows = max(1, _BAND // max(image.shape[1], 1))
-    for first in range(0, image.shape[0], rows):
-        found[first : first + rows] = table[image[first : first + rows]]
-    return found
+    return function(Levels(counts), **settings)
 
 
 @TRANSFORMS.register_module()
@@ -371,105 +328,3 @@ def _checked(method: str, settings: dict) -> Callable[..., np.ndarray]:
             + (f'got {unknown}' if unknown else f'but {needed} not given')
         )
     return function
-
-
-def exact_shares(low: float, high: float) -> tuple[Fraction, Fraction, int] | None:
-    """Percentiles as shares of 1, and the denominator that both have in common.
-
-    ``None`` where it is too large for whole numbers of 32 bits, so that no graph can count with it: percentiles of
-    more than two decimals.
-    """
-    shares = [Fraction(str(end)) / 100 for end in (low, high)]
-    common = math.lcm(*(share.denominator for share in shares))
-    return (*shares, common) if common <= _LARGEST_DENOMINATOR else None
-
-
-def _limits(
-    image: np.ndarray | _Levels, low: float, high: float, limits: Sequence[float] | None = None
-) -> tuple[float | Fraction, float | Fraction]:
-    """Percentiles ``low`` and ``high`` of the image, or the fixed ``limits``; minimum and maximum in a pinch."""
-    if limits is not None:
-        bottom, top = limits
-        if not top > bottom:
-            raise ValueError(f'limits: expected the lower one first, got {tuple(limits)}')
-        return float(bottom), float(top)
-    if not 0 <= low < high <= 100:
-        raise ValueError(f'expected percentiles 0 <= low < high <= 100, got low={low} and high={high}')
-    if image.dtype == np.float32:
-        bottom, top = (float(value) for value in np.percentile(image, (low, high)))
-    else:
-        exact = exact_shares(low, high)
-        shares = (low / 100, high / 100) if exact is None else exact[:2]
-        cumulative = np.cumsum(_counted(image))
-        bottom, top = (_order_statistic(cumulative, (int(cumulative[-1]) - 1) * share) for share in shares)
-    return (bottom, top) if top > bottom else _extremes(image)
-
-
-def _order_statistic(cumulative: np.ndarray, rank: float | Fraction) -> float | Fraction:
-    """Value at a rank of sorted integers, linear between neighbours; exact for an exact rank."""
-    below = math.floor(rank)
-    here, following = np.searchsorted(cumulative, [below, min(below + 1, int(cumulative[-1]) - 1)], 'right').tolist()
-    return here + (rank - below) * (following - here)
-
-
-def _extremes(image: np.ndarray | _Levels) -> tuple[float | Fraction, float | Fraction]:
-    if isinstance(image, _Levels):
-        low, high = np.flatnonzero(image.counts)[[0, -1]].tolist()
-        return Fraction(low), Fraction(high)
-    kind = float if image.dtype == np.float32 else Fraction
-    return kind(image.min().item()), kind(image.max().item())
-
-
-def _counted(image: np.ndarray | _Levels) -> np.ndarray:
-    """Number of pixels of each level."""
-    return image.counts if isinstance(image, _Levels) else count_levels(image)
-
-
-def _stretch(image: np.ndarray | _Levels, low: float | Fraction, high: float | Fraction) -> np.ndarray:
-    """``low`` to 0, ``high`` to 255, linear between them, rounded; all 0 where ``high`` is not above ``low``.
-
-    Halves are rounded to even; of integers between exact ends without any error of floating point, so that every
-    runtime can give the same grey levels.
-    """
-    if high <= low:
-        return np.zeros(image.shape, np.uint8)
-    if image.dtype == np.float32:
-        factor = 255 / (high - low)
-        return np.clip(((image - low) * factor).round(), 0, 255).astype(np.uint8)
-    end = int(np.iinfo(image.dtype).max)
-    first, last = (min(max(int(value), 0), end) for value in (math.floor(low), math.ceil(high)))
-    table, between = np.zeros(end + 1, np.uint8), np.arange(first, last + 1)
-    if isinstance(low, Fraction) and isinstance(high, Fraction):
-        table[first : last + 1] = _exact_levels(between, low, high)
-    else:
-        table[first : last + 1] = np.clip(((between - float(low)) * (255 / (high - low))).round(), 0, 255)
-    table[last + 1 :] = 255
-    return look_up(table, image)
-
-
-def _exact_levels(values: np.ndarray, low: Fraction, high: Fraction) -> np.ndarray:
-    """``255 * (values - low) / (high - low)`` rounded half to even, within 0..255, in whole numbers."""
-    common = math.lcm(low.denominator, high.denominator)
-    span = int((high - low) * common)
-    quotient, rest = np.divmod(510 * (values * common - int(low * common)) + span, 2 * span)
-    return np.clip(quotient - ((rest == 0) & (quotient % 2 == 1)), 0, 255)
-
-
-def _as_levels(image: np.ndarray | _Levels) -> np.ndarray | _Levels:
-    """Integers as they are; floating-point values as 4096 equal steps from minimum to maximum."""
-    if image.dtype != np.float32:
-        return image
-    low, high = float(image.min()), float(image.max())
-    factor = (_FLOAT_LEVELS - 1) / (high - low) if high > low else 0
-    return ((image - low) * factor).round().astype(np.uint16)
-
-
-def _plateau_table(counts: np.ndarray, plateau: float) -> np.ndarray:
-    """Plateau equalisation as a table from level to brightness, float64, 0..255; ``counts`` is the histogram."""
-    if not plateau > 0:
-        raise ValueError(f'plateau: expected more than 0, got {plateau}')
-    clipped = np.minimum(counts, plateau * int(counts.sum()) / np.count_nonzero(counts))
-    cumulative = np.cumsum(clipped, dtype=np.float64)
-    first = clipped[np.flatnonzero(clipped)[0]]  # the lowest value that occurs becomes 0
-    spread = cumulative[-1] - first  # 0 for a constant image
-    return np.maximum(cumulative - first, 0) * (255 / spread if spread > 0 else 0)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...datasets.transforms.tone_mapping import METHODS, ZERO_CELSIUS, ToneMapping, exact_shares
+from ...datasets.transforms.levels import exact_shares
+from ...datasets.transforms.tone_mapping import METHODS, ZERO_CELSIUS, ToneMapping
 from .sizes import Size, least
 
 _GRAPHS = ('linear', 'percentile', 'window')
