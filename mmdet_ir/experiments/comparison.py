@@ -4,7 +4,6 @@ import csv
 import glob
 import io
 import json
-import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,31 +12,11 @@ from pathlib import Path
 
 from ..evaluation.rows import COLUMNS
 from ..markdown import markdown_table
+from .gains import Gain, seed_gain
 from .table_formats import escape_latex, signed
 from .tables import paper_records
 
-NO_DIFFERENCE = 2  # standard errors
 _ALL = 'all'
-
-
-@dataclass(frozen=True)
-class Gain:
-    """How much better an experiment is than the first.
-
-    Attributes:
-        value: Difference of the means, in points (percent) or, for Recall, as a fraction.
-        error: Its standard error; ``None`` where an experiment has a single run.
-        paired: Whether runs of equal seeds were compared.
-    """
-
-    value: float
-    error: float | None
-    paired: bool
-
-    @property
-    def certain(self) -> bool:
-        """Whether the difference is at least twice its standard error."""
-        return self.error is not None and abs(self.value) >= NO_DIFFERENCE * self.error
 
 
 @dataclass(frozen=True)
@@ -148,20 +127,11 @@ def _test_files(run: dict) -> tuple[str, ...]:
 
 
 def _gain(first: Sequence[dict], runs: Sequence[dict], part: str, column: str) -> Gain | None:
-    """Differences of equal seeds where both have the same seeds, else the difference of the means."""
-    before, after = _values(first, part, column), _values(runs, part, column)
+    before, after = (_values(group, part, column) for group in (first, runs))
     if not before or not after:
         return None
-    seeds = [[run.get('seed') for run in group] for group in (first, runs)]
-    if None not in seeds[0] and sorted(seeds[0]) == sorted(seeds[1]):
-        old, new = (dict(zip(keys, values, strict=True)) for keys, values in zip(seeds, (before, after), strict=True))
-        differences = [new[seed] - old[seed] for seed in seeds[0]]
-        error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else None
-        return Gain(statistics.fmean(differences), error, paired=True)
-    error = None
-    if min(len(before), len(after)) > 1:
-        error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (before, after)))
-    return Gain(statistics.fmean(after) - statistics.fmean(before), error, paired=False)
+    seeds = ([run.get('seed') for run in group] for group in (first, runs))
+    return seed_gain(*(list(zip(*pair, strict=True)) for pair in zip(seeds, (before, after), strict=True)))
 
 
 def _score(column: str, values: Sequence[float], plus_minus: str = ' ± ') -> str:

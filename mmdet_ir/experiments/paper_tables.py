@@ -1,9 +1,8 @@
 """The paper's tables filled with recorded runs: mean and deviation over seeds, gains, and the paper's numbers."""
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mmengine.fileio import load
 
 from ..evaluation.rows import COLUMNS
 from .cells import SizeData, Table
+from .gains import Gain, seed_gain
 
 PAPER_RESULTS = Path(__file__).with_name('paper_results.yaml')
 SIZES = ('study', 'cpu', 'scratch', 'paper')
@@ -112,19 +112,13 @@ class FilledTable:
         means = [row.scores[column].mean for row in self.rows if column in row.scores]
         return max(means) if len(means) > 1 and column != PARAMS else None
 
-    def gain(self, row: FilledRow, column: str) -> Summary | None:
-        """Mean of a row minus that of the first row, with the standard error of this difference in place of ``std``.
-
-        The standard error is ``sqrt(s^2 / n + s0^2 / n0)``, ``None`` if either has a single run. It tells about seeds
-        only, not about other data. The first row has no gain, nor has a row without runs.
-        """
-        first, other = self.rows[0].scores.get(column), row.scores.get(column)
-        if row is self.rows[0] or first is None or other is None:
+    def gain(self, row: FilledRow, column: str) -> Gain | None:
+        """What the row gains over the first one, see :func:`seed_gain`; nothing for the first, or without runs."""
+        before, after = (_seed_scores(r.runs, column) for r in (self.rows[0], row))
+        if row is self.rows[0] or not before or not after:
             return None
-        error = None
-        if first.std is not None and other.std is not None:
-            error = math.sqrt(first.std**2 / first.n + other.std**2 / other.n)
-        return Summary(other.mean - first.mean, error, min(first.n, other.n))
+        gain = seed_gain(before, after)
+        return replace(gain, error=None) if column == PARAMS else gain
 
     def paper_gain(self, row: FilledRow, column: str) -> float | None:
         """The same difference in the paper, rounded as the paper prints; ``None`` where it lacks either."""
@@ -263,6 +257,10 @@ def _paper_values(table: Table) -> tuple[dict[str, dict[str, float]], str | None
     }
     best = results[table.paper].get('best')
     return values, None if best is None else str(best)
+
+
+def _seed_scores(runs: Sequence[dict], column: str) -> list[tuple[int, float]]:
+    return [(run['seed'], value) for run in runs if (value := _score(run, column)) is not None]
 
 
 def _summaries(runs: Sequence[dict]) -> dict[str, Summary]:

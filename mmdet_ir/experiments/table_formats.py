@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..markdown import markdown_table
+from .gains import Gain
 from .paper_tables import SIZES, STUDY_TABLE, FilledRow, FilledTable, Summary, describe_runs, unlike_rows
 
 NOT_RUN = 'not run'
@@ -54,6 +55,7 @@ class Number:
     text: str
     std: str | None = None
     bold: bool = False
+    brackets: bool = False
 
 
 Lines = list[list[Number]]
@@ -64,10 +66,10 @@ def signed(value: float) -> str:
     return f'{round(value, 3) + 0.0:+.3f}'
 
 
-def _number(summary: Summary | None, style: Callable[[float], str], bold: bool = False) -> Number:
+def _number(summary: Summary | None, bold: bool = False) -> Number:
     if summary is None:
         return Number(_NO_VALUE)
-    return Number(style(summary.mean), None if summary.std is None else f'{summary.std:.3f}', bold)
+    return Number(_plain(summary.mean), None if summary.std is None else f'{summary.std:.3f}', bold)
 
 
 def _plain(value: float) -> str:
@@ -85,7 +87,7 @@ def score_lines(table: FilledTable) -> Lines:
         for column in table.columns:
             summary = row.scores.get(column)
             best = summary is not None and summary.mean == table.best(column)
-            line.append(_number(summary, _plain, best))
+            line.append(_number(summary, best))
         lines.append(line)
     return lines
 
@@ -111,7 +113,15 @@ def comparison_lines(table: FilledTable) -> Lines:
 def _gain_line(table: FilledTable, row: FilledRow) -> list[Number]:
     if not row.runs or not table.rows[0].runs:
         return [Number('no baseline' if row.runs else NOT_RUN)] * len(table.columns)
-    return [_number(table.gain(row, column), signed) for column in table.columns]
+    return [_gain_number(table.gain(row, column)) for column in table.columns]
+
+
+def _gain_number(gain: Gain | None) -> Number:
+    """In brackets where it is no difference."""
+    if gain is None:
+        return Number(_NO_VALUE)
+    error = None if gain.error is None else f'{gain.error:.3f}'
+    return Number(signed(gain.value), error, brackets=error is not None and not gain.certain)
 
 
 def _difference_line(table: FilledTable, row: FilledRow) -> list[Number]:
@@ -151,7 +161,8 @@ def markdown_rows(lines: Lines, left: int = 1) -> str:
 
 def _markdown(number: Number) -> str:
     text = f'**{number.text}**' if number.bold else number.text
-    return text if number.std is None else f'{text} ± {number.std}'
+    text = text if number.std is None else f'{text} ± {number.std}'
+    return f'({text})' if number.brackets else text
 
 
 def _markdown_notes(table: FilledTable) -> str:
@@ -201,7 +212,7 @@ def render_study(tables: Iterable[FilledTable], paper_gains: Mapping[str, float]
         for table in parts:
             mine = table.rows[i]
             gain = Number('') if i == 0 else _gain_line(table, mine)[list(table.columns).index('mAP')]
-            score = _number(mine.scores.get('mAP'), _plain) if mine.runs else Number(NOT_RUN)
+            score = _number(mine.scores.get('mAP')) if mine.runs else Number(NOT_RUN)
             line += [score, gain]
         paper = paper_gains.get(row.config)
         line.append(Number('' if i == 0 else _NO_VALUE if paper is None else signed(paper)))
@@ -254,7 +265,8 @@ def _latex(number: Number) -> str:
     if text[:1] in ('+', '-') and text[1:2].isdigit():
         text = f'${text}$'  # else a minus is set as a hyphen
     text = f'\\textbf{{{text}}}' if number.bold else text
-    return text if number.std is None else f'{text}{{\\tiny$\\pm${number.std}}}'
+    text = text if number.std is None else f'{text}{{\\tiny$\\pm${number.std}}}'
+    return f'({text})' if number.brackets else text
 
 
 def render_csv(table: FilledTable) -> str:
@@ -279,8 +291,8 @@ def render_csv(table: FilledTable) -> str:
                     'mean': None if score is None else score.mean,
                     'std': None if score is None else score.std,
                     'paper': row.paper.get(column),
-                    'gain': None if gain is None else gain.mean,
-                    'gain_standard_error': None if gain is None else gain.std,
+                    'gain': None if gain is None else gain.value,
+                    'gain_standard_error': None if gain is None else gain.error,
                     'paper_gain': table.paper_gain(row, column),
                 }
             )

@@ -150,7 +150,19 @@ def test_rivals_start_and_learn_as_the_baseline_does():
 def test_cells_differ_in_the_same_way_on_either_data_set():
     config = 'configs/ir/mask_rcnn_bnsa_focalsiou_mbcedicels.py'
     assert read_cell(config, 'synthetic').model == read_cell(config, 'real').model
-    assert CPU['real'].without == CPU['synthetic'].without == ('table4', 'table5')
+    assert CPU['real'].without == CPU['synthetic'].without == ('table4', 'table5', 'ladder')
+
+
+def test_the_ladder_is_that_of_the_protocol_and_its_last_rung_a_recipe_of_its_own(tmp_path):
+    rungs = yaml.safe_load((ROOT / 'mmdet_ir/experiments/protocol.yaml').read_text())['ladder']
+    assert [row.config for row in TABLES['ladder'].rows] == [rung['config'] for rung in rungs]
+    assert [row.title.rpartition('(')[2] for row in TABLES['ladder'].rows] == [
+        'paper)' if rung['of'] == 'paper' else 'ours)' for rung in rungs
+    ]
+    last = Job(TABLES['ladder'].rows[-1], load_sizes()['study']['real'], 0, tmp_path, tmp_path).config()
+    own = Config.fromfile(TABLES['ladder'].rows[-1].config)
+    assert last.train_dataloader == own.train_dataloader and last.train_cfg == own.train_cfg
+    assert last.load_from == 'results/starts/plain.pth'
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,22 @@ def test_mean_and_sample_deviation_over_seeds_in_the_papers_units(parts):
 def test_gain_over_the_first_row_with_its_standard_error(parts):
     none, bnsa, ours = parts.rows
     gain = parts.gain(bnsa, 'mAP')
-    assert gain.mean == pytest.approx(24 - 22)
-    assert gain.std == pytest.approx(math.sqrt(7 / 3))  # 2^2 / 3 + 2 / 2
-    assert parts.gain(ours, 'mAP').mean == pytest.approx(8) and parts.gain(ours, 'mAP').std is None
+    assert gain.value == pytest.approx(24 - 22)
+    assert gain.error == pytest.approx(math.sqrt(7 / 3))  # 2^2 / 3 + 2 / 2
+    assert parts.gain(ours, 'mAP').value == pytest.approx(8) and parts.gain(ours, 'mAP').error is None
     assert parts.gain(none, 'mAP') is None and parts.gain(ours, 'mAPl') is None
     assert parts.paper_gain(bnsa, 'mAP') is None and not parts.in_paper
+
+
+def test_runs_of_equal_seeds_are_compared_in_pairs():
+    records = [make_record('base.py', seed, {'mAP': score}) for seed, score in enumerate((0.20, 0.22, 0.24))]
+    records += [make_record('bnsa.py', seed, {'mAP': score}) for seed, score in enumerate((0.21, 0.22, 0.26))]
+    table = fill_table(PARTS, study_runs(records), 'cpu', 'real')
+    gain = table.gain(table.rows[1], 'mAP')
+    # differences 1, 0, 2: mean 1, deviation 1; the means' own deviations of 2 and 2.6 would give an error of 1.9
+    assert gain.paired and gain.value == pytest.approx(1) and gain.error == pytest.approx(1 / math.sqrt(3))
+    assert not gain.certain  # 1 is less than twice 0.58
+    assert table.gain(table.rows[1], 'Recall').value == 0 and not table.gain(table.rows[1], 'Recall').certain
 
 
 def test_numbers_and_gains_of_the_paper_stand_beside():

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Plots what each part gains in mAP, in the paper and here, with error bars over seeds, from the records of runs."""
+
+from mmdet_ir.cli import run_tool, tool_parser
+
+EXAMPLES = """examples:
+  python tools/analysis/plot_gains.py results --size study --data real --out gains.pdf
+  python tools/analysis/plot_gains.py results --size cpu --data synthetic --tables parts table1 --out gains.png
+"""
+
+
+def main() -> None:
+    from mmdet_ir.experiments.cells import load_sizes, load_tables
+
+    tables, sizes = load_tables(), load_sizes()
+    parser = tool_parser(__doc__, EXAMPLES)
+    parser.add_argument('results', help='folder of records, as reproduce.py writes them')
+    parser.add_argument('--size', choices=sizes, default='paper', help='default: %(default)s')
+    parser.add_argument('--data', required=True, metavar='NAME', help='data set of the records')
+    parser.add_argument('--tables', nargs='+', choices=tables, metavar='TABLE', help='default: all with a run')
+    parser.add_argument('--out', required=True, help='figure to write, .png, .pdf, .svg or .jpg')
+    args = parser.parse_args()
+
+    from mmdet_ir.analysis.gains_figure import plot_gains
+    from mmdet_ir.experiments.tables import load_filled
+
+    chosen = [tables[name] for name in args.tables or tables]
+    filled = [t for t in load_filled(args.results, chosen) if (t.size, t.data) == (args.size, args.data)]
+    if not filled:
+        raise ValueError(f'{args.results}: expected records of the size {args.size} on {args.data}, found none')
+    plot_gains(filled, tables.values(), args.out)
+    print(f'written: {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
