@@ -1,0 +1,11 @@
+"""Small Mask R-CNN from random weights, on the images and by the recipe of `edge`, whose score it is compared with."""
+
+_base_ = [
+    '../_base_/models/mask_rcnn_small.py',
+    '../_base_/datasets/real_varied.py',
+    '../_base_/schedules/constant.py',
+    '../_base_/small_runtime.py',
+]
+
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=2, save_best=None))
+custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.002, update_buffers=True)]
