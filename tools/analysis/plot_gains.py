@@ -10,25 +10,27 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    from mmdet_ir.experiments.cells import load_sizes, load_tables
-
-    tables, sizes = load_tables(), load_sizes()
     parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument('results', help='folder of records, as reproduce.py writes them')
-    parser.add_argument('--size', choices=sizes, default='paper', help='default: %(default)s')
+    parser.add_argument('--size', default='paper', help='size of the records (default: %(default)s)')
     parser.add_argument('--data', required=True, metavar='NAME', help='data set of the records')
-    parser.add_argument('--tables', nargs='+', choices=tables, metavar='TABLE', help='default: all with a run')
+    parser.add_argument('--tables', nargs='+', metavar='TABLE', help='default: all with a run')
     parser.add_argument('--out', required=True, help='figure to write, .png, .pdf, .svg or .jpg')
     args = parser.parse_args()
 
     from mmdet_ir.analysis.gains_figure import plot_gains
+    from mmdet_ir.experiments.cells import load_tables
     from mmdet_ir.experiments.tables import load_filled
 
-    chosen = [tables[name] for name in args.tables or tables]
-    filled = [t for t in load_filled(args.results, chosen) if (t.size, t.data) == (args.size, args.data)]
-    if not filled:
-        raise ValueError(f'{args.results}: expected records of the size {args.size} on {args.data}, found none')
-    plot_gains(filled, tables.values(), args.out)
+    tables = load_tables()
+    if unknown := sorted(set(args.tables or ()) - set(tables)):
+        raise ValueError(f'--tables: expected some of {", ".join(tables)}, got {", ".join(unknown)}')
+    filled = load_filled(args.results, [tables[name] for name in args.tables or tables])
+    chosen = [table for table in filled if (table.size, table.data) == (args.size, args.data)]
+    if not chosen:
+        there = ', '.join(dict.fromkeys(f'{table.size} on {table.data}' for table in filled)) or 'none'
+        raise ValueError(f'{args.results}: expected records of the size {args.size} on {args.data}, found {there}')
+    plot_gains(chosen, tables.values(), args.out)
     print(f'written: {args.out}')
 
 
