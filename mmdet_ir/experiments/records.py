@@ -19,7 +19,7 @@ from ..datasets.wrappers import leaves
 from ..engine.config_hash import config_hash, config_settings
 from ..engine.environment import ENVIRONMENT_FILE, collect_environment
 from ..engine.fitting.weights import check_scored_classes
-from ..fileio import write_text
+from ..fileio import read_json, write_text
 
 _TIMESTAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ')
 _TRAIN_LINE = re.compile(r' (Epoch|Iter)\(train\) ')
@@ -43,7 +43,8 @@ def data_fingerprint(dataset: ConfigDict) -> list[dict]:
     """Annotation files of a data set's config, wrapped or concatenated ones too.
 
     Returns:
-        For each file its path as the config gives it, its SHA-256 and its number of images.
+        For each file its path as the config gives it, the SHA-256 of what it says about images and targets, and its
+        number of images. ``info``, which tells who made the file and when, does not count, nor does the order of keys.
     """
     found = []
     for leaf in leaves(dataset):
@@ -52,14 +53,10 @@ def data_fingerprint(dataset: ConfigDict) -> list[dict]:
             raise FileNotFoundError(
                 f'{path}: annotation file of the run not found; records need it for the fingerprint'
             )
-        content = path.read_bytes()
-        found.append(
-            {
-                'ann_file': str(path),
-                'sha256': hashlib.sha256(content).hexdigest(),
-                'images': len(json.loads(content)['images']),
-            }
-        )
+        content = {key: value for key, value in read_json(path).items() if key != 'info'}
+        text = json.dumps(content, sort_keys=True, separators=(',', ':'))
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        found.append({'ann_file': str(path), 'sha256': sha256, 'images': len(content['images'])})
     return found
 
 

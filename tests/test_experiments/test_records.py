@@ -33,7 +33,7 @@ def test_fingerprint_of_plain_wrapped_and_concatenated_data(tmp_path):
     b = ConfigDict(type='IRDataset', ann_file=str(tmp_path / 'b.json'))
     expected_a = {
         'ann_file': str(tmp_path / 'a.json'),
-        'sha256': hashlib.sha256(b'{"images": [{"id": 1}, {"id": 2}]}').hexdigest(),
+        'sha256': hashlib.sha256(b'{"images":[{"id":1},{"id":2}]}').hexdigest(),
         'images': 2,
     }
     assert data_fingerprint(a) == [expected_a]
@@ -42,6 +42,17 @@ def test_fingerprint_of_plain_wrapped_and_concatenated_data(tmp_path):
     assert both[0] == expected_a and both[1]['images'] == 1
     with pytest.raises(FileNotFoundError, match=r'missing\.json: annotation file of the run not found'):
         data_fingerprint(ConfigDict(type='IRDataset', ann_file=str(tmp_path / 'missing.json')))
+
+
+def test_who_made_a_file_does_not_change_its_fingerprint_and_a_target_does(tmp_path):
+    content = {'images': [{'id': 1}], 'annotations': [{'id': 1, 'bbox': [0, 0, 2, 2]}], 'info': {'version': '1'}}
+    moved = content | {'annotations': [{'id': 1, 'bbox': [0, 0, 2, 3]}]}
+    found = []
+    for number, one in enumerate((content, content | {'info': {'made_by': 'mmdet_ir'}}, moved)):
+        (tmp_path / f'{number}.json').write_text(json.dumps(one, indent=number))
+        found += data_fingerprint(ConfigDict(type='IRDataset', ann_file=str(tmp_path / f'{number}.json')))
+    first, other_info, other_target = (entry['sha256'] for entry in found)
+    assert first == other_info != other_target
 
 
 def write_session(folder, lines, resume=False):

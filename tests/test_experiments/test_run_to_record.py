@@ -69,11 +69,12 @@ def write_data(folder):
         images.append({'id': image_id, 'file_name': f'{image_id}.png', 'width': WIDTH, 'height': HEIGHT})
         cv2.imwrite(str(folder / 'images' / f'{image_id}.png'), picture)
     categories = [{'id': i, 'name': name} for i, name in enumerate(IRDataset.METAINFO['classes'], start=1)]
-    content = json.dumps({'images': images, 'annotations': annotations, 'categories': categories})
+    content = {'images': images, 'annotations': annotations, 'categories': categories}
     (folder / 'annotations').mkdir()
     for split in ('train', 'val'):
-        (folder / 'annotations' / f'{split}.json').write_text(content)
-    return hashlib.sha256(content.encode()).hexdigest()
+        (folder / 'annotations' / f'{split}.json').write_text(json.dumps(content))
+    # (keys in the order of the alphabet, no blanks)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
 
 
 def run_tool(name, *arguments):
