@@ -4,8 +4,5 @@ _base_ = [
     '../_base_/models/mask_rcnn_small.py',
     '../_base_/datasets/real_varied.py',
     '../_base_/schedules/constant.py',
-    '../_base_/small_runtime.py',
+    '../_base_/small_ema_runtime.py',
 ]
-
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=2, save_best=None))
-custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.002, update_buffers=True)]

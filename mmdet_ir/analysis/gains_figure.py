@@ -11,22 +11,18 @@ from matplotlib.figure import Figure
 from ..experiments.cells import Table
 from ..experiments.gains import Gain
 from ..experiments.paper_tables import FilledTable, paper_gain_by_config
-from ..visualization.figure_file import save_figure
+from ..visualization.figure_file import PLOT_STYLE, save_figure
 
 COLUMN = 'mAP'
 _HERE, _PAPER, _ABSENT = '#0072b2', '#d55e00', '0.55'  # told apart without colour vision, too
 _WIDTH, _LINE = 6.0, 0.155  # inches
 _STYLE = {
+    **PLOT_STYLE,
     'font.size': 7,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
     'axes.spines.left': False,
     'axes.linewidth': 0.6,
-    'axes.grid': True,
     'axes.grid.axis': 'x',
-    'grid.color': '#e4e4e4',
     'grid.linewidth': 0.5,
-    'axes.axisbelow': True,
     'ytick.major.size': 0,
 }
 
@@ -83,9 +79,8 @@ def plot_gains(filled: Sequence[FilledTable], tables: Iterable[Table], out: str 
     """
     if not filled:
         raise ValueError('expected at least one table with a run, got none')
-    figure = gains_figure(gain_lines(filled, paper_gain_by_config(tables)), filled[0].runs[0]['data_title'])
-    with rc_context({'pdf.fonttype': 42, 'svg.hashsalt': 'mmdet_ir'}):
-        save_figure(figure, out)
+    lines = gain_lines(filled, paper_gain_by_config(tables))
+    save_figure(gains_figure(lines, filled[0].runs[0]['data_title']), out)
 
 
 def gains_figure(lines: Sequence[GainLine], data_title: str) -> Figure:

@@ -51,11 +51,7 @@ def plot_sweep(
         paper_best: See :func:`sweep_figure`.
         wanted: See :func:`sweep_figure`.
     """
-    figure = sweep_figure(points, xlabel, paper_best, wanted)
-    with rc_context(
-        {'pdf.fonttype': 42, 'svg.hashsalt': 'mmdet_ir'}
-    ):  # TrueType in PDF for publishers; repeatable SVG
-        save_figure(figure, out)
+    save_figure(sweep_figure(points, xlabel, paper_best, wanted), out)
 
 
 def summarise(values: Sequence[float | None]) -> tuple[int, float, float | None]:

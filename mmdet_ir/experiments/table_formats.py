@@ -50,7 +50,7 @@ _LATEX_ESCAPES = str.maketrans(
 
 @dataclass(frozen=True)
 class Number:
-    """One cell before it is set in a format: a number with its deviation, or words."""
+    """One cell before it is set in a format: a number with its deviation, or words; in brackets if no difference."""
 
     text: str
     std: str | None = None

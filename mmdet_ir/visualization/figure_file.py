@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..fileio import whole_file
@@ -16,6 +17,7 @@ PLOT_STYLE = {
     'grid.color': '#e4e4e4',
     'axes.axisbelow': True,
 }
+_SAVING = {'pdf.fonttype': 42, 'svg.hashsalt': 'mmdet_ir'}  # TrueType in PDF for publishers; repeatable SVG
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
@@ -28,5 +30,5 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
         raise ValueError(f'{path}: expected a picture whose name ends in one of {sorted(kinds)}, got {path.suffix!r}')
-    with whole_file(path) as file:
+    with rc_context(_SAVING), whole_file(path) as file:
         figure.savefig(file, dpi=figure.dpi, format=path.suffix[1:].lower())

@@ -43,7 +43,6 @@ _STYLE = {'font.size': 7, 'axes.titlesize': 6, 'axes.titlepad': 2, 'axes.labelsi
 _OUTLINE = '#56b4e9'  # not in the colour map
 _DPI = 300
 # Publishers ask for TrueType letters in PDF; the salt makes an SVG repeatable.
-_SAVING = {'pdf.fonttype': 42, 'svg.hashsalt': 'mmdet_ir'}
 
 
 def draw_feature_maps(
@@ -129,8 +128,7 @@ def draw_feature_maps(
     figure = _draw(
         picture[window], region[window], [{s: m[(..., *window)] for s, m in x.items()} for x in maps], report, mean
     )
-    with rc_context(_SAVING):
-        save_figure(figure, out)
+    save_figure(figure, out)
     write_text(f'{out}.json', json.dumps(report, indent=2, allow_nan=False) + '\n')
     return report
 
