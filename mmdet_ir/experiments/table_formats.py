@@ -11,9 +11,9 @@ from .paper_tables import SIZES, STUDY_TABLE, FilledRow, FilledTable, Summary, d
 
 NOT_RUN = 'not run'
 SIZE_TITLES = {
-    'study': 'Small models, second edition of the data',
-    'cpu': 'Small models, first edition of the data',
-    'scratch': 'Small models from scratch, on the CPU',
+    'study': 'Small models, 2,000 steps',
+    'cpu': 'Small models, 400 steps',
+    'scratch': 'Small models from scratch, first edition of the data',
     'paper': "The paper's size",
 }
 _NO_VALUE = '-'

@@ -89,14 +89,14 @@ def test_all_tables_are_in_sections():
     records = [*study(), make_record('base.py', 0, 0.5, data_name='syn', data_title='scenes')]
     text = render_all_markdown(fill_tables([TABLE1, PARTS], study_runs(records)))
     assert re.findall(r'^##+ .*', text, re.M) == [
-        '## Small models, second edition of the data',
-        '## Small models, first edition of the data: clips, derived masks',
+        '## Small models, 2,000 steps',
+        '## Small models, 400 steps: clips, derived masks',
         '### BNSA by stage (Table 1)',
         '### Parts',
-        '## Small models, first edition of the data: scenes',
+        '## Small models, 400 steps: scenes',
         '### BNSA by stage (Table 1)',
         '### Parts',
-        '## Small models from scratch, on the CPU',
+        '## Small models from scratch, first edition of the data',
         "## The paper's size",
     ]
     assert text.endswith("## The paper's size\n\nNot run.")
@@ -134,7 +134,7 @@ def test_latex_table():
     assert r'full\_method \& more & 1 & \textbf{30.000} & \textbf{0.625}' in text
     assert r'baseline & 3 & 22.000{\tiny$\pm$2.000}' in text
     assert r'+ BNSA & ($+2.000${\tiny$\pm$1.528}) & ($+0.000$' in text
-    assert r'\caption{Parts. Small models, first edition of the data: clips, derived masks.}' in text
+    assert r'\caption{Parts. Small models, 400 steps: clips, derived masks.}' in text
     assert r'\label{tab:parts-cpu-real}' in text
     assert text.count('{') == text.count('}') and text.count(r'\begin') == text.count(r'\end')
     for tabular in re.findall(r'\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}', text, re.S):

@@ -1,13 +1,15 @@
 """Stands in for `configs/ir/mask_rcnn.py` in the study on the second edition of the real set (`protocol.yaml`)."""
 
-_base_ = '../cpu/mask_rcnn_real.py'
+_base_ = [
+    '../../_base_/models/mask_rcnn_small.py',
+    '../../_base_/datasets/real.py',
+    '../../_base_/schedules/study_2000.py',
+    '../../_base_/small_runtime.py',
+]
 
 load_from = 'results/starts/plain.pth'
 
-max_iters = 2000
-train_cfg = dict(max_iters=max_iters, val_interval=10 * max_iters)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', eta_min_ratio=0.002, by_epoch=False, T_max=max_iters),
-]
-default_hooks = dict(checkpoint=dict(interval=500))
+train_dataloader = dict(batch_size=4, num_workers=1)
+val_dataloader = dict(num_workers=1)
+test_dataloader = val_dataloader
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1, save_best=None))
