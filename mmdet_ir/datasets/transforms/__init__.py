@@ -11,6 +11,7 @@ from .augmentation import (
 from .copy_paste import TargetCopyPaste
 from .loading import LoadIRImageFromFile
 from .seeded import SeededByImage
+from .target_contrast import RandomTargetContrast
 from .tone_mapping import ToneMapping
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'OpticsBlur',
     'RandomGainOffset',
     'RandomPolarity',
+    'RandomTargetContrast',
     'SeededByImage',
     'SensorNoise',
     'TargetCopyPaste',
