@@ -14,15 +14,15 @@ from .augmentation import IRAugmentation, ValueRange, image_name, restore
 class RandomTargetContrast(IRAugmentation):
     """Contrast of the targets of a class to what is around them: ``level + factor * (x - level)``.
 
-    The level is the median of the target's surroundings, which are the pixels within ``margin`` of its mask that belong
-    to no target. The factor is drawn once for each class in an image, as all cars of an hour are warmer or colder than
-    the road together, and fades to 1 across the margin. From recording to recording the contrast of a class to the
-    ground changes, and turns over twice a day; :class:`RandomPolarity` and :class:`RandomGainOffset` change targets and
-    ground together.
+    The level is the median of the target's surroundings: the pixels within ``margin`` of its mask that belong to no
+    target. The factor is drawn once for each class in an image, as all cars of an hour are warmer or colder than the
+    road together, and fades to 1 across the margin. From recording to recording the contrast of a class to the ground
+    changes, and turns over twice a day; :class:`RandomPolarity` and :class:`RandomGainOffset` change targets and ground
+    together.
 
     Left alone: ignored regions, and targets without surroundings of their own.
 
-    Required keys: ``img``, ``gt_masks`` (bitmaps or polygons), ``gt_bboxes_labels``, ``gt_ignore_flags``. Modified key:
+    Required keys: ``img``, ``gt_masks`` (bitmaps or polygons), ``gt_bboxes_labels``, ``gt_ignore_flags``. Modified:
     ``img``.
 
     Args:
@@ -97,7 +97,7 @@ class RandomTargetContrast(IRAugmentation):
             if not ring.any():
                 continue
             level = np.median(image[window][ring])
-            share = np.where(free, np.clip(1 - distance / (self.margin + 1), 0, 1), 0) * (1 - taken[window])
+            share = np.where(free, np.clip(1 - distance / self.margin, 0, 1), 0) * (1 - taken[window])
             taken[window] += share
             changed[window] += share * (factors[label] - 1) * (image[window] - level)
         results['img'] = restore(changed, results['img'], limits)
