@@ -17,8 +17,8 @@ class RandomTargetContrast(IRAugmentation):
     The level is the median of the target's surroundings: the pixels within ``margin`` of its mask that belong to no
     target. The factor is drawn once for each class in an image, as all cars of an hour are warmer or colder than the
     road together, and fades to 1 across the margin. From recording to recording the contrast of a class to the ground
-    changes, and turns over twice a day; :class:`RandomPolarity` and :class:`RandomGainOffset` change targets and ground
-    together.
+    changes, and turns over twice a day. :class:`RandomPolarity` and :class:`RandomGainOffset` change targets and
+    ground together.
 
     Left alone: ignored regions, and targets without surroundings of their own.
 
