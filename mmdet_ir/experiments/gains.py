@@ -30,10 +30,11 @@ class Gain:
 
 
 def seed_gain(before: SeedScores, after: SeedScores) -> Gain:
-    """Mean of the differences of equal seeds where both groups have the same seeds, else the difference of the means.
+    """Mean of the differences of equal seeds, or the difference of the means where the seeds do not match.
 
-    The standard error is that of paired samples, ``stdev(differences) / sqrt(n)``, or of independent ones,
-    ``sqrt(s^2 / n + s0^2 / n0)``. It tells about seeds only, not about other data.
+    Seeds match where one group has all seeds of the other; what the larger group has besides is left out, as it says
+    nothing about a difference of equal seeds. The standard error is that of paired samples, ``stdev(differences) /
+    sqrt(n)``, or of independent ones, ``sqrt(s^2 / n + s0^2 / n0)``. It tells about seeds only, not about other data.
 
     Args:
         before: Runs that the gain refers to; at least one.
@@ -44,10 +45,13 @@ def seed_gain(before: SeedScores, after: SeedScores) -> Gain:
         >>> gain = seed_gain([(0, 30.0), (1, 32.0)], [(0, 31.0), (1, 33.5)])
         >>> gain.value, gain.error, gain.certain
         (1.25, 0.25, True)
+        >>> seed_gain([(0, 30.0), (1, 32.0), (2, 37.0)], [(1, 33.5)]).value
+        1.5
     """
     old, new = (dict(runs) for runs in (before, after))
-    if None not in old and old.keys() == new.keys():
-        differences = [new[seed] - old[seed] for seed in old]
+    common = old.keys() & new.keys()
+    if None not in common and common in (old.keys(), new.keys()):
+        differences = [new[seed] - old[seed] for seed in sorted(common)]
         error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else None
         return Gain(statistics.fmean(differences), error, paired=True)
     values = [[value for _, value in runs] for runs in (before, after)]

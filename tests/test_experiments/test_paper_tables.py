@@ -23,7 +23,7 @@ def test_mean_and_sample_deviation_over_seeds_in_the_papers_units(parts):
     none, bnsa, ours = parts.rows
     # 20, 22, 24: deviations -2, 0, 2, squares 8, over n - 1 = 2: 4
     assert none.scores['mAP'].mean == pytest.approx(22) and none.scores['mAP'].std == pytest.approx(2)
-    # 23, 25: squares 2, over 1
+    # 25, 23: squares 2, over 1
     assert bnsa.scores['mAP'].mean == pytest.approx(24) and bnsa.scores['mAP'].std == pytest.approx(math.sqrt(2))
     assert [row.scores['mAP'].n for row in parts.rows] == [3, 2, 1]
     assert ours.scores['mAP'].mean == pytest.approx(30) and ours.scores['mAP'].std is None
@@ -35,9 +35,9 @@ def test_mean_and_sample_deviation_over_seeds_in_the_papers_units(parts):
 def test_gain_over_the_first_row_with_its_standard_error(parts):
     none, bnsa, ours = parts.rows
     gain = parts.gain(bnsa, 'mAP')
-    assert gain.value == pytest.approx(24 - 22)
-    assert gain.error == pytest.approx(math.sqrt(7 / 3))  # 2^2 / 3 + 2 / 2
-    assert parts.gain(ours, 'mAP').value == pytest.approx(8) and parts.gain(ours, 'mAP').error is None
+    assert gain.value == pytest.approx(3) and gain.paired  # 25 - 20 and 23 - 22, the seeds that both have
+    assert gain.error == pytest.approx(math.sqrt(8) / math.sqrt(2))
+    assert parts.gain(ours, 'mAP').value == pytest.approx(30 - 20) and parts.gain(ours, 'mAP').error is None
     assert parts.gain(none, 'mAP') is None and parts.gain(ours, 'mAPl') is None
     assert parts.paper_gain(bnsa, 'mAP') is None and not parts.in_paper
 
@@ -51,6 +51,15 @@ def test_runs_of_equal_seeds_are_compared_in_pairs():
     assert gain.paired and gain.value == pytest.approx(1) and gain.error == pytest.approx(1 / math.sqrt(3))
     assert not gain.certain  # 1 is less than twice 0.58
     assert table.gain(table.rows[1], 'Recall').value == 0 and not table.gain(table.rows[1], 'Recall').certain
+
+
+def test_runs_of_other_seeds_are_compared_by_their_means():
+    records = [make_record('base.py', seed, {'mAP': score}) for seed, score in enumerate((0.20, 0.22, 0.24))]
+    records += [make_record('bnsa.py', seed, {'mAP': score}) for seed, score in ((2, 0.23), (3, 0.25))]
+    table = fill_table(PARTS, study_runs(records), 'cpu', 'real')
+    gain = table.gain(table.rows[1], 'mAP')
+    assert not gain.paired and gain.value == pytest.approx(24 - 22)
+    assert gain.error == pytest.approx(math.sqrt(7 / 3))  # 2^2 / 3 + 2 / 2
 
 
 def test_numbers_and_gains_of_the_paper_stand_beside():
