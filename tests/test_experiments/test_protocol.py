@@ -2,6 +2,7 @@ from pathlib import Path
 
 from mmdet_ir import experiments
 from mmdet_ir.analysis.robustness import SEVERITIES
+from mmdet_ir.experiments.cells import load_sizes
 
 import pytest
 import yaml
@@ -29,6 +30,18 @@ def test_choices_are_not_made_on_the_test_dates():
     assert cfg.val_evaluator.ann_file.endswith(parts['choices']) and cfg.test_evaluator.ann_file.endswith(
         parts['test']
     )
+
+
+@pytest.mark.parametrize('data', load_sizes()['study'].values(), ids=str)
+def test_cells_of_the_study_keep_to_the_protocol(data):
+    cfg = Config.fromfile(REPO / data.bases['configs/ir/mask_rcnn.py'])
+    fine_tuning = PROTOCOL['fine_tuning']
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].T_max == fine_tuning['steps']
+    assert cfg.train_dataloader.batch_size == fine_tuning['crops_per_step']
+    parts = Config.fromfile(REPO / PROTOCOL['data'][data.name]['base'])
+    assert cfg.train_dataloader.dataset.data_root == parts.train_dataloader.dataset.data_root
+    assert cfg.train_dataloader.dataset.pipeline == parts.train_dataloader.dataset.pipeline
+    assert cfg.load_from == 'results/starts/plain.pth' and (REPO / cfg.load_from).is_file()
 
 
 @pytest.mark.parametrize('base', ['configs/_base_/datasets/real.py', 'configs/quickstart/mask_rcnn_real.py'])

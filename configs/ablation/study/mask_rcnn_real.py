@@ -4,7 +4,7 @@ _base_ = [
     '../../_base_/models/mask_rcnn_small.py',
     '../../_base_/datasets/real.py',
     '../../_base_/schedules/study_2000.py',
-    '../../_base_/small_runtime.py',
+    '../../_base_/study_runtime.py',
 ]
 
 load_from = 'results/starts/plain.pth'
@@ -12,4 +12,3 @@ load_from = 'results/starts/plain.pth'
 train_dataloader = dict(batch_size=4, num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = val_dataloader
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1, save_best=None))

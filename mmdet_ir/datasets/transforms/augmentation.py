@@ -27,6 +27,20 @@ def image_name(results: dict) -> str:
     return results.get('img_path', 'without a file name')
 
 
+def require_annotations(results: dict, keys: Sequence[str], transform: str) -> None:
+    """For transforms that need targets.
+
+    Raises:
+        ValueError: If one of the keys is missing; names the image and what to put before the transform.
+    """
+    missing = [key for key in keys if results.get(key) is None]
+    if missing:
+        raise ValueError(
+            f'image {image_name(results)}: expected boxes and masks, {missing} missing; put '
+            f'LoadAnnotations(with_bbox=True, with_mask=True) before {transform}'
+        )
+
+
 def value_limits(image: np.ndarray, value_range: ValueRange, name: str) -> tuple[float, float]:
     """Lowest and highest value that pixels may take.
 

@@ -10,7 +10,7 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.dataset import BaseDataset
 
 from ..images.values import to_single_channel
-from .augmentation import IRAugmentation, ValueRange, image_name, restore
+from .augmentation import IRAugmentation, ValueRange, image_name, require_annotations, restore
 
 _KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags')
 
@@ -110,12 +110,7 @@ class TargetCopyPaste(IRAugmentation):
         """
         source = results.get('mix_results', [results])[0]
         for item in (results, source):
-            missing = [key for key in _KEYS if item.get(key) is None]
-            if missing:
-                raise ValueError(
-                    f'image {image_name(item)}: expected boxes and masks, {missing} missing; put '
-                    f'LoadAnnotations(with_bbox=True, with_mask=True) before TargetCopyPaste'
-                )
+            require_annotations(item, _KEYS, 'TargetCopyPaste')
         if source['img'].dtype != results['img'].dtype:
             raise TypeError(
                 f'image {image_name(source)}: expected {results["img"].dtype} as in the image to paste on, '

@@ -7,7 +7,7 @@ import numpy as np
 from mmdet.registry import TRANSFORMS
 
 from ..images.values import to_single_channel
-from .augmentation import IRAugmentation, ValueRange, image_name, restore
+from .augmentation import IRAugmentation, ValueRange, image_name, require_annotations, restore
 
 
 @TRANSFORMS.register_module()
@@ -60,6 +60,11 @@ class RandomTargetContrast(IRAugmentation):
             raise ValueError(f'RandomTargetContrast: expected inverted from 0 to 1, got {inverted}')
         if margin < 1:
             raise ValueError(f'RandomTargetContrast: expected margin of at least 1, got {margin}')
+        indices = () if labels is None else labels
+        if isinstance(indices, str | int) or not all(isinstance(index, int) and index >= 0 for index in indices):
+            raise ValueError(
+                f'RandomTargetContrast: expected labels as indices of classes, e.g. [1, 2], got {labels!r}'
+            )
         self.inverted = inverted
         self.labels = labels
         self.margin = margin
@@ -71,33 +76,31 @@ class RandomTargetContrast(IRAugmentation):
             TypeError: If the image's dtype is not supported.
             ValueError: If keys are missing, the image's values do not fit the range, or its channels differ.
         """
-        missing = [k for k in ('gt_masks', 'gt_bboxes_labels', 'gt_ignore_flags') if results.get(k) is None]
-        if missing:
-            raise ValueError(
-                f'image {image_name(results)}: expected boxes and masks, {missing} missing; put '
-                f'LoadAnnotations(with_bbox=True, with_mask=True) before RandomTargetContrast'
-            )
+        require_annotations(results, ('gt_masks', 'gt_bboxes_labels', 'gt_ignore_flags'), 'RandomTargetContrast')
         return super().transform(results)
 
     def act(self, results: dict, limits: tuple[float, float], rng: np.random.Generator) -> None:
         labels = results['gt_bboxes_labels']
         factors = {label: self._factor(rng) for label in (np.unique(labels) if self.labels is None else self.labels)}
-        masks = results['gt_masks'].to_ndarray().astype(bool)
+        masks = results['gt_masks'].to_ndarray().astype(np.uint8)  # (of polygons bool)
         image = to_single_channel(results['img'], image_name(results)).astype(np.float32)
         ground = ~masks.any(axis=0)
         changed, taken = image.copy(), np.zeros_like(image)
         for mask, label, ignored in zip(masks, labels, results['gt_ignore_flags'], strict=True):
             if ignored or label not in factors or not mask.any():
                 continue
-            window = self._window(mask)
-            mask = mask[window]
-            distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            free = mask | ground[window]  # other targets keep their values
-            ring = ground[window] & (distance <= self.margin)
+            left, top, width, height = cv2.boundingRect(mask)
+            window = (
+                slice(max(top - self.margin, 0), top + height + self.margin),
+                slice(max(left - self.margin, 0), left + width + self.margin),
+            )
+            inside, free = mask[window] > 0, ground[window]  # other targets keep their values
+            distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            ring = free & (distance <= self.margin)
             if not ring.any():
                 continue
             level = np.median(image[window][ring])
-            share = np.where(free, np.clip(1 - distance / self.margin, 0, 1), 0) * (1 - taken[window])
+            share = np.where(inside | free, np.clip(1 - distance / self.margin, 0, 1), 0) * (1 - taken[window])
             taken[window] += share
             changed[window] += share * (factors[label] - 1) * (image[window] - level)
         results['img'] = restore(changed, results['img'], limits)
@@ -105,9 +108,3 @@ class RandomTargetContrast(IRAugmentation):
     def _factor(self, rng: np.random.Generator) -> float:
         sign = -1 if rng.random() < self.inverted else 1
         return sign * float(np.exp(rng.uniform(*np.log(self.gain))))
-
-    def _window(self, mask: np.ndarray) -> tuple[slice, slice]:
-        """What encloses a mask and its surroundings, within the image."""
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        top, left = max(rows[0] - self.margin, 0), max(columns[0] - self.margin, 0)
-        return slice(top, rows[-1] + self.margin + 1), slice(left, columns[-1] + self.margin + 1)
