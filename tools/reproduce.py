@@ -30,7 +30,7 @@ EPILOG = """what happens
 sizes
   paper    the cells as they are: R50, 640x512, 100 epochs, from COCO weights; your data in data/ir
   cpu      the same cells on a small base, from weights learned on synthetic scenes; minutes a cell on a CPU
-  study    as cpu on the real set's second edition, 2,000 steps, from results/starts; 13 minutes a cell on a CPU
+  study    as cpu, as protocol.yaml fixed it: 2,000 steps, from results/starts; 13 minutes a cell on a CPU
   scratch  the models of Table 4, small and all from random weights, on the real set; half an hour a cell on a CPU
 
 examples
