@@ -2,7 +2,7 @@
 
 _base_ = [
     '../_base_/models/mask_rcnn_small.py',
-    '../_base_/datasets/real.py',
+    '../_base_/datasets/real_dev.py',
     '../_base_/schedules/small_12e.py',
     '../_base_/small_runtime.py',
 ]

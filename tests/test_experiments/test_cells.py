@@ -30,9 +30,10 @@ def test_rows_are_the_papers():
     paper = yaml.safe_load(PAPER_RESULTS.read_text())
     for table in TABLES.values():
         if table.paper is not None:
-            assert [row.name for row in table.rows] == list(paper[table.paper])
+            rows = [row.name for row in table.rows if '(not in the paper)' not in row.title]
+            assert rows == list(paper[table.paper])
     assert [float(row.name) for row in TABLES['fig9'].rows] == [0, 0.25, 0.5, 0.75, 1.0]
-    assert {row.name for row in load_figures()['fig10']} == set(paper['table4_models'])
+    assert {row.name for row in load_figures()['fig10']} == {*paper['table4_models'], 'yolact', 'rtmdet_ins'}
 
 
 def test_every_cell_is_one_file_with_a_name_of_its_own():

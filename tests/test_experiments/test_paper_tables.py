@@ -95,7 +95,8 @@ def test_every_table_of_the_project_can_be_filled():
         filled = fill_table(table, {}, 'paper', 'ir')
         assert [row.name for row in filled.rows] == [row.name for row in table.rows]
         assert filled.in_paper == (table.paper is not None and table.paper.startswith('table'))
-    assert all('mAP' in row.paper for row in fill_table(load_tables()['table4'], {}, 'cpu', 'real').rows)
+    models = fill_table(load_tables()['table4'], {}, 'cpu', 'real').rows
+    assert [row.name for row in models if 'mAP' not in row.paper] == ['yolact', 'rtmdet_ins']
 
 
 def test_tables_without_runs_are_left_out_and_so_are_those_not_run_on_the_data():

@@ -44,7 +44,10 @@ def test_cells_of_the_study_keep_to_the_protocol(data):
     assert cfg.load_from == 'results/starts/plain.pth' and (REPO / cfg.load_from).is_file()
 
 
-@pytest.mark.parametrize('base', ['configs/_base_/datasets/real.py', 'configs/quickstart/mask_rcnn_real.py'])
-def test_older_configs_validate_as_before(base):
-    cfg = Config.fromfile(REPO / base)
-    assert cfg.val_dataloader.dataset.ann_file == cfg.test_dataloader.dataset.ann_file == 'annotations/val.json'
+@pytest.mark.parametrize('name', load_sizes()['scratch']['real'].bases.values())
+def test_models_from_scratch_are_watched_on_the_part_for_choices(name):
+    cfg, parts = Config.fromfile(REPO / name), PROTOCOL['data']['real']
+    loaders = [cfg[f'{part}_dataloader'].dataset.ann_file for part in ('train', 'val', 'test')]
+    assert loaders == [parts['train'], parts['choices'], parts['test']]
+    assert cfg.val_evaluator.ann_file == f'data/real/{parts["choices"]}'
+    assert cfg.test_evaluator.ann_file == f'data/real/{parts["test"]}'
