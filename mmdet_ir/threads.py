@@ -11,7 +11,7 @@ def wait_without_spinning() -> bool:
     """Lets threads that wait for others sleep, unless the environment says how they wait.
 
     By default they spin, and take the processor from what they wait for as soon as another program is busy: a training
-    step of the demo then takes many times as long (``tools/analysis/benchmark.py --only waiting``). The number of
+    step of the demo then takes many times as long (``tools/analysis/benchmark_waiting.py``). The number of
     threads stays as it is: results would differ in their last bits with what else the machine happens to do.
 
     Returns:

@@ -13,7 +13,7 @@ from mmdet_ir.cli import add_cfg_options, add_launcher, run_tool, tool_parser
 EXAMPLES = """examples:
   python tools/train.py configs/ir/mask_rcnn_bnsa_focalsiou.py
   python tools/train.py configs/ir/mask_rcnn.py --work-dir work_dirs/try --cfg-options train_dataloader.batch_size=4
-  python tools/train.py work_dirs/mine.py --load-from edge --epochs 30 --batch-size 4 --lr 0.001 --tensorboard
+  python tools/train.py work_dirs/mine.py --epochs 30 --batch-size 4 --lr 0.001 --tensorboard
   python tools/train.py configs/ir/mask_rcnn.py --resume          # go on after an interruption, or start
   tools/dist_train.sh configs/ir/mask_rcnn.py 2 --amp             # two GPUs, or two CPU processes
 

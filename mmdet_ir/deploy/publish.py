@@ -1,14 +1,17 @@
 """Makes a trained model part of the package: config, weights in half precision, INT8 file, metafile and card."""
 
+import io
 import json
 import os
 from pathlib import Path
 
 import torch
 import yaml
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from ..config.options import read_config
+from ..datasets.wrappers import leaves
 from ..engine.fitting.weights import check_finite, check_scored_classes
 from ..fileio import read_json, refuse_overwriting, write_text
 from ..markdown import markdown_table
@@ -58,6 +61,8 @@ def publish_model(
     for file, given in ((WEIGHTS, checkpoint), (CONFIG, config)):
         refuse_overwriting(folder / file, (given,), 'model')
     text = card.read_text(encoding='utf-8')
+    for part in (SCORES, FILES):
+        _replace(text, part, '', card)
     cfg = read_config(str(config), options)
     for key in ('work_dir', 'launcher', 'load_from', 'resume'):
         cfg.pop(key, None)
@@ -67,19 +72,20 @@ def publish_model(
         check_scored_classes(content, metrics[title], str(checkpoint), str(path))
     slim = half_precision(content)
     check_finite(slim['state_dict'], f'{checkpoint} (in half precision)')
-    torch.save(slim, folder / WEIGHTS)
-    write_text(folder / CONFIG, cfg.pretty_text)
-    files = {WEIGHTS: MAX_WEIGHTS}
+    weights = io.BytesIO()
+    torch.save(slim, weights)
+    files = {WEIGHTS: (weights.getvalue(), MAX_WEIGHTS)}
     if exported is not None:
-        (folder / INT8).write_bytes(Path(exported).read_bytes())
-        files[INT8] = MAX_INT8
-    for file, limit in files.items():
-        size = (folder / file).stat().st_size
-        if size > limit:
-            raise ValueError(f'{folder / file}: expected at most {limit} bytes in the package, got {size}')
+        files[INT8] = (Path(exported).read_bytes(), MAX_INT8)
+    for file, (data, limit) in files.items():
+        if len(data) > limit:
+            raise ValueError(f'{folder / file}: expected at most {limit} bytes in the package, got {len(data)}')
+    for file, (data, _) in files.items():
+        (folder / file).write_bytes(data)
+    write_text(folder / CONFIG, cfg.pretty_text)
     checksums = {file: checksum(folder / file) for file in files}
-    iterations = content.get('meta', {}).get('iter')
-    metafile = _metafile(name, Path(config).as_posix(), iterations, metrics, checksums)
+    metadata = {'Training Data': _training_data(cfg), 'Iterations': content.get('meta', {}).get('iter')}
+    metafile = _metafile(name, Path(config).as_posix(), metadata, metrics, checksums)
     write_text(folder / METAFILE, yaml.safe_dump(metafile, sort_keys=False, allow_unicode=True, width=119))
     text = _replace(text, SCORES, '\n\n'.join(_score_table(*entry) for entry in metrics.items()), card)
     rows = [(f'`{file}`', f'{(folder / file).stat().st_size / 1e6:.1f} MB', f'`{checksums[file]}`') for file in files]
@@ -127,7 +133,13 @@ def half_precision(content: dict) -> dict:
     }
 
 
-def _metafile(name: str, config: str, iterations: int | None, metrics: dict, checksums: dict[str, str]) -> dict:
+def _training_data(cfg: Config) -> str:
+    parts = leaves(cfg.train_dataloader.dataset)
+    files = [Path(part.get('data_root') or '', part.get('ann_file') or '').as_posix() for part in parts]
+    return ', '.join(dict.fromkeys(files))
+
+
+def _metafile(name: str, config: str, metadata: dict, metrics: dict, checksums: dict[str, str]) -> dict:
     results = [
         {
             'Task': 'Instance Segmentation',
@@ -146,7 +158,7 @@ def _metafile(name: str, config: str, iterations: int | None, metrics: dict, che
                 'Name': name,
                 'In Collection': 'mmdet_ir',
                 'Config': config,
-                'Metadata': {'Training Data': 'HIT-UAV, Drone-detection-dataset', 'Iterations': iterations},
+                'Metadata': metadata,
                 'Results': results,
                 'Weights': WEIGHTS,
                 'SHA-256': checksums,

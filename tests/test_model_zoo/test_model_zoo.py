@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import mmdet_ir
@@ -68,6 +69,7 @@ def test_a_published_model_is_whole(zoo):
     assert (folder / 'weights.pth').stat().st_size < 8e6
     entry = yaml.safe_load((folder / 'metafile.yml').read_text())['Models'][0]
     assert entry['SHA-256'] == {'weights.pth': hashlib.sha256((folder / 'weights.pth').read_bytes()).hexdigest()}
+    assert entry['Metadata'] == {'Training Data': 'data/real/annotations/train.json', 'Iterations': 12}
     assert entry['Results'][0]['Metrics'] == {'mask AP': 25.0, 'mask AP50': 35.0, 'box AP': 25.0}
     card = (folder / 'README.md').read_text()
     assert card.startswith('# toy\n\nText by hand.\n') and card.endswith('\nEnd.\n') and 'old' not in card
@@ -82,6 +84,29 @@ def test_publishing_asks_for_a_card(zoo, tmp_path):
     (tmp_path / 'none' / 'README.md').write_text('no marks')
     with pytest.raises(ValueError, match='expected the marks <!-- scores:begin -->'):
         publish_model('none', CONFIG, zoo / 'trained.pth', scores, root=tmp_path)
+
+
+def test_a_model_that_is_refused_leaves_the_former_one_as_it_is(zoo, tmp_path):
+    folder = tmp_path / 'toy'
+    shutil.copytree(zoo / 'toy', folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / 'large.onnx').write_bytes(bytes(5 * 2**20 + 1))
+    scores, options = {'dev': zoo / 'scores.json'}, {'model.backbone.imagenet': False, 'max_iters': 7}
+    with pytest.raises(ValueError, match=r'int8\.onnx: expected at most 5242880 bytes in the package, got 5242881'):
+        publish_model(
+            'toy',
+            CONFIG,
+            zoo / 'trained.pth',
+            scores,
+            exported=tmp_path / 'large.onnx',
+            options=options,
+            root=tmp_path,
+        )
+    (folder / 'README.md').write_text('<!-- scores:begin -->\n<!-- scores:end -->\n')
+    with pytest.raises(ValueError, match='expected the marks <!-- files:begin -->'):
+        publish_model('toy', CONFIG, zoo / 'trained.pth', scores, options=options, root=tmp_path)
+    (folder / 'README.md').write_bytes(before['README.md'])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_publishing_asks_for_scores_of_masks(zoo, tmp_path):

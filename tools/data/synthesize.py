@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(
         __doc__,
         'example:\n'
-        '  python tools/data/synthesize.py data/synthetic --train 600 --val 100 --size 320 256 --workers 2\n'
+        '  python tools/data/synthesize.py data/synthetic --train 800 --val 150 --size 320 256 --workers 2\n'
         '  python tools/data/synthesize.py --contact-sheet scenes.jpg --seed 3\n\n'
         'The same settings give the same bytes, with any number of workers. A folder that already holds the\n'
         'data set is left as it is.',
