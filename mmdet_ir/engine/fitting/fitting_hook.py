@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from ...datasets.wrappers import leaves
 from ...evaluation.ir_coco_metric import separate_files
 from .model_checks import check_box_losses, check_class_counts, check_detection_limit, unmatched_keys
+from .model_settings import tell_other_settings
 from .weights import check_start, load_fitting_weights, load_weights, trained_classes, unwrapped
 
 _RESUME = (
@@ -79,6 +80,7 @@ class FittingHook(Hook):
                 )
             for warning in warnings:
                 runner.logger.warning(warning)
+        tell_other_settings(checkpoint, name, runner.cfg)
         checkpoint['state_dict'] = model.state_dict()
 
     def _loops(self, runner: Runner) -> Iterator[tuple[str, object]]:

@@ -23,6 +23,7 @@ from ...datasets.validation.problem import shown
 from ...datasets.wrappers import build_leaves, dataset_for_testing, leaves
 from ...model_zoo import checkpoint_file
 from .model_checks import check_class_counts
+from .model_settings import tell_other_settings
 
 # CondInst's auxiliary head; a checkpoint may have it or not, whatever the config says.
 TRAINING_ONLY = ('mask_head.semantic_head.',)
@@ -217,6 +218,7 @@ def fit_detector(model: nn.Module, checkpoint: Mapping, cfg: Config, checkpoint_
     meta, name = test_set_meta(cfg), str(cfg.filename or 'the config')
     load_fitting_weights(model, checkpoint, name, checkpoint_name, meta.get('classes'))
     check_class_counts(model, meta.get('classes'), 'test_dataloader.dataset')
+    tell_other_settings(checkpoint, checkpoint_name, cfg)
     model.dataset_meta = {**data_set_meta(checkpoint), **meta}
 
 
