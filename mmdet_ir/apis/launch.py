@@ -21,6 +21,7 @@ from ..compat.checkpoint import read_header
 from ..config.extra_hooks import take_extra_hooks
 from ..config.lengths import set_batch_size, set_epochs, set_learning_rate
 from ..config.options import read_config
+from ..config.random_start import start_from_random_weights
 from ..config.types import type_name
 from ..engine import (
     StopRequest,
@@ -125,8 +126,11 @@ def _set_flags(
         twice = [key for key in _FLAGS[name] if key in (options or {})]
         if twice:
             raise ValueError(f'--{name.replace("_", "-")}: expected one setting, got --cfg-options {twice[0]} as well')
-    if load_from is not None:
-        cfg.load_from = None if load_from == 'none' else load_from
+    if load_from == 'none':
+        changed = start_from_random_weights(cfg)
+        print_log(f'--load-from none: {", ".join(changed) or "the config has random weights anyway"}', 'current')
+    elif load_from is not None:
+        cfg.load_from = load_from
     setters = {'epochs': set_epochs, 'batch_size': set_batch_size, 'lr': set_learning_rate}
     for name, setter in setters.items():
         if name in chosen:
@@ -161,8 +165,10 @@ def _set_resume(cfg: Config, resume: str) -> dict:
 
 def _set_randomness(cfg: Config, seed: int | None, deterministic: bool, meta: dict) -> None:
     randomness = dict(cfg.get('randomness', {}))
-    if seed is not None or deterministic:
-        randomness['deterministic'] = deterministic
+    if deterministic:
+        randomness['deterministic'] = True
+    elif seed is not None:
+        randomness.setdefault('deterministic', False)
     if seed is not None:
         randomness['seed'] = seed
     if meta.get('seed') is not None:

@@ -44,6 +44,7 @@ def set_epochs(cfg: Config | ConfigDict, epochs: int) -> None:
         cfg['max_epochs'] = epochs
     interval = train_cfg.get('val_interval', 1)
     train_cfg['val_interval'] = epochs if interval == before else min(interval, epochs)
+    _stretch_begin(train_cfg, epochs / before)
     saving = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if saving.get('by_epoch', True) and saving.get('interval', 1) > epochs:
         saving['interval'] = epochs
@@ -66,6 +67,7 @@ def set_iterations(cfg: Config | ConfigDict, iterations: int) -> None:
     train_cfg['max_iters'] = iterations
     if 'max_iters' in cfg:
         cfg['max_iters'] = iterations
+    _stretch_begin(train_cfg, iterations / before)
     stretch_schedules(cfg, 1.0, iterations / before, iterations)
 
 
@@ -118,7 +120,7 @@ def stretch_schedules(cfg: Config | ConfigDict, epochs: float, steps: float, len
         cfg: A whole config.
         epochs: Factor for schedules that count epochs.
         steps: Factor for schedules that count steps, such as a warm-up.
-        length: Of the training; milestones beyond it are left out.
+        length: Of the training, as the config counts it; milestones beyond it, in the same unit, are left out.
     """
     schedulers = cfg.get('param_scheduler') or ()
     for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
@@ -132,8 +134,15 @@ def stretch_schedules(cfg: Config | ConfigDict, epochs: float, steps: float, len
         for key in _LISTS:
             if isinstance(scheduler.get(key), list | tuple):
                 scaled = sorted({max(1, round(value * factor)) for value in scheduler[key]})
-                inside = [value for value in scaled if length is None or value < length]
+                same_unit = by_epoch == counts_epochs(cfg)
+                inside = [value for value in scaled if length is None or not same_unit or value < length]
                 scheduler[key] = inside if key == 'milestones' else scaled
+
+
+def _stretch_begin(train_cfg: dict, factor: float) -> None:
+    """Validations begin at the same share of the training."""
+    if isinstance(train_cfg.get('val_begin'), int):
+        train_cfg['val_begin'] = max(1, round(train_cfg['val_begin'] * factor))
 
 
 def _require(value: object, expected: str, sound: bool) -> None:

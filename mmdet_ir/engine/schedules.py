@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from .remaining_time import validations_left
 from .schedule_lengths import misfits
 
 CHOICES = ('checkpoint', 'config')
@@ -90,6 +91,11 @@ class ResumedScheduleHook(Hook):
             runner.logger.warning(
                 f'Nothing is left to train: {runner.work_dir} is at iteration {loop.iter} of {loop.max_iters}; '
                 'for more, raise train_cfg.max_epochs, or max_iters'
+            )
+        elif runner.val_loop is not None and validations_left(runner) == 0:
+            runner.logger.warning(
+                f'No validation will take place: train_cfg.val_begin={getattr(loop, "val_begin", None)} is beyond the '
+                'end of the training, so there are no scores, and no best checkpoint'
             )
         if self.configured is not None and self.follow == 'config':
             self._follow_config(runner)

@@ -42,6 +42,23 @@ def test_epochs_reach_every_place(cfg: Config) -> None:
     assert cfg.train_cfg.val_interval == 1 and cfg.param_scheduler[1].milestones == []
 
 
+def test_milestones_in_steps_are_no_epochs(cfg: Config) -> None:
+    cfg.param_scheduler = [{'type': 'MultiStepLR', 'by_epoch': False, 'milestones': [14000, 18000]}]
+    set_epochs(cfg, 20)
+    assert cfg.param_scheduler[0].milestones == [2800, 3600]
+    set_epochs(cfg, 200)
+    assert cfg.param_scheduler[0].milestones == [28000, 36000]
+
+
+def test_validations_begin_at_their_share_of_the_training(cfg: Config) -> None:
+    cfg.train_cfg.val_begin = 50
+    set_epochs(cfg, 20)
+    assert cfg.train_cfg.val_begin == 10
+    counted = Config({'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 400, 'val_begin': 300}})
+    set_iterations(counted, 80)
+    assert counted.train_cfg.val_begin == 60
+
+
 def test_one_test_at_the_end_stays_there(cfg: Config) -> None:
     cfg.train_cfg.val_interval = 100
     set_epochs(cfg, 300)

@@ -122,6 +122,16 @@ def test_the_seed_of_a_run_is_kept(tmp_path: Path) -> None:
     assert cfg.randomness == {'seed': 0}
 
 
+def test_a_seed_leaves_the_choice_of_the_config_to_be_deterministic() -> None:
+    cfg = Config({'randomness': {'seed': 0, 'deterministic': True}})
+    launch._set_randomness(cfg, 3, False, {})
+    assert cfg.randomness == {'seed': 3, 'deterministic': True}
+    for flag in (False, True):
+        cfg = Config({'randomness': {'seed': 0}})
+        launch._set_randomness(cfg, 3, flag, {})
+        assert cfg.randomness == {'seed': 3, 'deterministic': flag}
+
+
 def test_signals_are_the_process_s_own_again_afterwards(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
     with StopRequest() as stop:

@@ -164,9 +164,18 @@ def test_a_schedule_that_fits_is_not_told_of(tmp_path: Path, schedule: list) -> 
     assert lengths(tmp_path, True, schedule) == []
 
 
-def lengths(folder: Path, by_epoch: bool, schedule: list) -> list[str]:
+@pytest.mark.parametrize(('begin', 'told'), [(1, False), (3, False), (4, True)])
+def test_a_training_without_a_validation_is_told(tmp_path: Path, begin: int, told: bool) -> None:
+    train_cfg = {'by_epoch': True, 'max_epochs': 3, 'val_begin': begin}
+    said = lengths(tmp_path, True, [], train_cfg=train_cfg)
+    assert [f'No validation will take place: train_cfg.val_begin={begin} is beyond' in text for text in said] == (
+        [True] if told else []
+    )
+
+
+def lengths(folder: Path, by_epoch: bool, schedule: list, **settings: object) -> list[str]:
     """What is said of the schedule before the first step."""
-    runner = build(folder, by_epoch=by_epoch, param_scheduler=schedule)
+    runner = build(folder, by_epoch=by_epoch, param_scheduler=schedule, **settings)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.param_schedulers = runner.build_param_scheduler(schedule)

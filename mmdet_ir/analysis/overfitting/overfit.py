@@ -20,6 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...apis.launch import load_config, use_mixed_precision
+from ...config.random_start import start_from_random_weights
 from ...config.types import type_name
 from ...datasets.coco_files import read_coco
 from ...datasets.wrappers import dataset_for_testing, leaves, part_for_testing, pipeline_steps
@@ -159,11 +160,7 @@ def adapt_config(
         preprocessor.batch_augments = None
         preprocessor.pad_size_divisor = math.lcm(32, preprocessor.get('pad_size_divisor') or 1)
     if from_scratch:
-        cfg.load_from = None
-        cfg.model.backbone.init_cfg = None
-        for key, value in (('frozen_stages', -1), ('norm_eval', False)):
-            if key in cfg.model.backbone:
-                cfg.model.backbone[key] = value
+        start_from_random_weights(cfg)
 
 
 @dataclass

@@ -105,6 +105,11 @@ def new_config(
         )
     if load_from is None and str(like) in model_names():
         load_from = str(like)
+    if load_from == 'none':
+        raise ValueError(
+            '--load-from: expected a file or the name of a model, got none; a training starts from random weights '
+            'with tools/train.py --load-from none'
+        )
     if load_from:
         _set_weights(plan, load_from, facts)
     _write_compared(out, config_text(base, plan, base_path, data, facts), plan)

@@ -136,6 +136,8 @@ def test_a_model_of_the_package_gives_its_weights(data: Path, tmp_path: Path) ->
         changed = Config.fromfile(tmp_path / 'mine.py')
     assert changed.train_cfg.max_iters == changed.param_scheduler[1].end == changed.train_cfg.val_interval == 20
     assert changed.train_dataloader.batch_size == 3
+    with pytest.raises(ValueError, match='--load-from: expected a file or the name of a model, got none; .*train.py'):
+        new_config(data / 'deep', tmp_path / 'other.py', LIKE, load_from='none')
     written = new_config(data / 'deep', tmp_path / 'other.py', LIKE, load_from='edge')
     assert Config.fromfile(written.path).load_from == 'edge'
 
