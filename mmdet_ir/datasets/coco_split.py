@@ -130,6 +130,32 @@ def existing_split(folder: Path) -> FormerSplit | None:
     return FormerSplit(part_of, group_by, groups)
 
 
+def refuse_set_aside(coco: dict, folder: Path) -> None:
+    """Refuses to divide images that ``dev.json`` or ``test.json`` of a folder keep from training and validation.
+
+    Args:
+        coco: What is going to be split.
+        folder: Where the parts are; an image that is in ``train.json`` or ``val.json`` as well counts for that one.
+
+    Raises:
+        ValueError: If there are such images.
+    """
+    part_of: dict[Frame, str] = {}
+    for name in PARTS:
+        path = folder / f'{name}.json'
+        if path.is_file():
+            part = read_json(path)
+            images = part.get('images') if isinstance(part, dict) else None
+            part_of |= {frame_of(image): name for image in images or () if isinstance(image, dict)}
+    _refuse_aside(coco, part_of, str(folder))
+
+
+def _refuse_aside(coco: dict, part_of: Mapping[Frame, str], place: str) -> None:
+    aside = [image['file_name'] for image in coco['images'] if part_of.get(frame_of(image)) in (DEV, 'test')]
+    what = f'images are in {DEV}.json or test.json only, which would be divided between train.json and val.json; files'
+    refuse(place, what, aside)
+
+
 def write_split(parts: tuple[dict, dict], folder: Path, group_by: str | None) -> None:
     """Writes ``train.json`` and ``val.json``, and in their ``info`` the field that they were split by."""
     for name, part in zip(('train', 'val'), parts, strict=True):
@@ -150,9 +176,7 @@ def take_groups(coco: dict, former: FormerSplit) -> str | None:
     Raises:
         ValueError: If a new image lacks the field, or an image was set aside from training and validation.
     """
-    aside = [i['file_name'] for i in coco['images'] if former.part_of.get(frame_of(i)) in (DEV, 'test')]
-    what = f'images are in {DEV}.json or test.json only, which would be divided between train.json and val.json; files'
-    refuse('--overwrite', what, aside)
+    _refuse_aside(coco, former.part_of, '--overwrite')
     name = former.group_by
     if name is None:
         return None

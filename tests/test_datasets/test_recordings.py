@@ -180,10 +180,19 @@ def test_images_that_were_set_aside_are_not_divided(tmp_path: Path, capsys: pyte
     write_images(tmp_path / 'rest.json', images[5:])
     assert tool('split.py', tmp_path / 'rest.json', annotations) == 0
     before = contents(tmp_path / 'out')
-    for again in ((*convert, '--overwrite'), ('split.py', annotations / 'all.json', annotations, '--overwrite')):
+    split = ('split.py', annotations / 'all.json', annotations, '--overwrite')
+    for again in ((*convert, '--overwrite'), split, (*split, '--clip-from', '([a-z]+)'), (*split, '--group-by', 'id')):
         assert tool(*again) == 2
         assert '5 images are in dev.json or test.json only' in capsys.readouterr().err
         assert contents(tmp_path / 'out') == before
+    train, val = ((annotations / f'{name}.json') for name in ('train', 'val'))
+    kept = train.read_bytes(), val.read_bytes()
+    train.unlink()
+    val.unlink()  # as the guide says, to split anew
+    assert tool(*split) == 2 and '5 images are in dev.json or test.json only' in capsys.readouterr().err
+    assert not train.exists() and not val.exists()
+    train.write_bytes(kept[0])
+    val.write_bytes(kept[1])
     (annotations / 'test.json').write_bytes((annotations / 'val.json').read_bytes())  # (of the same images)
     assert tool('split.py', tmp_path / 'rest.json', annotations, '--overwrite') == 0
 

@@ -42,7 +42,7 @@ def main() -> None:
     args = parse_args()
 
     from mmdet_ir.datasets.coco_files import count_instances, read_coco
-    from mmdet_ir.datasets.coco_split import existing_split, split_coco, take_groups, write_split
+    from mmdet_ir.datasets.coco_split import existing_split, refuse_set_aside, split_coco, take_groups, write_split
     from mmdet_ir.datasets.recordings import recordings_of
     from mmdet_ir.datasets.validation.checks.structure import frame_of
 
@@ -62,6 +62,7 @@ def main() -> None:
         )
     former = existing_split(args.out_dir)
     coco = read_coco(args.coco_json)
+    refuse_set_aside(coco, args.out_dir)
     if args.clip_from:
         clips = recordings_of([image['file_name'] for image in coco['images']], args.clip_from)
         for image, clip in zip(coco['images'], clips, strict=True):
