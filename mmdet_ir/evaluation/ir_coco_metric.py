@@ -20,7 +20,7 @@ from ..datasets.coco_files import check_coco, lacks_targets, refuse, was_checked
 from ..datasets.validation.checks.structure import id_order
 from ..fileio import collector_paused, read_json, write_text
 from .coco_eval import BACKENDS, MAX_DETS, accumulate, check_backend, uncounted
-from .mask_data import mask_data
+from .mask_data import MaskData, mask_data
 from .measures import MeasureSettings, check_extra, extra_measures, standard_rows
 from .measures_table import measure_tables, plain
 from .rows import COLUMNS, Rows, area_rows, format_value, without_nan
@@ -120,7 +120,7 @@ class IRCocoMetric(CocoMetric):
         self.extra = extra
         self.image_root = image_root
         self.settings = MeasureSettings(**{'backend': backend, 'max_dets': max_dets, **(extra_settings or {})})
-        check_extra(self.extra, self._coco_api.dataset['images'], image_root, backend, str(ann_file))
+        check_extra(self.extra, self._coco_api.dataset['images'], image_root, self.settings, str(ann_file))
 
     @staticmethod
     def _check_file(path: str, masks: bool, scored: bool) -> None:
@@ -173,10 +173,15 @@ class IRCocoMetric(CocoMetric):
             if self.format_only:
                 return {}
         with collector_paused():
-            tables, extra = self._score(predictions)
+            tables, masks = self._score(predictions)
         logger = MMLogger.get_current_instance()
         logger.info('\n' + render(tables))
         self._tell_uncounted(predictions)
+        extra = {}
+        if masks is not None:
+            self._save(tables, extra)  # an image that cannot be read must not cost the scores
+            with collector_paused():
+                extra = extra_measures(masks, self.extra, self.image_root, self.settings)
         for title, lines in measure_tables(extra):
             logger.info(f'{title}\n{plain(lines)}')
         self._save(tables, extra)
@@ -210,10 +215,10 @@ class IRCocoMetric(CocoMetric):
             )
         return list(first.values())
 
-    def _score(self, predictions: list[dict]) -> tuple[dict[str, Rows], dict[str, dict]]:
-        """Rows of the table of each metric, and the extra measures."""
+    def _score(self, predictions: list[dict]) -> tuple[dict[str, Rows], MaskData | None]:
+        """Rows of the table of each metric, and the masks if more is to be measured of them."""
         classes = dict(zip(self.dataset_meta['classes'], self.cat_ids, strict=True))
-        tables, extra = {}, {}
+        tables, kept = {}, None
         for metric in self.metrics:  # one after the other, and by no name: entries go as soon as they are used
             if metric == 'bbox':
                 tables[metric] = self._score_boxes(coco_results(predictions, self.cat_ids, metric), classes)
@@ -226,8 +231,8 @@ class IRCocoMetric(CocoMetric):
                 (str(self.ann_file), 'detections'),
             )
             tables[metric] = standard_rows(masks, 'segm', self.settings)
-            extra = extra_measures(masks, self.extra, self.image_root, self.settings) if self.extra else {}
-        return tables, extra
+            kept = masks if self.extra else None
+        return tables, kept
 
     def _tell_uncounted(self, predictions: list[dict]) -> None:
         targets = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=self.img_ids, cat_ids=self.cat_ids))

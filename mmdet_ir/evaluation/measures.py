@@ -136,7 +136,7 @@ def measure(
     data = mask_data(coco, detections, classes, image_ids, where)
     if extra is None:
         extra = _available(data.images, images, settings)
-    check_extra(extra, data.images, images, settings.backend, where[0])
+    check_extra(extra, data.images, images, settings, where[0])
     result = {
         'images': len(data.images),
         'detections': len(data.detections),
@@ -161,7 +161,11 @@ def _available(images: Sequence[dict], folder: str | os.PathLike | None, setting
 
 
 def check_extra(
-    extra: Sequence[str], images: Sequence[dict], folder: str | os.PathLike | None, backend: str, where: str
+    extra: Sequence[str],
+    images: Sequence[dict],
+    folder: str | os.PathLike | None,
+    settings: MeasureSettings,
+    where: str,
 ) -> None:
     """Raises ``ValueError`` for a measure that does not exist or cannot be taken."""
     if isinstance(extra, str):
@@ -172,10 +176,26 @@ def check_extra(
             raise ValueError(
                 f'extra: expected any of {MEASURES} or a field of the images of {where} ({fields}), got {name!r}'
             )
-    if 'contrast' in extra and folder is None:
-        raise ValueError('extra: contrast is taken from the images: expected their folder, got None')
+    if 'contrast' in extra:
+        if folder is None:
+            raise ValueError('extra: contrast is taken from the images: expected their folder, got None')
+        _check_files(images, Path(folder), settings.image_key, where)
     if 'boundary' in extra:
-        check_backend(backend, 'boundary')
+        check_backend(settings.backend, 'boundary')
+
+
+def _check_files(images: Sequence[dict], folder: Path, key: str, where: str) -> None:
+    """The folder and the field are the right ones if any file is there: others may belong to images not tested."""
+    if images and not any(key in image for image in images):
+        raise ValueError(f'extra: contrast: expected the field "{key}" in the images of {where}, got none with it')
+    files = [
+        folder / check_file_name(image[key], f'image id {image["id"]}, "{key}"') for image in images if key in image
+    ]
+    if files and not any(file.is_file() for file in files):
+        raise ValueError(
+            f'extra: contrast is taken from the images: expected them in the folder {folder}, got none of '
+            f'{len(files)}, such as {files[0]}'
+        )
 
 
 def extra_measures(
@@ -300,7 +320,7 @@ def with_contrast(data: MaskData, folder: Path, settings: MeasureSettings, progr
 def _read(image: dict, folder: Path, key: str) -> np.ndarray:
     """Values ``[H, W]`` of one channel, as stored."""
     path = folder / check_file_name(image.get(key), f'image id {image["id"]}, "{key}"')
-    pixels = to_single_channel(read_infrared(path), path)
+    pixels = to_single_channel(read_infrared(path, page=image.get('page')), path)
     if pixels.shape != (image['height'], image['width']):
         raise ValueError(f'{path}: expected height and width {(image["height"], image["width"])}, got {pixels.shape}')
     return pixels

@@ -174,6 +174,45 @@ def predictions_of(coco, detections, classes):
     return samples
 
 
+def test_contrast_of_the_pages_of_a_stack(tmp_path):
+    masks = [rectangle(SHAPE, x, 20, 8, 8) for x in (10, 60)]
+    coco, detections = one_class([([mask], [(mask, 0.5)]) for mask in masks])
+    for i, (mask, level) in enumerate(zip(masks, (104, 140), strict=True), start=1):
+        write_picture(tmp_path, f'{i}.png', [(mask, level)])
+    expected = measure(coco, detections, tmp_path, extra=['contrast'])['contrast']
+    pages = [cv2.imread(str(tmp_path / f'{i}.png'), cv2.IMREAD_UNCHANGED) for i in (1, 2)]
+    np.save(tmp_path / 'stack.npy', np.stack(pages))
+    for page, image in enumerate(coco['images']):
+        image |= {'file_name': 'stack.npy', 'page': page}
+    assert measure(coco, detections, tmp_path, extra=['contrast'])['contrast'] == expected
+    assert [rows['all']['targets'] for rows in expected.values()] == [0, 1, 0, 1]
+
+
+def test_scores_are_saved_before_an_image_fails(tmp_path):
+    mask = rectangle(SHAPE, 5, 5, 6, 6)
+    coco, detections = one_class([([mask], [(mask, 0.9)]), ([mask], [(mask, 0.8)])])
+    (tmp_path / 'gt.json').write_text(json.dumps(coco))
+    write_picture(tmp_path, '1.png', [])
+    (tmp_path / '2.png').write_bytes(b'damaged')
+    settings = {'metric': 'segm', 'extra': ['contrast'], 'out_json': str(tmp_path / 'scores.json')}
+    for options, message in (
+        (
+            {'image_root': str(tmp_path / 'none')},
+            r'expected them in the folder .*none, got none of 2, such as .*1\.png',
+        ),
+        ({'extra_settings': {'image_key': 'counts'}}, 'expected the field "counts" in the images of .*gt.json'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            IRCocoMetric(str(tmp_path / 'gt.json'), **{'image_root': str(tmp_path)} | settings | options)
+    metric = IRCocoMetric(str(tmp_path / 'gt.json'), image_root=str(tmp_path), **settings)
+    metric.dataset_meta = {'classes': [category['name'] for category in coco['categories']]}
+    found = [{**detection, 'bbox': [5, 5, 6, 6]} for detection in detections]
+    metric.process({}, predictions_of(coco, found, [category['id'] for category in coco['categories']]))
+    with pytest.raises(ValueError, match=r'2\.png'):
+        metric.evaluate(2)
+    assert json.loads((tmp_path / 'scores.json').read_text())['metrics']['segm']['all']['mAP'] == pytest.approx(1)
+
+
 def test_metric_gives_the_same_from_its_own_files(tmp_path):
     coco, detections = random_scenes(6)
     coco['categories'] = coco['categories'][::-1]
