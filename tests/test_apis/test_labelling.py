@@ -114,6 +114,21 @@ def test_labels_that_were_corrected_are_not_replaced(tmp_path: Path, file_format
     assert first.read_text() != 'corrected'
 
 
+@pytest.mark.parametrize('folder', ['to_label', 'mine/images', 'mine/images/day'])
+def test_yolo_finds_the_labels_of_the_images(recordings: Path, tmp_path: Path, folder: str) -> None:
+    """Beside images without a folder "images", as YOLO has it; nothing is moved before they are read."""
+    copies = tmp_path / folder
+    manifest = make_copies(recordings, copies)
+    found = {name: ((WIDTH, HEIGHT), [instance(blobs(number)[0])]) for number, name in enumerate(manifest['copies'])}
+    *labels, settings = write_prelabels(copies, found, CLASSES, 'yolo', str(copies))
+    for name, label in zip(found, labels, strict=True):
+        there = (copies / name).with_suffix('.txt')
+        assert label == Path(*('labels' if part == 'images' else part for part in there.parts))
+    report = convert_yolo_seg(settings.parent, tmp_path / 'out', Options())
+    (file,) = (tmp_path / 'out' / 'annotations').iterdir()
+    assert len(json.loads(file.read_text())['annotations']) == len(found) and not report.lost
+
+
 @pytest.mark.parametrize('file_format', FORMATS)
 def test_images_that_differ_by_their_endings_do_not_share_labels(tmp_path: Path, file_format: str) -> None:
     """LabelMe and YOLO name labels after their image without its ending; COCO's names are whole."""

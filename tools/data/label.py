@@ -80,13 +80,15 @@ def main() -> None:
 
         out = args.out or args.images
         names = [path.relative_to(args.images).as_posix() for path in find_images(Path(args.images))]
-        refuse_replacing(out, names, args.format, args.overwrite)  # before the model works for nothing
+        refuse_replacing(out, names, args.format, args.overwrite, args.images)  # before the model works for nothing
         found, classes = predict_folder(
             args.config, args.checkpoint, args.images, args.score, args.device, args.cfg_options, skipped
         )
         files = write_prelabels(out, found, classes, args.format, args.images, args.overwrite)
         total = sum(len(instances) for _, instances in found.values())
         print(f'{out}: {total} masks in {len(found)} images, {len(files)} files')
+        if args.format == 'yolo' and Path(out).resolve() != Path(args.images).resolve():
+            print(f'YOLO finds labels by the place of the images: put these into {Path(out, "images")}')
     else:
         from mmdet_ir.apis.labelling import labels_back
 

@@ -34,7 +34,9 @@ def write_prelabels(
         found: For each image, named relative to the folder of the images, its width and height and its instances.
         classes: Names, by label.
         file_format: One of ``FORMATS``.
-        images: Folder of the images as YOLO's ``data.yaml`` should name it.
+        images: Folder of the images, for YOLO, which looks for labels by the place of the images: under ``labels/`` in
+            the place of their folder ``images/``, or beside them if they have none. If it is not ``out``, the images
+            belong into ``images/`` of ``out``.
         overwrite: Whether to replace labels that are there, which a person may have corrected.
 
     Returns:
@@ -51,17 +53,19 @@ def write_prelabels(
         ['instances_default.json']
     """
     out = Path(out)
-    refuse_replacing(out, list(found), file_format, overwrite)
+    refuse_replacing(out, list(found), file_format, overwrite, images)
     if file_format == 'labelme':
         return [_labelme(out, name, size, instances, classes) for name, (size, instances) in found.items()]
     if file_format == 'yolo':
         return _yolo(out, found, classes, images)
-    (path,) = _files(out, list(found), file_format)
+    (path,) = _files(out, list(found), file_format, images)
     write_text(path, json.dumps(_coco(found, classes)))
     return [path]
 
 
-def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format: str, overwrite: bool = False) -> None:
+def refuse_replacing(
+    out: str | os.PathLike, images: Sequence[str], file_format: str, overwrite: bool = False, folder: str = 'images'
+) -> None:
     """Looks for labels that are there already, which may hold a person's work, and for images that would share some.
 
     Args:
@@ -69,12 +73,13 @@ def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format:
         images: Names of the images, relative to their folder.
         file_format: One of ``FORMATS``.
         overwrite: Whether labels that are there may be replaced.
+        folder: Folder of the images, see :func:`write_prelabels`.
 
     Raises:
         FileExistsError: If there is one; the message names it.
         ValueError: If the labels of two images would be one file, or for another format.
     """
-    files = _files(Path(out), images, file_format)
+    files = _files(Path(out), images, file_format, folder)
     if len(files) > len(set(files)):
         path, _ = Counter(files).most_common(1)[0]
         shared = [name for name, file in zip(images, files, strict=False) if file == path]
@@ -87,14 +92,36 @@ def refuse_replacing(out: str | os.PathLike, images: Sequence[str], file_format:
         )
 
 
-def _files(out: Path, images: Sequence[str], file_format: str) -> list[Path]:
+def _files(out: Path, images: Sequence[str], file_format: str, folder: str) -> list[Path]:
     if file_format == 'labelme':
         return [(out / name).with_suffix('.json') for name in images]
     if file_format == 'yolo':
-        return [*((out / 'labels' / name).with_suffix('.txt') for name in images), out / 'data.yaml']
+        return [*(_yolo_label(out, name, folder) for name in images), _yolo_root(out, folder)[0] / 'data.yaml']
     if file_format in FORMATS:
         return [out / ('instances_default.json' if file_format == 'coco' else 'annotations/instances_default.json')]
     raise ValueError(f'--format: expected one of {", ".join(FORMATS)}, got {file_format!r}')
+
+
+def _yolo_root(out: Path, folder: str) -> tuple[Path, str]:
+    """Where ``data.yaml`` belongs, and what it says of the folder of the images."""
+    if out.resolve() != Path(folder).resolve():
+        return out, 'images'
+    parts = out.absolute().parts
+    place = _last_images(parts)
+    return (out, '.') if place is None else (Path(*parts[:place]), '/'.join(parts[place:]))
+
+
+def _yolo_label(out: Path, name: str, folder: str) -> Path:
+    image = (out if out.resolve() == Path(folder).resolve() else out / 'images') / name
+    parts = list(image.absolute().parts)
+    place = _last_images(parts[:-1])
+    if place is not None:
+        parts[place] = 'labels'
+    return (image if place is None else Path(*parts)).with_suffix('.txt')
+
+
+def _last_images(parts: Sequence[str]) -> int | None:
+    return max((i for i, part in enumerate(parts) if part.lower() == 'images'), default=None)
 
 
 def polygons(instance: FoundInstance) -> list[np.ndarray]:
@@ -156,11 +183,12 @@ def _yolo(out: Path, found: Found, classes: Sequence[str], images: str) -> list[
             for part in polygons(instance):
                 values = (part / np.array(size)).clip(0, 1).ravel()
                 lines.append(' '.join([str(instance.label), *(f'{value:.6f}' for value in values)]))
-        paths.append((out / 'labels' / name).with_suffix('.txt'))
+        paths.append(_yolo_label(out, name, images))
         write_text(paths[-1], ''.join(f'{line}\n' for line in lines))
     names = '\n'.join(f'  {i}: {json.dumps(name, ensure_ascii=False)}' for i, name in enumerate(classes))
-    paths.append(out / 'data.yaml')
-    write_text(paths[-1], f'train: {images}\nnames:\n{names}\n')
+    root, train = _yolo_root(out, images)
+    paths.append(root / 'data.yaml')
+    write_text(paths[-1], f'train: {train}\nnames:\n{names}\n')
     return paths
 
 
