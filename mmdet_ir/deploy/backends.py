@@ -15,6 +15,7 @@ import torchvision  # noqa: F401  (its operators are in the files of TorchScript
 
 from ..cli.choices import PRECISIONS, SUFFIXES
 from ..datasets.images.values import repeat_channels, require_array, to_single_channel
+from ..datasets.transforms.tone_mapping import check_depth
 from ..model_zoo import exported_file
 from .graph.base import OUTPUTS
 from .graph.pasting import paste_binary_masks
@@ -127,6 +128,13 @@ class ExportedModel:
                 f'image {name}: expected {" or ".join(_TAKEN[wanted["dtype"]])}, which {self.path.name} takes, got '
                 f'{image.dtype}'
             )
+        mapping = dict(self.meta.get('tone_mapping') or {})
+        try:
+            check_depth(image.dtype, mapping.pop('method', ''), mapping)
+        except ValueError as error:
+            raise ValueError(f'image {name}: {error}') from error
+        if image.dtype.kind == 'f' and not np.isfinite(image).all():
+            raise ValueError(f'image {name}: expected finite values, got NaN or infinite ones')
         size = (wanted['height'] or image.shape[0], wanted['width'] or image.shape[1])
         if image.shape[:2] != size:
             raise ValueError(

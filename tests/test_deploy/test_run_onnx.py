@@ -95,7 +95,19 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
     colours = np.zeros((height, width, 3), np.uint8)
     colours[..., 2] = 9
     cv2.imwrite(str(tmp_path / 'colours.png'), colours)
+    text = (tmp_path / 'config.py').read_text()
+    window = "dict(type='ToneMapping', method='window', low=6900, high=8000)"
+    (tmp_path / 'window.py').write_text(text.replace('_base_.tone_mapping', window))
+    seen = IRInferencer(tmp_path / 'window.py', tmp_path / 'weights.pth', 'cpu', show_progress=False)
+    export_model(seen, tmp_path / 'window.onnx', 'onnx')
+    cv2.imwrite(str(tmp_path / 'grey.png'), counts(1).astype(np.uint8))
+    degrees = counts(1).astype(np.float32) / 300
+    cv2.imwrite(str(tmp_path / 'degrees.tiff'), degrees)
+    with pytest.raises(ValueError, match=r'image array: expected counts, .* 6900 to 8000, got 8 bits'):
+        ExportedModel(tmp_path / 'window.onnx').as_input(np.zeros((height, width), np.uint8))
     for words, message in (
+        (('window.onnx', 'grey.png'), 'grey.png: expected counts, of which the model sees those from 6900 on, got 8'),
+        (('any.onnx', 'degrees.tiff'), 'degrees.tiff: expected whole numbers, which this model takes, got float32'),
         (
             ('fixed.onnx', 'image.png'),
             f'expected what the model was exported for (2 images of {width}x{height} pixels)',

@@ -22,7 +22,15 @@
 #include <opencv2/imgproc.hpp>
 
 // Grey values of an image in the type that the model takes; throws for colours, other sizes and lost bits.
-static cv::Mat read_grey(const std::string &path, const nlohmann::json &input) {
+// What the tone mapping makes black, in the unit of the image, if it is a window of fixed values.
+static double lowest_value(const nlohmann::json &mapping) {
+    if (!mapping.is_object() || mapping.value("method", "") != "window") return 0;
+    const double low = mapping["low"];
+    if (!mapping.contains("kelvin_per_count") || mapping["kelvin_per_count"].is_null()) return low;
+    return (low + 273.15) / double(mapping["kelvin_per_count"]);
+}
+
+static cv::Mat read_grey(const std::string &path, const nlohmann::json &input, const nlohmann::json &mapping) {
     cv::Mat image = cv::imread(path, cv::IMREAD_UNCHANGED);
     if (image.empty()) throw std::runtime_error("cannot read " + path);
     if (image.channels() > 1) {  // grey values, three times
@@ -38,6 +46,11 @@ static cv::Mat read_grey(const std::string &path, const nlohmann::json &input) {
         throw std::runtime_error(path + ": the model was exported for another size or batch: " + input.dump());
     if (input["dtype"] == "uint8" && image.depth() != CV_8U)
         throw std::runtime_error(path + ": expected 8 bits, which this model takes");
+    if (image.depth() >= CV_32F && input["dtype"] != "float32")
+        throw std::runtime_error(path + ": expected whole numbers, which this model takes, got temperatures");
+    if (!cv::checkRange(image)) throw std::runtime_error(path + ": expected finite values, got NaN or infinite ones");
+    if (image.depth() == CV_8U && lowest_value(mapping) >= 255)
+        throw std::runtime_error(path + ": expected counts, got 8 bits, which the model would see black");
     const std::map<std::string, int> types{{"uint8", CV_8U}, {"int32", CV_32S}, {"float32", CV_32F}};
     const auto type = types.find(input["dtype"]);
     if (type == types.end()) throw std::runtime_error("the model takes a type unknown here: " + input.dump());
@@ -64,7 +77,7 @@ static void detect(const std::string &model, const std::string &path, float lowe
     const auto text = session.GetModelMetadata().LookupCustomMetadataMapAllocated("mmdet_ir", allocator);
     if (!text) throw std::runtime_error(model + ": expected a file of tools/deploy/export.py");
     const auto meta = nlohmann::json::parse(text.get());
-    const cv::Mat image = read_grey(path, meta["input"]);
+    const cv::Mat image = read_grey(path, meta["input"], meta["tone_mapping"]);
     const int channels = meta["input"]["channels"], rows = image.rows, columns = image.cols;
 
     std::vector<uchar> values;  // [1, channels, height, width]

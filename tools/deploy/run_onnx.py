@@ -43,6 +43,19 @@ def read(path: str, meta: dict) -> np.ndarray:
         )
     if wanted['dtype'] == 'uint8' and image.dtype != np.uint8:
         raise SystemExit(f'error: {path}: expected 8 bits, which this model takes, got {image.dtype}')
+    if image.dtype.kind == 'f' and wanted['dtype'] != 'float32':
+        raise SystemExit(
+            f'error: {path}: expected whole numbers, which this model takes, got {image.dtype}; for temperatures, set '
+            'to_float32=True of the loader in the config and export the model again'
+        )
+    if not np.isfinite(image).all():
+        raise SystemExit(f'error: {path}: expected finite values, got NaN or infinite ones')
+    mapping = meta.get('tone_mapping') or {}
+    low = mapping.get('low', 0) if mapping.get('method') == 'window' else 0
+    if mapping.get('kelvin_per_count'):
+        low = (low + 273.15) / mapping['kelvin_per_count']
+    if image.dtype == np.uint8 and low >= 255:
+        raise SystemExit(f'error: {path}: expected counts, of which the model sees those from {low:g} on, got 8 bits')
     return np.repeat(image[None, None].astype(wanted['dtype']), wanted['channels'], axis=1)
 
 

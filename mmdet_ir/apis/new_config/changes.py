@@ -123,8 +123,11 @@ def _adapt_pipeline(pipeline: list[dict], facts: DataFacts) -> list[dict]:
     given = next((step for step in pipeline if step['type'] == _TONE), {})
     channels = given.get('channels', 3) if given else steps[place].get('channels', 3)
     if facts.window:
-        low, high = (round(value, 3 if facts.depth == 'float' else 0) for value in facts.window)
+        floats = facts.depth == 'float'
+        low, high = (float(f'{value:.6g}') if floats else round(value, 0) for value in facts.window)
         steps[place] = ConfigDict(type=_LOAD, channels=1, raw=True)
+        if floats:  # exported models then take temperatures, not whole numbers
+            steps[place].to_float32 = True
         tone = ConfigDict(type=_TONE, method='window', low=low, high=high)
         if channels != 3:
             tone.channels = channels

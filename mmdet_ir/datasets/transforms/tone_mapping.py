@@ -7,18 +7,20 @@ Where a level is the same wherever it stands, the histogram of integers is all t
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
+from mmengine.logging import MMLogger
 
 from ..images.image_limits import LIMIT_VARIABLE
 from ..images.values import repeat_channels, to_single_channel
 from .levels import FLOAT_LEVELS, Levels, as_levels, counted, extremes, look_up, plateau_table, stretch, value_limits
 
 ZERO_CELSIUS = 273.15  # Kelvin
+_TOLD: set[tuple[str, str]] = set()  # folders and windows
 _BASE_SHARE = 0.8  # of 0..255, in the middle; the rest is room for details
 
 
@@ -40,13 +42,18 @@ def window(image: np.ndarray, low: float, high: float, kelvin_per_count: float |
     Raises:
         ValueError: If ``high`` is not above ``low``, or ``kelvin_per_count`` not above 0.
     """
+    return stretch(image, *window_ends(low, high, kelvin_per_count))
+
+
+def window_ends(low: float, high: float, kelvin_per_count: float | None = None) -> tuple[float, float]:
+    """Both ends of :func:`window` in the unit of the image; the arguments and the errors are the same."""
     if not high > low:
         raise ValueError(f'expected low < high, got low={low} and high={high}')
     if kelvin_per_count is not None:
         if not kelvin_per_count > 0:
             raise ValueError(f'kelvin_per_count: expected more than 0, got {kelvin_per_count}')
         low, high = ((end + ZERO_CELSIUS) / kelvin_per_count for end in (low, high))
-    return stretch(image, low, high)
+    return low, high
 
 
 def percentile(image: np.ndarray, low: float = 0.5, high: float = 99.7) -> np.ndarray:
@@ -234,6 +241,31 @@ def level_table(counts: np.ndarray, method: str, **settings: object) -> np.ndarr
     return function(Levels(counts), **settings)
 
 
+def check_depth(dtype: np.dtype, method: str, settings: Mapping[str, object]) -> None:
+    """Refuses images of 8 bits for a window of counts: they would be black.
+
+    Args:
+        dtype: Of the image.
+        method: A key of ``METHODS``.
+        settings: The arguments of that function.
+
+    Raises:
+        ValueError: If the window begins at 255 or above.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmdet_ir.datasets.transforms.tone_mapping import check_depth
+        >>> check_depth(np.dtype('uint16'), 'window', {'low': 7000, 'high': 9000})
+    """
+    if method == 'window' and dtype == np.uint8:
+        low, high = window_ends(**settings)
+        if low >= 255:
+            raise ValueError(
+                f'expected counts, of which the tone mapping keeps {low:.6g} to {high:.6g}, got 8 bits (0 to 255), '
+                'which would all be black'
+            )
+
+
 @TRANSFORMS.register_module()
 class ToneMapping(BaseTransform):
     """Maps ``img`` to 0..255, so that the normalisation of pretrained backbones holds for any infrared input.
@@ -276,14 +308,16 @@ class ToneMapping(BaseTransform):
             ``results`` with ``img`` uint8, ``[H, W, 3]``, or ``[H, W]`` for ``channels=1``.
 
         Raises:
-            ValueError: For other images, colours, or values that are not finite.
+            ValueError: For other images, colours, values that are not finite, or 8 bits where the window is of counts.
         """
         name = results.get('img_path', 'without a file name')
         image = to_single_channel(results['img'], name)
         try:
+            check_depth(image.dtype, self.method, self.settings)
             mapped = tone_map(image, self.method, **self.settings)
         except ValueError as error:
             raise ValueError(f'image {name}: {error}') from error
+        self._tell_outside(mapped, name)
         results['img'] = repeat_channels(mapped, self.channels)
         return results
 
@@ -303,7 +337,30 @@ class ToneMapping(BaseTransform):
                 f'neighbouring pixels: reading by parts needs one of {", ".join(TABLED)}, or more memory '
                 f'({LIMIT_VARIABLE}=... allows more pixels at once)'
             )
-        return level_table(counts, self.method, **self.settings)
+        try:
+            check_depth(np.dtype(np.uint8 if len(counts) == 256 else np.uint16), self.method, self.settings)
+        except ValueError as error:
+            raise ValueError(f'image {name}: {error}') from error
+        table = level_table(counts, self.method, **self.settings)
+        self._tell_outside(table[np.asarray(counts) > 0], name)
+        return table
+
+    def _tell_outside(self, mapped: np.ndarray, name: str | os.PathLike) -> None:
+        """Says that a window leaves nothing of an image, which a closed shutter may do; once for a folder."""
+        if self.method != 'window' or not mapped.size:
+            return
+        level = int(mapped.flat[0])
+        if level not in (0, 255) or (mapped != level).any():
+            return
+        folder = os.path.dirname(name)
+        if (folder, repr(self)) not in _TOLD:
+            _TOLD.add((folder, repr(self)))
+            low, high = window_ends(**self.settings)
+            where, what = ('below', 'black') if level == 0 else ('above', 'white')
+            MMLogger.get_current_instance().warning(
+                f'image {name}: all values are {where} the window of the tone mapping, {low:.6g} to {high:.6g}, so it '
+                f'becomes {what}; further images of this folder are not told'
+            )
 
     def apply_table(self, table: np.ndarray, image: np.ndarray) -> np.ndarray:
         """What ``transform`` makes of a part ``[H, W]`` of an image that has this ``table``."""

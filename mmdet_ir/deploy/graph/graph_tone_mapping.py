@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.transforms.levels import exact_shares
-from ...datasets.transforms.tone_mapping import METHODS, ZERO_CELSIUS, ToneMapping
+from ...datasets.transforms.tone_mapping import METHODS, ToneMapping, window_ends
 from .sizes import Size, least
 
 _GRAPHS = ('linear', 'percentile', 'window')
@@ -52,7 +52,7 @@ class GraphToneMapping(nn.Module):
         elif self.method == 'window':
             levels = function(np.arange(_VALUES, dtype=np.uint16)[None], **self.settings)[0]
             self.register_buffer('table', torch.from_numpy(levels.astype(np.int32)), persistent=False)
-            self.ends = _window_ends(**self.settings)
+            self.ends = window_ends(**self.settings)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps as NumPy does.
@@ -114,12 +114,6 @@ class GraphToneMapping(nn.Module):
         factor = torch.full_like(span, 255.0) / span  # (255 / span would be rounded twice, as 255 * (1 / span))
         mapped = ((images - low.float()) * factor.float()).round().clamp(0, 255)
         return torch.where(flat, 0.0, mapped)
-
-
-def _window_ends(low: float, high: float, kelvin_per_count: float | None) -> tuple[float, float]:
-    if kelvin_per_count is not None:
-        low, high = ((end + ZERO_CELSIUS) / kelvin_per_count for end in (low, high))
-    return low, high
 
 
 def _neighbours(values: Tensor, share: Fraction) -> tuple[Tensor, Tensor, Size]:

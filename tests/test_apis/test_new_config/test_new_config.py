@@ -1,5 +1,6 @@
 """A config for own data merges to what the data are, whatever model it inherits from."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import mmdet_ir  # noqa: F401
 from mmdet_ir.apis.new_config import new_config
 from mmdet_ir.apis.new_config.text import Code, difference, render
 from mmdet_ir.compat.config_variables import variables_set
+from mmdet_ir.deploy.graph.graph_input import GraphInput
 
 import numpy as np
 import pytest
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 REPO = Path(__file__).parents[3]
 LIKE = REPO / 'configs' / 'quickstart' / 'mask_rcnn_bnsa_focalsiou_mbcedicels_real.py'
@@ -155,3 +159,25 @@ def test_text() -> None:
     names = {'image_size': (4, 3)}
     assert eval(render(settings), names) == {**settings, 'scale': (4, 3)}
     assert difference({'a': {'b': [1], 'c': 2}}, {'a': {'b': [2]}}) == {'a': {'_delete_': True, 'b': [2]}}
+
+
+def test_small_values_keep_their_window_and_exports_take_them(tmp_path: Path) -> None:
+    """Reflectances below a thousandth: rounded to three decimals, both ends of the window would be one."""
+    (tmp_path / 'set' / 'images').mkdir(parents=True)
+    (tmp_path / 'set' / 'annotations').mkdir()
+    square = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [8, 8, 12, 12], 'area': 144, 'iscrowd': 0}
+    content = {
+        'images': [{'id': 1, 'file_name': 'a.npy', 'width': 64, 'height': 64}],
+        'categories': [{'id': 1, 'name': 'leak'}],
+        'annotations': [{**square, 'segmentation': [[8, 8, 20, 8, 20, 20, 8, 20]]}],
+    }
+    for part in ('train', 'val'):
+        (tmp_path / 'set' / 'annotations' / f'{part}.json').write_text(json.dumps(content))
+    pixels = np.linspace(7e-5, 4.5e-4, 64 * 64, dtype=np.float32).reshape(64, 64)
+    np.save(tmp_path / 'set' / 'images' / 'a.npy', pixels)
+    written = new_config(tmp_path / 'set', tmp_path / 'mine.py', LIKE)
+    cfg = Config.fromfile(written.path)
+    load, tone = cfg.test_dataloader.dataset.pipeline[:2]
+    assert (tone.low, tone.high) == pytest.approx(written.facts.window, rel=1e-5) and load.to_float32
+    init_default_scope('mmdet')
+    assert GraphInput(cfg, MODELS.build(cfg.model.data_preprocessor)).dtype == 'float32'

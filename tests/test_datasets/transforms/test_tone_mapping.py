@@ -11,6 +11,7 @@ from mmdet_ir.datasets.transforms.tone_mapping import METHODS, level_table, tone
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 GLOBAL = {'linear': {}, 'window': {'low': 7200, 'high': 7500}, 'percentile': {}, 'plateau': {}}
 ALL = GLOBAL | {'clahe': {}, 'detail': {}}
@@ -53,6 +54,35 @@ def test_temperatures_by_hand(kelvin_per_count: float, counts: tuple) -> None:
     celsius = [count * kelvin_per_count - 273.15 for count in counts]
     assert got.tolist() == [[min(max(round((t + 10) / 70 * 255), 0), 255) for t in celsius]]
     assert got[0, 1] == 61 and got[0, 0] == 0 and got[0, 4] == 255
+
+
+@pytest.mark.parametrize('settings', [{'low': 7000, 'high': 9000}, {'low': -10, 'high': 60, 'kelvin_per_count': 0.04}])
+def test_eight_bits_in_a_window_of_counts_are_refused(settings: dict) -> None:
+    """All of them would be black: 255 counts are -263 degrees."""
+    mapping = ToneMapping('window', **settings)
+    low = '7000' if 'kelvin_per_count' not in settings else '6578.75'
+    with pytest.raises(ValueError, match=rf'image day/a8\.png: expected counts, .* {low} to .*, got 8 bits'):
+        mapping({'img': row(0, 128, 255, dtype=np.uint8), 'img_path': 'day/a8.png'})
+    with pytest.raises(ValueError, match=r'image day/a8\.tiff: expected counts, .* got 8 bits'):
+        mapping.table(np.bincount([0, 128, 255], minlength=256), 'day/a8.tiff')
+    narrow = ToneMapping('window', channels=1, low=-10, high=500)
+    assert narrow({'img': row(0, 10, 20, dtype=np.uint8)})['img'].tolist() == [[5, 10, 15]]
+
+
+def test_an_image_outside_of_the_window_is_told_once_for_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', said.append)
+    mapping = ToneMapping('window', low=-10, high=60)  # of degrees, not of counts
+    for name in ('told/a.png', 'told/b.png', 'told_too/a.png'):
+        mapping({'img': row(7000, 8000), 'img_path': name})
+    mapping({'img': row(20, 8000), 'img_path': 'neither/a.png'})
+    ToneMapping('window', low=7000, high=9000).table(np.bincount([3, 9], minlength=65536), 'parts/a.tiff')
+    ToneMapping('linear')({'img': row(7, 7), 'img_path': 'flat/a.png'})
+    assert [line.partition(', so')[0] for line in said] == [
+        'image told/a.png: all values are above the window of the tone mapping, -10 to 60',
+        'image told_too/a.png: all values are above the window of the tone mapping, -10 to 60',
+        'image parts/a.tiff: all values are below the window of the tone mapping, 7000 to 9000',
+    ]
 
 
 def test_known_percentiles() -> None:
