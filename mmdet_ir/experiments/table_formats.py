@@ -13,7 +13,7 @@ NOT_RUN = 'not run'
 SIZE_TITLES = {
     'study': 'Small models, 2,000 steps',
     'cpu': 'Small models, 400 steps',
-    'scratch': 'Small models from scratch, first edition of the data',
+    'scratch': 'Small models from scratch',
     'paper': "The paper's size",
 }
 _NO_VALUE = '-'

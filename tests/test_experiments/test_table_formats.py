@@ -96,7 +96,7 @@ def test_all_tables_are_in_sections():
         '## Small models, 400 steps: scenes',
         '### BNSA by stage (Table 1)',
         '### Parts',
-        '## Small models from scratch, first edition of the data',
+        '## Small models from scratch',
         "## The paper's size",
     ]
     assert text.endswith("## The paper's size\n\nNot run.")
