@@ -7,7 +7,7 @@
 # goes on where it stopped. Slurm asks 5 minutes before the time limit, and when the job is preempted:
 #   sbatch --requeue --open-mode=append --signal=USR1@300 --time=12:00:00 --ntasks=8 --gres=gpu:8 --cpus-per-task=5 \
 #       --wrap 'tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR --resume'
-# REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
+# Without --resume it would begin anew each time, and stays out of the queue. REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -17,6 +17,14 @@ fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/launch_env.sh
 . "$TOOLS/launch_env.sh"
+
+AGAIN_FROM=
+for option in "${@:5}"; do
+    case $option in --resume | --resume=*) AGAIN_FROM=$option ;; esac
+done
+if [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ] && [ -z "$AGAIN_FROM" ]; then
+    echo "$0: without --resume a job that is stopped stays out of the queue, as it would begin anew" >&2
+fi
 
 launch_apart run_slurm "$1" "$2" "$TOOLS/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}"
 ASKED=
@@ -49,7 +57,7 @@ INT:0 | INT:75) ;;
 INT:*) CODE=130 ;;
 *:75 | TERM:143 | USR1:138) AGAIN=1 ;;
 esac
-if [ "$AGAIN" = 1 ] && [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ]; then
+if [ "$AGAIN" = 1 ] && [ -n "$AGAIN_FROM" ] && [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ]; then
     scontrol requeue "$SLURM_JOB_ID" || true
 fi
 exit "$CODE"

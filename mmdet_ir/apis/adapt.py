@@ -91,7 +91,8 @@ def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float
 
     Args:
         model: Detector of MMDetection; its statistics are changed in place.
-        batches: Images ``[N, C, H, W]`` as the backbone takes them.
+        batches: Images ``[N, C, H, W]`` as the backbone takes them. A batch counts by its images, so that a last,
+            smaller one weighs less.
         keep: Share of the old statistics that stays.
 
     Returns:
@@ -106,7 +107,7 @@ def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float
         raise ValueError('expected a model with BatchNorm in its backbone or neck, got one without')
     old = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
     modes = [(module, module.training) for module in model.modules()]
-    update_bn(batches, features)
+    update_bn(_by_images(batches, layers), features)
     for module, mode in modes:
         module.training = mode
     if any(layer.num_batches_tracked == 0 for layer in layers):
@@ -115,6 +116,16 @@ def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float
         layer.running_mean.lerp_(mean, keep)
         layer.running_var.lerp_(variance, keep)
     return len(layers)
+
+
+def _by_images(batches: Iterable[Tensor], layers: Sequence[_BatchNorm]) -> Iterator[Tensor]:
+    """The batches; before each, the layers get its share of all images so far, where ``update_bn`` counts batches."""
+    total = 0
+    for batch in batches:
+        total += len(batch)
+        for layer in layers:
+            layer.momentum = len(batch) / total
+        yield batch
 
 
 class _Features(nn.Module):

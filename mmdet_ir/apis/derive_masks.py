@@ -13,6 +13,7 @@ from ..cli.choices import MASK_METHODS as METHODS
 from ..cli.choices import MIN_IOU
 from ..datasets.coco_files import add_info, check_file_name, read_coco, refuse, write_coco
 from ..datasets.converters.boxes_to_coco import LOOSE_BOXES, clip_box, occupied_pixels
+from ..datasets.converters.class_names import FOUR_CLASSES, class_of
 from ..datasets.derived_masks import (
     LOOSE,
     TIGHT,
@@ -250,7 +251,8 @@ class _Maker:
         boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
         predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)
         return [
-            mask or self._from_image(grey, box, occupied, LOOSE if name in LOOSE_BOXES else TIGHT)
+            mask
+            or self._from_image(grey, box, occupied, LOOSE if class_of(name, FOUR_CLASSES) in LOOSE_BOXES else TIGHT)
             for mask, box, name in zip(predicted, boxes, names, strict=True)
         ]
 

@@ -103,8 +103,8 @@ def views_pipeline(
         The pipeline with ``len(scales) * (1 + len(flips))`` views, the first of them not flipped.
 
     Raises:
-        ValueError: For unknown flips, scales that are no positive numbers, and scales above 1 before a ``Pad`` to a
-            fixed size, which could not hold the view.
+        ValueError: For unknown flips, scales that are no positive numbers, scales above 1 before a ``Pad`` to a
+            fixed size, which could not hold the view, and a resizing that pads.
     """
     flips = [flips] if isinstance(flips, str) else list(flips)
     scales = [scales] if isinstance(scales, int | float) else list(scales)
@@ -114,6 +114,11 @@ def views_pipeline(
         raise ValueError(f'tta_views.scales: expected one positive number or more, got {scales}')
     steps = deepcopy(list(pipeline))
     names = [type_name(step) for step in steps]
+    if any(name == 'FixShapeResize' and step.get('keep_ratio') for name, step in zip(names, steps, strict=True)):
+        raise ValueError(
+            '--tta: FixShapeResize(keep_ratio=True) pads the image, which a flip after it would move; take Resize and '
+            'Pad in its place, or write a tta_pipeline'
+        )
     if max(scales) > 1 and any('size' in step for name, step in zip(names, steps, strict=True) if name == 'Pad'):
         raise ValueError(
             f'tta_views.scales: expected none above 1, because the test pipeline pads to a fixed size, got {scales}; '

@@ -9,14 +9,20 @@ import torch
 from torchvision.ops import box_iou
 
 TRACK_COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'MOTA', 'switches', 'fragments', 'misses', 'false')
+_NOT_CONSIDERED = ('0', '0.0')
 _METRICS = ('HOTA', 'CLEAR', 'Identity')
 Tracks = dict[
     int, tuple[np.ndarray, np.ndarray]
 ]  # frame from 1 on -> identities [n], boxes [n, 4] x, y, width, height
 
 
-def read_mot(path: str | Path) -> Tracks:
+def read_mot(path: str | Path, truth: bool = False) -> Tracks:
     """Tracks from MOT Challenge text: ``frame,identity,x,y,width,height,...``, frames from 1 on.
+
+    Args:
+        path: The file.
+        truth: Whether it holds known tracks, where a seventh number of 0 marks what is not to be considered; these
+            lines are left out. (In found tracks the seventh number is the score.)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -26,14 +32,17 @@ def read_mot(path: str | Path) -> Tracks:
     for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
         if not line.strip():
             continue
+        fields = line.split(',')
         try:
-            frame, identity, *box = (float(value) for value in line.split(',')[:6])
+            frame, identity, *box = (float(value) for value in fields[:6])
             if len(box) != 4 or frame < 1:
                 raise ValueError
         except ValueError as error:
             raise ValueError(
                 f'{path}, line {number}: expected frame,identity,x,y,width,height, got {line!r}'
             ) from error
+        if truth and len(fields) > 6 and fields[6].strip() in _NOT_CONSIDERED:
+            continue
         rows.setdefault(int(frame), []).append((int(identity), box))
     return {
         frame: (np.array([one for one, _ in found]), np.array([box for _, box in found]))

@@ -115,6 +115,18 @@ def test_pixels_boxes_and_masks_are_cut_out_exactly(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask_utils.decode(moved), expected, err_msg=name)
 
 
+def test_crops_are_cut_from_the_field_that_training_reads(tmp_path: Path) -> None:
+    """``file_name`` is an 8-bit picture, which a tone mapping of counts would take without a word."""
+    values = np.random.default_rng(0).integers(5000, 9000, (IMAGE['height'], IMAGE['width'])).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / 'a.png'), (values / 256).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / 'a16.png'), values)
+    (crop,) = uncut_crops({**IMAGE, 'counts_file': 'a16.png'}, [target(100, 50, 20, 20, id=1)], (80, 60), 100, 2)
+    write_crops([crop], CATEGORIES, tmp_path, tmp_path / 'out', 'counts_file')
+    x1, y1, x2, y2 = crop.window
+    cut = cv2.imread(str(tmp_path / 'out' / 'images' / '001.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(cut, values[y1:y2, x1:x2])
+
+
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     (crop,) = uncut_crops(IMAGE, [target(100, 50, 20, 20, id=1)], (80, 60), 100, 2)
     with pytest.raises(FileNotFoundError, match=r'image not found: .*a\.png'):

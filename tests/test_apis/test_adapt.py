@@ -60,6 +60,14 @@ def test_statistics_are_those_of_the_images(keep):
     assert not any(module.training for module in model.modules())
 
 
+def test_a_smaller_batch_counts_by_its_images():
+    """Eight images of 0 and, because it has another size, one of 90 alone: their mean is 10, not 45."""
+    model = Detector().eval()
+    estimate_statistics(model, [torch.zeros(8, 2, 6, 5), torch.full((1, 2, 4, 4), 90.0)])
+    np.testing.assert_allclose(model.backbone.first.running_mean, [10, 10], rtol=1e-5)
+    assert model.backbone.first.momentum == 0.1
+
+
 def test_what_cannot_be_estimated_is_told():
     with pytest.raises(ValueError, match='at least one image'):
         estimate_statistics(Detector(), [])

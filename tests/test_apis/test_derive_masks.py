@@ -100,6 +100,18 @@ def test_ellipse_and_box_have_their_areas(data) -> None:
     np.testing.assert_array_equal(rasterise(box), rectangle(58, 18, 24, 14))
 
 
+@pytest.mark.parametrize('name', ['uav', 'UAV', 'drone', 'Drone'])
+def test_boxes_of_drones_are_loose_by_any_of_their_names(data, name: str) -> None:
+    """A warm target of 4x8 pixels in a box of 24x24, which an ellipse over the box would enlarge 14 times."""
+    picture = np.full((HEIGHT, WIDTH), 100, np.uint8)
+    picture[28:36, 30:34] = 180
+    cv2.imwrite(str(data.images / 'a.png'), picture)
+    data.coco['categories'][0]['name'] = name
+    data.coco['annotations'] = [{'id': 1, 'image_id': 5, 'category_id': 3, 'bbox': [20, 20, 24, 24]}]
+    (derived,) = run(data)[0]['annotations']
+    assert (derived['mask_method'], derived['area']) == ('threshold', 32)
+
+
 def test_boxes_beyond_the_image_and_without_contrast(data) -> None:
     """A box is cut to its image, though it stays as it is; a mask without contrast is an ellipse, then a pixel."""
     cv2.imwrite(str(data.images / 'a.png'), np.full((HEIGHT, WIDTH), 90, np.uint8))

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmdet_ir.apis import IRInferencer, preflight
 from mmdet_ir.apis.preflight import check_before_testing, check_before_training
 from mmdet_ir.apis.tta import set_tta
+from mmdet_ir.apis.unread import unread_entries
 from mmdet_ir.engine.fitting import weights
 
 import cv2
@@ -107,6 +108,17 @@ def test_transforms_for_colours_are_refused_behind_one_channel(config: Callable[
     assert f'train_dataloader.dataset.pipeline: {name} takes images of three channels' in told
     cfg.train_dataloader.dataset.pipeline[0].channels = 3
     check_before_training(cfg)
+
+
+@pytest.mark.parametrize(('classes', 'sound'), [(('ship',), False), (('ship', 'buoy', 'gull'), True), (None, True)])
+def test_labels_of_no_class_are_refused(config: Callable[..., Config], classes: tuple | None, sound: bool) -> None:
+    """As the guide has it, ``labels=[1, 2]``; of one class it would change nothing (by default there are four)."""
+    cfg = config()
+    cfg.train_dataloader.dataset.pipeline = [*LOAD, {'type': 'RandomTargetContrast', 'labels': [1, 2]}]
+    if classes is not None:
+        cfg.train_dataloader.dataset.metainfo = {'classes': classes}
+    told = 'RandomTargetContrast: expected labels below 1, the number of classes, got [1, 2]'
+    assert (told in '\n'.join(unread_entries(cfg, ('train',)))) is not sound
 
 
 def test_scores_that_would_be_followed_downwards(config: Callable[..., Config]) -> None:

@@ -300,6 +300,9 @@ def test_a_pipeline_is_loaded_once_and_flipped_before_padding() -> None:
     assert pack['meta_keys'] == ('img_id', 'sensor')
     assert [len(step) for step in views_pipeline([load, pack])[1]['transforms']] == [2, 1]
     assert views_pipeline([load, pack], scales=2)[1]['transforms'][0][0]['scale_factor'] == 2
+    padded = {'type': 'FixShapeResize', 'width': 300, 'height': 200, 'keep_ratio': True}
+    with pytest.raises(ValueError, match=r'FixShapeResize\(keep_ratio=True\) pads the image, which a flip'):
+        views_pipeline([load, padded, pack])
 
 
 @pytest.mark.parametrize(

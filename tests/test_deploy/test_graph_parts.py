@@ -186,6 +186,11 @@ def _pipeline(*transforms: dict, **loader: object) -> Config:
         ([{'type': 'Resize', 'scale': (96, 64), 'interpolation': 'bicubic'}], {}, "got 'bicubic'"),
         ([{'type': 'Resize', 'scale': (96, 64)}], {'raw': True, 'channels': 1}, 'got int32'),
         ([{'type': 'ToneMapping', 'method': 'clahe'}], {'raw': True, 'channels': 1}, "got 'clahe'"),
+        (
+            [{'type': 'FixShapeResize', 'width': 96, 'height': 64, 'keep_ratio': True}],
+            {},
+            'FixShapeResize.* pads the image',
+        ),
     ],
 )
 def test_pipelines_that_no_graph_holds_are_refused(transforms: list, loader: dict, message: str) -> None:

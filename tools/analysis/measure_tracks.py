@@ -39,12 +39,12 @@ def main() -> None:
     sequences = []
     for pair in zip(args.truth, args.found, strict=True):
         sides = []
-        for path in map(Path, pair):
+        for truth, path in zip((True, False), map(Path, pair), strict=True):
             if path.suffix == '.mat':
                 boxes = enumerate(read_boxes(path), start=1)
                 tracks = {frame: (np.arange(len(found)), found) for frame, found in boxes if len(found)}
             else:
-                tracks = read_mot(path)
+                tracks = read_mot(path, truth)
             sides.append({frame: one for frame, one in tracks.items() if args.last is None or frame <= args.last})
         sequences.append(tuple(sides))
     lines = [['', *TRACK_COLUMNS]]

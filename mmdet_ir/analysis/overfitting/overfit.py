@@ -307,13 +307,14 @@ def overfit(
     if unscored := {name for name in targets if name.split('_')[0] not in _scored(cfg)}:
         raise ValueError(f'{config}: expected a test_evaluator that yields {sorted(unscored)}, got {_scored(cfg)}')
     ann_file, folder = _places(cfg)
+    image_key = _innermost(cfg.train_dataloader.dataset).get('image_key', 'file_name')
     coco = read_coco(ann_file, masks=True)
     crops = choose_crops(coco, images, size, min_area, max_targets, ann_file)
     out = Path(cfg.work_dir)
     own = (out / 'data', steps, eval_every, batch, lr, seed, from_scratch)
     adapt_config(cfg, *own)
     _require_effects(cfg, config, cfg_options or {}, own, (ann_file, folder))
-    write_crops(crops, coco['categories'], folder, out / 'data')
+    write_crops(crops, coco['categories'], folder, out / 'data', image_key)
     if cfg.get('load_from') is not None:
         require_checkpoint(cfg.load_from)
     if amp:

@@ -131,7 +131,13 @@ def _move_mask(segmentation: list | dict, window: tuple[int, int, int, int]) -> 
     return {'size': cropped['size'], 'counts': cropped['counts'].decode()}
 
 
-def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | os.PathLike, out: Path) -> Path:
+def write_crops(
+    crops: list[Crop],
+    categories: list[dict],
+    image_folder: str | os.PathLike,
+    out: Path,
+    image_key: str = 'file_name',
+) -> Path:
     """Writes a COCO data set of the crops, in place of the one that may be there.
 
     Args:
@@ -139,6 +145,8 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
         categories: Kept as they are.
         image_folder: Where the images are read from.
         out: Folder of the data set; gets ``annotations/train.json`` and ``images/``.
+        image_key: Field of the images that names their files, as of the config's data set; the crops have
+            ``file_name``.
 
     Returns:
         The annotation file.
@@ -148,10 +156,10 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
         ValueError: If an image cannot be read, or ``out`` holds an image that is read.
     """
     images, annotations = [], []
-    read = [Path(image_folder, crop.image['file_name']) for crop in crops]
+    read = [Path(image_folder, crop.image[image_key]) for crop in crops]
     with output_folder(out, overwrite=True, sources=read) as folder:
         for image_id, crop in enumerate(crops, start=1):
-            source = Path(image_folder, crop.image['file_name'])
+            source = Path(image_folder, crop.image[image_key])
             pixels = read_infrared(source, page=crop.image.get('page'))
             x1, y1, x2, y2 = crop.window
             cut = pixels[y1:y2, x1:x2]
@@ -167,7 +175,7 @@ def write_crops(crops: list[Crop], categories: list[dict], image_folder: str | o
                     'file_name': name,
                     'width': x2 - x1,
                     'height': y2 - y1,
-                    'source': crop.image['file_name'],
+                    'source': crop.image[image_key],
                     'window': crop.window,
                 }
             )

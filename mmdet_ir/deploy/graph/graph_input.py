@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import torch
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
-from mmdet.datasets.transforms import PackDetInputs
+from mmdet.datasets.transforms import FixShapeResize, PackDetInputs
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -214,6 +214,11 @@ def _read_pipeline(cfg: Config) -> tuple[LoadIRImageFromFile | LoadImageFromFile
 
 
 def _check_resizing(transform: Resize, cfg: Config) -> None:
+    if isinstance(transform, FixShapeResize) and transform.keep_ratio:
+        raise ValueError(
+            f'test pipeline of {cfg.filename}: FixShapeResize(keep_ratio=True) pads the image, which has no form in a '
+            'graph; take Resize, and pad_size_divisor of the data preprocessor'
+        )
     if transform.interpolation != 'bilinear' or transform.backend != 'cv2':
         raise ValueError(
             f"test pipeline of {cfg.filename}: Resize: expected interpolation='bilinear' and backend='cv2', got "

@@ -13,9 +13,14 @@ def clip_polygons(polygons: list[list[float]], width: float, height: float) -> l
         height: Of the image, in pixels.
 
     Returns:
-        The parts inside, of which a polygon that leaves the image twice has several.
+        The parts inside, of which a polygon that leaves the image twice has several, and one that crosses itself one
+        for each loop. None if nothing is inside, or if loops enclose a hole, which polygons cannot show.
     """
-    rings = [np.reshape(np.asarray(polygon, float), (-1, 2)) for polygon in polygons]
-    inside = shapely.clip_by_rect(np.array([shapely.Polygon(ring) for ring in rings]), 0, 0, width, height)
-    parts = [part for part in shapely.get_parts(inside) if part.geom_type == 'Polygon']  # (else lines and points)
+    rings = np.array([shapely.Polygon(np.reshape(np.asarray(polygon, float), (-1, 2))) for polygon in polygons])
+    # (cutting what crosses itself is not defined; this makes the loops polygons, filled as a mask is drawn)
+    inside = shapely.intersection(shapely.make_valid(rings), shapely.box(0, 0, width, height))
+    parts = shapely.get_parts(shapely.get_parts(inside))
+    parts = [part for part in parts if part.geom_type == 'Polygon' and not part.is_empty]  # (else lines and points)
+    if any(len(part.interiors) for part in parts):
+        return []
     return [shapely.get_coordinates(part.exterior)[:-1].round(6).ravel().tolist() for part in parts]
