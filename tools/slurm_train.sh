@@ -7,7 +7,8 @@
 # goes on where it stopped. Slurm asks 5 minutes before the time limit, and when the job is preempted:
 #   sbatch --requeue --open-mode=append --signal=USR1@300 --time=12:00:00 --ntasks=8 --gres=gpu:8 --cpus-per-task=5 \
 #       --wrap 'tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR --resume'
-# Without --resume it would begin anew each time, and stays out of the queue. REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
+# Without --resume, a job begins anew each time, so it is not put back into the queue.
+# REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then

@@ -82,7 +82,8 @@ def adapt(
     content = CheckpointLoader.load_checkpoint(require_checkpoint(str(checkpoint)), map_location='cpu')
     state = {name: value.cpu() for name, value in inferencer.model.state_dict().items()}
     with whole_file(out) as file:
-        torch.save({'meta': content.get('meta', {}), 'state_dict': state}, file)
+        meta = {**(content.get('meta') or {}), 'cfg': inferencer.cfg.pretty_text}
+        torch.save({'meta': meta, 'state_dict': state}, file)
     return {**used, 'skipped': skipped, 'layers': layers}
 
 

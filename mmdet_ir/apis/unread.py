@@ -46,7 +46,9 @@ def unread_entries(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             if issubclass(kind, IRDataset):
                 yield from _foreign(f'data_prefix of {place}', leaf.get('data_prefix'), _FOLDERS)
         if dataset:
-            yield from _labels_of_no_class(f'{split}_dataloader.dataset', dataset)
+            yield from _labels_of_no_class(f'{split}_dataloader.dataset', dataset, dataset)
+            if split == 'train':
+                yield from _labels_of_no_class('custom_hooks', dataset, cfg.get('custom_hooks') or [])
     if 'train' in splits:
         yield from _of_the_optimiser(cfg.get('optim_wrapper') or {})
         yield from _of_hooks(cfg)
@@ -55,13 +57,13 @@ def unread_entries(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
             yield from _misspelt(place, _at(cfg, place))
 
 
-def _labels_of_no_class(place: str, dataset: Mapping) -> Iterator[str]:
+def _labels_of_no_class(place: str, dataset: Mapping, steps: Mapping | list) -> Iterator[str]:
     """Labels that a transform is to act on, of which the data set has no class: it would act on nothing."""
     leaf = leaves(dataset)[0]
     kind = _known_class(DATASETS, leaf)
     classes = (leaf.get('metainfo') or {}).get('classes') or getattr(kind, 'METAINFO', {}).get('classes') or ()
-    number = 1 if isinstance(classes, str) else len(classes)
-    for step in typed_dicts(dataset) if number else ():
+    number = 0 if isinstance(classes, str) else len(classes)  # (a text may name a file of classes)
+    for step in typed_dicts(steps) if number else ():
         if type_name(step) == 'RandomTargetContrast' and any(label >= number for label in step.get('labels') or ()):
             labels = list(step['labels'])
             yield f'{place}: RandomTargetContrast: expected labels below {number}, the number of classes, got {labels}'

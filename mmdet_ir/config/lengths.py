@@ -141,8 +141,9 @@ def stretch_schedules(cfg: Config | ConfigDict, epochs: float, steps: float, len
 
 def _stretch_begin(train_cfg: dict, factor: float) -> None:
     """Validations begin at the same share of the training."""
-    if isinstance(train_cfg.get('val_begin'), int):
-        train_cfg['val_begin'] = max(1, round(train_cfg['val_begin'] * factor))
+    begin = train_cfg.get('val_begin')
+    if isinstance(begin, int) and begin > 1:  # (1 is from the start, whatever the length)
+        train_cfg['val_begin'] = max(1, round(begin * factor))
 
 
 def _require(value: object, expected: str, sound: bool) -> None:

@@ -10,7 +10,8 @@ def start_from_random_weights(cfg: Config) -> list[str]:
 
     Args:
         cfg: A whole config. ``load_from``, ``init_cfg`` of type ``Pretrained`` and older names for pretrained weights
-            go, wherever they stand in the model, and with them ``frozen_stages`` and ``norm_eval``.
+            go, wherever they stand in the model, and with them ``frozen_stages``, ``norm_eval`` and
+            ``requires_grad=False``.
 
     Returns:
         What was changed, a phrase each.
@@ -47,6 +48,8 @@ def _take_out(value: object, place: str, changed: list[str]) -> None:
         new['frozen_stages'] = -1
     if value.get('norm_eval'):
         new['norm_eval'] = False
+    if value.get('requires_grad') is False:  # (of norm_cfg)
+        new['requires_grad'] = True
     value.update(new)
     changed += [f'{place}.{key}={off}' for key, off in new.items()]
     for key, inner in value.items():

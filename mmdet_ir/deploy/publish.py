@@ -71,6 +71,7 @@ def publish_model(
     for title, path in scores.items():
         check_scored_classes(content, metrics[title], str(checkpoint), str(path))
     slim = half_precision(content)
+    slim['meta']['cfg'] = cfg.pretty_text  # (a copy of the file tells what its model computes)
     check_finite(slim['state_dict'], f'{checkpoint} (in half precision)')
     weights = io.BytesIO()
     torch.save(slim, weights)

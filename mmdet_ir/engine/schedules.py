@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
-from .remaining_time import validations_left
 from .schedule_lengths import misfits
 
 CHOICES = ('checkpoint', 'config')
@@ -92,10 +91,13 @@ class ResumedScheduleHook(Hook):
                 f'Nothing is left to train: {runner.work_dir} is at iteration {loop.iter} of {loop.max_iters}; '
                 'for more, raise train_cfg.max_epochs, or max_iters'
             )
-        elif runner.val_loop is not None and validations_left(runner) == 0:
+        begin = getattr(loop, 'val_begin', 1)
+        if runner.val_loop is not None and begin > (
+            loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+        ):
             runner.logger.warning(
-                f'No validation will take place: train_cfg.val_begin={getattr(loop, "val_begin", None)} is beyond the '
-                'end of the training, so there are no scores, and no best checkpoint'
+                f'No validation will take place: train_cfg.val_begin={begin} is beyond the end of the training, so '
+                'there are no scores, and no best checkpoint'
             )
         if self.configured is not None and self.follow == 'config':
             self._follow_config(runner)

@@ -9,7 +9,6 @@ import torch
 from torchvision.ops import box_iou
 
 TRACK_COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'MOTA', 'switches', 'fragments', 'misses', 'false')
-_NOT_CONSIDERED = ('0', '0.0')
 _METRICS = ('HOTA', 'CLEAR', 'Identity')
 Tracks = dict[
     int, tuple[np.ndarray, np.ndarray]
@@ -22,7 +21,8 @@ def read_mot(path: str | Path, truth: bool = False) -> Tracks:
     Args:
         path: The file.
         truth: Whether it holds known tracks, where a seventh number of 0 marks what is not to be considered; these
-            lines are left out. (In found tracks the seventh number is the score.)
+            lines are left out, and tracks found on them count as false. (In found tracks the seventh number is the
+            score.)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -35,13 +35,14 @@ def read_mot(path: str | Path, truth: bool = False) -> Tracks:
         fields = line.split(',')
         try:
             frame, identity, *box = (float(value) for value in fields[:6])
+            left_out = truth and len(fields) > 6 and float(fields[6]) == 0
             if len(box) != 4 or frame < 1:
                 raise ValueError
         except ValueError as error:
             raise ValueError(
                 f'{path}, line {number}: expected frame,identity,x,y,width,height, got {line!r}'
             ) from error
-        if truth and len(fields) > 6 and fields[6].strip() in _NOT_CONSIDERED:
+        if left_out:
             continue
         rows.setdefault(int(frame), []).append((int(identity), box))
     return {

@@ -54,6 +54,9 @@ def test_validations_begin_at_their_share_of_the_training(cfg: Config) -> None:
     cfg.train_cfg.val_begin = 50
     set_epochs(cfg, 20)
     assert cfg.train_cfg.val_begin == 10
+    cfg.train_cfg.val_begin = 1
+    set_epochs(cfg, 100)
+    assert cfg.train_cfg.val_begin == 1
     counted = Config({'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 400, 'val_begin': 300}})
     set_iterations(counted, 80)
     assert counted.train_cfg.val_begin == 60

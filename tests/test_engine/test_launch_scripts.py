@@ -78,14 +78,14 @@ def test_a_job_that_would_begin_anew_stays_out_of_the_queue(played: Path, capfd:
 
 
 def test_a_job_of_ones_own_is_not(played: Path) -> None:
-    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run')
+    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', '--resume')
     assert stopped(played, signal.SIGTERM, *command, SLURM_JOB_ID='123', REQUEUE='0') == 75
     assert not (played / 'requeued').exists()
 
 
 def test_other_codes_are_handed_on(played: Path) -> None:
     (played / 'srun').write_text('#!/usr/bin/env bash\nexit 2\n')
-    command = [TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run']
+    command = [TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', '--resume']
     env = os.environ | {'PATH': f'{played}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '123'}
     assert subprocess.run(list(map(str, command)), env=env).returncode == 2
     assert not (played / 'requeued').exists()

@@ -110,6 +110,27 @@ def test_a_setting_that_is_left_out_has_its_default() -> None:
     ]
 
 
+def test_what_is_computed_counts_and_what_is_trained_does_not() -> None:
+    def model(**backbone: object) -> dict:
+        return {'data_preprocessor': {'mean': [0.5]}, 'backbone': {'type': 'CSPNeXt', **backbone}}
+
+    relu, leaky = {'type': 'ReLU', 'inplace': True}, {'type': 'LeakyReLU', 'inplace': True}
+    assert other_settings(model(act_cfg=relu), model(act_cfg=leaky)) == [
+        'backbone.act_cfg.type was ReLU and is LeakyReLU'
+    ]
+    norm = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
+    assert other_settings(model(act_cfg=relu, norm_cfg=norm), model(act_cfg={'type': 'ReLU'}, norm_cfg=norm)) == []
+    other = norm | {'momentum': 0.1, 'eps': 1e-5}
+    assert other_settings(model(norm_cfg=norm), model(norm_cfg=other)) == [
+        'backbone.norm_cfg.eps was 0.001 and is 1e-05'
+    ]
+    bare = model() | {'data_preprocessor': {}}
+    assert other_settings(model(), bare) == ['data_preprocessor.mean was [0.5] and is None']
+    assert other_settings({'detector': model()}, {'detector': bare}) == other_settings(model(), bare)
+    necks = [{'neck': [{'type': 'FPN'}, {'type': 'BFP', 'refine_type': kind}]} for kind in ('conv', 'non_local')]
+    assert other_settings(*necks) == ['neck[1].refine_type was conv and is non_local']
+
+
 @pytest.mark.parametrize(
     'text',
     [
@@ -118,10 +139,12 @@ def test_a_setting_that_is_left_out_has_its_default() -> None:
         'model = [1]',
         'optimizer = dict(lr=1)',
         'model = dict(',
+        'model = {[1]: 2}',
         7,
     ],
 )
 def test_a_text_that_is_no_plain_config_is_not_run(text: object, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert model_settings({'meta': {'cfg': text}}, 'weights.pth') is None
+    assert model_settings({'meta': text}, 'weights.pth') is None
     assert list(tmp_path.iterdir()) == []

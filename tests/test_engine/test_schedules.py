@@ -171,6 +171,8 @@ def test_a_training_without_a_validation_is_told(tmp_path: Path, begin: int, tol
     assert [f'No validation will take place: train_cfg.val_begin={begin} is beyond' in text for text in said] == (
         [True] if told else []
     )
+    steps = {'by_epoch': False, 'max_iters': 1, 'val_begin': 1, 'val_interval': 5}
+    assert lengths(tmp_path / 'one', False, [], train_cfg=steps) == []
 
 
 def lengths(folder: Path, by_epoch: bool, schedule: list, **settings: object) -> list[str]:

@@ -65,7 +65,9 @@ def test_a_published_model_is_whole(zoo):
         kept = content['state_dict'][name]
         assert kept.dtype == (torch.float16 if value.ndim > 1 else value.dtype), name
         torch.testing.assert_close(kept.to(value.dtype), value, rtol=1e-3, atol=1e-6)
+    text = content['meta'].pop('cfg')
     assert content['meta'] == {'dataset_meta': {'classes': ['human', 'car', 'bicycle', 'uav']}, 'iter': 12}
+    assert text == (folder / 'config.py').read_text()
     assert (folder / 'weights.pth').stat().st_size < 8e6
     entry = yaml.safe_load((folder / 'metafile.yml').read_text())['Models'][0]
     assert entry['SHA-256'] == {'weights.pth': hashlib.sha256((folder / 'weights.pth').read_bytes()).hexdigest()}

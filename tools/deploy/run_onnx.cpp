@@ -21,7 +21,6 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
-// Grey values of an image in the type that the model takes; throws for colours, other sizes and lost bits.
 // What the tone mapping makes black, in the unit of the image, if it is a window of fixed values.
 static double lowest_value(const nlohmann::json &mapping) {
     if (!mapping.is_object() || mapping.value("method", "") != "window") return 0;
@@ -30,6 +29,7 @@ static double lowest_value(const nlohmann::json &mapping) {
     return (low + 273.15) / double(mapping["kelvin_per_count"]);
 }
 
+// Grey values of an image in the type that the model takes; throws for colours, other sizes and lost bits.
 static cv::Mat read_grey(const std::string &path, const nlohmann::json &input, const nlohmann::json &mapping) {
     cv::Mat image = cv::imread(path, cv::IMREAD_UNCHANGED);
     if (image.empty()) throw std::runtime_error("cannot read " + path);

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ...datasets.coco_files import output_folder, write_coco
+from ...datasets.coco_files import output_folder, refuse, write_coco
 from ...datasets.images.infrared_io import read_infrared
 
 
@@ -156,6 +156,8 @@ def write_crops(
         ValueError: If an image cannot be read, or ``out`` holds an image that is read.
     """
     images, annotations = [], []
+    lacking = [crop.image['id'] for crop in crops if image_key not in crop.image]
+    refuse('image_key', f'images lack the field "{image_key}"; image ids', lacking)
     read = [Path(image_folder, crop.image[image_key]) for crop in crops]
     with output_folder(out, overwrite=True, sources=read) as folder:
         for image_id, crop in enumerate(crops, start=1):

@@ -98,6 +98,7 @@ class ImagePipeline:
             given = {'img_path': str(given)}
         results = {'img_id': 0, **given}
         if 'img' in results:
+            results['stored_dtype'] = getattr(results['img'], 'dtype', None)
             results['img'] = self._take(results['img'], results.get('img_path') or 'array')
             results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         else:

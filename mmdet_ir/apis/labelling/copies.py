@@ -14,7 +14,7 @@ from ...cli import Skipped, reading
 from ...datasets.images.files import find_images, tell_left_out
 from ...datasets.images.infrared_io import count_pages, read_infrared
 from ...datasets.images.values import depth_of, require_one_depth, to_single_channel
-from ...datasets.transforms.tone_mapping import tone_map
+from ...datasets.transforms.tone_mapping import check_depth, tone_map
 from ...fileio import read_json, write_text
 from ...visualization.overlay import write_picture
 
@@ -89,6 +89,7 @@ def make_copies(
         levels = None
         with reading(skipped, path):
             pixels = to_single_channel(read_infrared(path, page=page), path)
+            check_depth(pixels.dtype, method, settings)
             levels = tone_map(pixels, method, **settings)
         if levels is None:
             continue

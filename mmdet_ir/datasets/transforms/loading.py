@@ -95,6 +95,7 @@ class LoadIRImageFromFile(BaseTransform):
                 f'image {path}: expected height and width {expected} as in the annotation file, got {shape}{why}'
             )
         tell_turned(header, path)
+        results['stored_dtype'] = image.dtype  # (``to_float32`` hides it from the tone mapping)
         results['img'] = self.prepare(image, path)
         results['img_shape'] = results['ori_shape'] = shape
         return results

@@ -310,10 +310,10 @@ class ToneMapping(BaseTransform):
         Raises:
             ValueError: For other images, colours, values that are not finite, or 8 bits where the window is of counts.
         """
-        name = results.get('img_path', 'without a file name')
+        name = results.get('img_path') or 'without a file name'
         image = to_single_channel(results['img'], name)
         try:
-            check_depth(image.dtype, self.method, self.settings)
+            check_depth(results.get('stored_dtype', image.dtype), self.method, self.settings)
             mapped = tone_map(image, self.method, **self.settings)
         except ValueError as error:
             raise ValueError(f'image {name}: {error}') from error

@@ -23,6 +23,11 @@ _OF_TRAINING = (
     'imagenet',
     'frozen_stages',
     'norm_eval',
+    'momentum',
+    'inplace',
+    'zero_init_residual',
+    'convert_weights',
+    'attn_drop_rate',
     'requires_grad',
     'with_cp',
     'drop_rate',
@@ -65,11 +70,12 @@ def model_settings(checkpoint: Mapping, path: str) -> dict | None:
         >>> model_settings({'meta': {'cfg': "model = dict(neck=dict(type='FPN'))"}}, 'weights.pth')
         {'neck': {'type': 'FPN'}}
     """
-    file = Path(path)
-    if file.name == WEIGHTS and file.parent.parent == ROOT:
+    file = Path(path).resolve()
+    meta = checkpoint.get('meta')
+    if file.name == WEIGHTS and file.parent.parent == ROOT.resolve():
         text = (file.parent / CONFIG).read_text(encoding='utf-8')
     else:
-        text = (checkpoint.get('meta') or {}).get('cfg')
+        text = meta.get('cfg') if isinstance(meta, Mapping) else None
     if not isinstance(text, str):
         return None
     try:
@@ -78,7 +84,7 @@ def model_settings(checkpoint: Mapping, path: str) -> dict | None:
             for line in ast.parse(text).body
             if isinstance(line, ast.Assign) and [getattr(target, 'id', None) for target in line.targets] == ['model']
         ]
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, TypeError, ValueError, RecursionError):
         return None
     return values[-1] if values and isinstance(values[-1], dict) else None
 
@@ -86,8 +92,8 @@ def model_settings(checkpoint: Mapping, path: str) -> dict | None:
 def other_settings(theirs: Mapping, ours: Mapping) -> list[str]:
     """Settings of input, backbone and neck that two models do not share.
 
-    A setting that one of them leaves out has the default of its class. Parts of different types are not compared:
-    their parameters tell.
+    A setting that one of them leaves out has the default of its class. Parts of different types are not compared,
+    except for activations: their parameters tell. Of a model around a ``detector``, that one counts.
 
     Args:
         theirs: ``model`` of the config that the weights were trained with.
@@ -104,20 +110,26 @@ def other_settings(theirs: Mapping, ours: Mapping) -> list[str]:
         ['neck.plugin.residual was True and is False']
     """
     found = []
-    for key in _INPUT_KEYS:
-        values = [(model.get(_INPUT) or {}).get(key) for model in (theirs, ours)]
-        if None not in values and list(values[0]) != list(values[1]):
-            found.append(f'{_INPUT}.{key} was {list(values[0])} and is {list(values[1])}')
+    theirs, ours = (model.get('detector') or model for model in (theirs, ours))
+    inputs = [model.get(_INPUT) for model in (theirs, ours)]
+    for key in _INPUT_KEYS if all(isinstance(given, Mapping) for given in inputs) else ():
+        was, now = (_plain(given.get(key)) for given in inputs)
+        if was != now:
+            found.append(f'{_INPUT}.{key} was {was} and is {now}')
     for part in _PARTS:
         both = theirs.get(part), ours.get(part)
-        if all(isinstance(settings, Mapping) for settings in both):
-            found += _differences(*both, part)
+        was, now = (value if isinstance(value, list | tuple) else [value] for value in both)
+        for place, both in enumerate(zip(was, now, strict=False)):
+            if all(isinstance(settings, Mapping) for settings in both):
+                found += _differences(*both, part if len(was) == 1 else f'{part}[{place}]')
     return found
 
 
 def _differences(theirs: Mapping, ours: Mapping, place: str) -> Iterator[str]:
     kind = ours.get('type')
     if _name(theirs.get('type')) != _name(kind):
+        if place.endswith('act_cfg'):
+            yield f'{place}.type was {_name(theirs.get("type"))} and is {_name(kind)}'
         return
     for key in {**theirs, **ours}:
         if key in _OF_TRAINING or key == 'type':

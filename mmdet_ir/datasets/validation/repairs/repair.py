@@ -234,7 +234,7 @@ def _clip_masks(table: AnnotationTable, masks: Masks, chosen: np.ndarray, done: 
     changed = []
     for i in np.flatnonzero(chosen & out & masks.good & (masks.kind == POLYGONS)).tolist():
         inside = clip_polygons(table.annotations[i]['segmentation'], *table.size[i].tolist())
-        if inside:  # (else a person has to look at it: no pixel of the image, or loops around a hole)
+        if inside:  # (else the mask shows no pixel of the image, which a person has to look at)
             table.annotations[i]['segmentation'] = inside
             changed.append(table.annotations[i].get('id'))
     _say(done, 'annotations: polygons clipped to their image, as the boxes; ids', changed)
