@@ -43,7 +43,7 @@ class IRVisualizationHook(DetVisualizationHook):
         if not self.draw or self.test_out_dir is None or not hasattr(dataset, 'get_data_info'):
             return
         infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        self._root = Path(os.path.commonpath([Path(info['img_path']).parent for info in infos]))
+        self._root = Path(os.path.commonpath([_folder(info['img_path']) for info in infos]))
         for info in infos:
             self._name(info['img_path'], info.get('page'))
 
@@ -77,8 +77,8 @@ class IRVisualizationHook(DetVisualizationHook):
 
     def _name(self, path: str, page: int | None) -> str:
         if (path, page) not in self._names:
-            inside = self._root is not None and Path(path).is_relative_to(self._root)
-            folder = Path(path).parent.relative_to(self._root) if inside else Path()
+            inside = self._root is not None and _folder(path).is_relative_to(self._root)
+            folder = _folder(path).relative_to(self._root) if inside else Path()
             self._names[path, page] = unique_name((folder / _file_name(path, page)).as_posix(), self._taken)
         return self._names[path, page]
 
@@ -110,6 +110,10 @@ def _picture(data_batch: dict, index: int) -> np.ndarray:
         flips = [bool(version[index].metainfo.get('flip')) for version in samples]
         inputs, samples = inputs[np.argmin(flips)], samples[np.argmin(flips)]
     return as_picture(inputs[index], samples[index].metainfo)
+
+
+def _folder(path: str) -> Path:
+    return Path(os.path.abspath(path)).parent
 
 
 def _file_name(path: str, page: int | None) -> str:

@@ -9,9 +9,9 @@ from pycocotools import mask as mask_utils
 
 from ..datasets.coco_files import read_coco, refuse
 from ..markdown import markdown_table
+from .rows import ALL
 
 LEVELS = (0.5, 0.75)
-ALL = 'all'
 
 
 @dataclass

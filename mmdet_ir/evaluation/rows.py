@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..datasets.validation.checks.structure import ALL_CLASSES as ALL
 from ..datasets.validation.checks.structure import id_order
 
 # Columns of the paper's tables -> names that MMDetection's users know from its CocoMetric.
@@ -19,7 +20,6 @@ COLUMNS = {
     'mAPl': 'mAP_l',
 }
 BIN_COLUMNS = ('mAP', 'Recall', 'mAP50', 'mAP75')
-ALL = 'all'
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)  # COCO's area ranges, bounds 32^2 and 96^2 pixels
 _TOP1, _TOP10, _TOP100 = range(3)  # COCO's numbers of detections per image
 _IOU50, _IOU75 = 0, 5  # indices into the IoU thresholds 0.50:0.05:0.95

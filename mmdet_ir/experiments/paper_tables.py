@@ -35,7 +35,7 @@ _NEEDED = (
     'tested_images',
     'metrics',
 )
-_SEED = 'randomness.seed'
+SEED = 'randomness.seed'
 
 Runs = dict[tuple[str, str], dict[str, list[dict]]]  # (size, data name) -> config -> records by seed
 
@@ -192,7 +192,7 @@ def _check_same(first: dict, other: dict) -> None:
 
 def _settings(run: dict) -> dict:
     """The cell's settings, and what the command line changed of them apart from the seed."""
-    changed = {key: value for key, value in run['config_overrides'].items() if key != _SEED}
+    changed = {key: value for key, value in run['config_overrides'].items() if key != SEED}
     return {'cell_sha256': run['cell_sha256'], 'config_overrides': changed, 'parameters': run['parameters']}
 
 

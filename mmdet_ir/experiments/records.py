@@ -136,6 +136,16 @@ def _tested_checkpoint(
     return tested.name
 
 
+def _scores(path: str | os.PathLike) -> dict:
+    content = read_json(path)
+    wanted = {'metrics', 'iteration', 'ann_file', 'images'}
+    if not wanted <= set(content) or not isinstance(content['metrics'], dict):
+        raise ValueError(
+            f'{path}: expected scores as tools/test.py saves them (metrics_test.json), got {sorted(content)}'
+        )
+    return content
+
+
 def make_record(
     config: str | os.PathLike,
     work_dir: str | os.PathLike,
@@ -161,11 +171,11 @@ def make_record(
         ValueError: If the metrics are those of another model: the weights that were tested are not of the run, as far
             as the test's own log folder tells, or the classes are others.
     """
+    metrics = _scores(metrics_json)
     sessions = training_sessions(work_dir)
     used = _session_config(sessions[0])
     noted = sessions[0] / ENVIRONMENT_FILE
     environment = json.loads(noted.read_text()) if noted.is_file() else collect_environment()
-    metrics = json.loads(Path(metrics_json).read_text())
 
     last = find_latest_checkpoint(str(work_dir))
     if last is None:

@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mmengine.fileio import load
@@ -12,7 +12,7 @@ from ..evaluation.rows import COLUMNS, format_value
 from ..fileio import write_text
 from ..markdown import markdown_table
 from .cells import Table, load_sizes, load_tables
-from .paper_tables import PAPER_RESULTS, FilledTable, fill_tables, paper_gain_by_config, study_runs
+from .paper_tables import PAPER_RESULTS, SEED, FilledTable, fill_tables, paper_gain_by_config, study_runs
 from .table_formats import render_all_markdown, render_csv, render_latex, render_study
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
@@ -79,18 +79,50 @@ def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
     return records
 
 
+def _fingerprints(part: str) -> Callable[[dict], list]:
+    return lambda record: [entry.get('sha256') for entry in (record.get('data') or {}).get(part) or ()]
+
+
+def _settings(record: dict) -> dict:
+    changed = record.get('config_overrides') or {}
+    return {key: value for key, value in changed.items() if key not in (SEED, 'load_from')}
+
+
+def _length(record: dict) -> dict:
+    return {key: (record.get('training') or {}).get(key) for key in ('epochs', 'iterations', 'batch_size')}
+
+
+# What the seeds of one experiment share, as far as their records tell. (Not the starting weights: a recipe of several
+# trainings has those of its seed.)
+_ASPECTS: dict[str, Callable[[dict], object]] = {
+    'settings': _settings,
+    'number of parameters': lambda record: record.get('parameters'),
+    'length': _length,
+    'training data': _fingerprints('train'),
+    'test data': _fingerprints('test'),
+}
+
+
 def single_groups(records: Iterable[dict]) -> list[list[dict]]:
     """Records without a ``size``, the seeds of one experiment (title, data and config) together.
 
     Raises:
-        ValueError: If two records of an experiment are of the same seed.
+        ValueError: If two records of an experiment are of the same seed, or differ in more than the seed, or if one
+            has no scores of masks.
     """
     groups: dict[tuple, list[dict]] = {}
     for record in records:
         if 'size' not in record:
+            scores = record.get('metrics') or {}
+            if 'all' not in (scores.get('segm') or {}):
+                raise ValueError(
+                    f'{record.get("file", "?")}: expected scores of masks (metrics.segm.all), got {sorted(scores)}'
+                )
             key = (record['data_title'], record['title'], record.get('config'))
             groups.setdefault(key, []).append(record)
     for (data, title, _), runs in groups.items():
+        for run in runs[1:]:
+            _check_same_but_for_the_seed(runs[0], run)
         seen: dict[object, dict] = {}
         for run in runs:
             known = seen.setdefault(run['seed'], run) if run.get('seed') is not None else run
@@ -101,6 +133,16 @@ def single_groups(records: Iterable[dict]) -> list[list[dict]]:
                     f'one of them, or give them different titles'
                 )
     return list(groups.values())
+
+
+def _check_same_but_for_the_seed(first: dict, other: dict) -> None:
+    for what, read in _ASPECTS.items():
+        old, new = read(first), read(other)
+        if old != new:
+            raise ValueError(
+                f'{other.get("file", "?")}: expected the {what} of {first.get("file", "?")}, as both are called '
+                f'{other["title"]!r} and only the seed may differ, got {new} instead of {old}; give it another title'
+            )
 
 
 def render_table(records: Iterable[dict]) -> str:

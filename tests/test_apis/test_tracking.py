@@ -2,11 +2,13 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import mmdet_ir  # noqa: F401
 from mmdet_ir.apis.inference.duplicates import merge_duplicates
 from mmdet_ir.apis.inference.smoothing import TrackSmoother
 from mmdet_ir.apis.inference.tracking import IdentityTracker, TrackFiles
+from mmdet_ir.evaluation.tracks import read_mot
 from mmdet_ir.visualization.overlay import FoundInstance
 
 import numpy as np
@@ -120,7 +122,17 @@ def test_tables(tmp_path) -> None:
     assert (second['mean'], second['max'], second['path_px']) == ('', '', '0.0')
     lines = (folder / 'a_mot.txt').read_text().splitlines()
     assert lines[0] == '3,8,10.00,20.00,20.00,20.00,0.90000,-1,-1,-1' and len(lines) == 4
-    assert TrackFiles(tmp_path, 'empty', ('human',)).close() == []
+
+
+def test_a_video_without_a_track_has_empty_files(tmp_path: Path) -> None:
+    """Not those of an earlier run with another score, and not none, which would leave the video out of a score."""
+    (tmp_path / 'tracks').mkdir()
+    for name in ('empty_mot.txt', 'empty.png'):
+        (tmp_path / 'tracks' / name).write_text('of an earlier run')
+    written = TrackFiles(tmp_path, 'empty', ('human',)).close()
+    assert sorted(path.name for path in written) == ['empty_mot.txt', 'empty_points.csv', 'empty_tracks.csv']
+    assert sorted(written) == sorted((tmp_path / 'tracks').iterdir())
+    assert read_mot(tmp_path / 'tracks' / 'empty_mot.txt') == {}
 
 
 def seen(x: float, mask: np.ndarray, score: float = 0.8, track: int | None = 1) -> FoundInstance:

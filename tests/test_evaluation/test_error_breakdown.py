@@ -48,6 +48,11 @@ def coco_of(targets, images=1, categories=('human', 'car')):
     }
 
 
+def test_classes_named_as_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"expected other names than those of sizes, .*, got \['small'\]"):
+        break_down(coco_of([target(1, 1, (0, 10, 20, 10))], categories=('small', 'car')), [])
+
+
 # Five targets of 20x10 pixels in a row; the fourth and fifth are cars. A shift by 8 of 20 columns gives an IoU of
 # 12 / 28, by 16 one of 4 / 36.
 TARGETS = [target(i + 1, 1 if i < 3 else 2, (40 * i, 10, 20, 10)) for i in range(5)]

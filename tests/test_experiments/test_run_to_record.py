@@ -85,6 +85,15 @@ def run_tool(name, *arguments):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    'content', ['{"coco/segm_mAP": 0.3, "step": 100}', '[1]', '{"a": 1}\n{"a": 2}', '{"metrics": 1}']
+)
+def test_another_file_than_that_of_the_scores_is_named(tmp_path, content):
+    (tmp_path / 'scores.json').write_text(content)
+    with pytest.raises(ValueError, match=r'scores\.json'):
+        make_record(tmp_path / 'c.py', tmp_path, tmp_path / 'scores.json', 'tiny', 'blocks')
+
+
 @pytest.mark.slow
 def test_a_resumed_run_is_recorded_and_drawn(tmp_path):
     sha256 = write_data(tmp_path / 'data')

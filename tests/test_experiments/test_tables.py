@@ -268,6 +268,26 @@ def test_what_cannot_stand_in_a_table_of_ones_own_is_refused(tmp_path, monkeypat
     (folder / 'again.json').write_text((folder / 'base1.json').read_text())
     with pytest.raises(ValueError, match=r'base, synthetic: .* the seed 1 in .*again.json and .*base1.json'):
         render_table(load_records(folder))
+    own_records(tmp_path / 'boxes', (0.25,), metrics={'bbox': {'all': ROW}})
+    with pytest.raises(
+        ValueError, match=r"own0\.json: expected scores of masks \(metrics\.segm\.all\), got \['bbox'\]"
+    ):
+        render_table(load_records(tmp_path / 'boxes'))
+    for number, (what, more) in enumerate(
+        {
+            'settings': {'config_overrides': {'optim_wrapper.optimizer.lr': 0.1, 'randomness.seed': 1}},
+            'length': {'training': {**RECORD.get('training', {}), 'epochs': 36}},
+            'test data': {'data': {**RECORD.get('data', {}), 'test': [{'sha256': 'other'}]}},
+        }.items()
+    ):
+        other = tmp_path / f'other{number}'
+        own_records(other, (0.3, 0.5))
+        changed = json.loads((other / 'own1.json').read_text()) | more
+        (other / 'own1.json').write_text(json.dumps(changed))
+        with pytest.raises(
+            ValueError, match=rf'own1\.json: expected the {what} of .*own0\.json, .* only the seed may'
+        ):
+            render_table(load_records(other))
     (tmp_path / 'empty').mkdir()
     with pytest.raises(SystemExit):
         run_tool(monkeypatch, tmp_path / 'empty', '--tables', tmp_path / 'tables')

@@ -106,6 +106,16 @@ def test_a_folder(model: tuple, images: Path, tmp_path: Path) -> None:
         infer(*model, [images], out, device='cpu')
 
 
+def test_frames_follow_the_numbers_in_their_names(tmp_path: Path) -> None:
+    names = ['frame_1.png', 'frame_2.png', 'frame_9.png', 'frame_10.png', 'frame_20.png']
+    (tmp_path / 'seq').mkdir()
+    for name in names:
+        cv2.imwrite(str(tmp_path / 'seq' / name), np.zeros((4, 5), np.uint8))
+    for given in (tmp_path / 'seq', f'{tmp_path}/seq/*.png'):
+        (source,) = find_sources([given], tmp_path / 'out', fps=30)
+        assert [file.name for file in source.files] == names
+
+
 @pytest.mark.parametrize('deep', [False, True])
 def test_a_video(model: tuple, tmp_path: Path, deep: bool) -> None:
     frames = [counts(i) for i in range(3)]

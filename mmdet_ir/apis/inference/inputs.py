@@ -315,7 +315,12 @@ def _group(files: list[Path], root: Path, as_video: bool) -> Iterator[tuple[str,
             yield relative.with_suffix('').as_posix(), [file], False
     for folder, images in folders.items():
         whole = (Path(root.resolve().name) / folder).as_posix() or 'sequence'
-        yield whole, images, True
+        yield whole, sorted(images, key=_by_number), True
+
+
+def _by_number(file: Path) -> tuple[list[int | str], str]:
+    """The order of frames: numbers in the names count as numbers, so that 2 is before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', file.name)], file.name
 
 
 def _numbered(path: Path) -> list[Path]:

@@ -161,17 +161,22 @@ class TrackFiles:
         track.unit = unit or track.unit
 
     def close(self, plot: bool = True) -> list[Path]:
-        """Writes a row for each track, a row for each point, MOT Challenge text and a plot; returns the files."""
-        if not self.tracks:
-            return []
+        """Writes a row for each track, a row for each point, MOT Challenge text and a plot; returns the files.
+
+        Without a track the texts are empty but for their headings: a video in which nothing was found counts as well,
+        and files of an earlier run must not stand for it.
+        """
         files = {'tracks.csv': self._summary(), 'points.csv': self._points(), 'mot.txt': self._mot()}
         paths = []
         for ending, text in files.items():
             paths.append(self.folder / f'{self.name}_{ending}')
             write_text(paths[-1], text)
-        if plot:
-            paths.append(self.folder / f'{self.name}.png')
-            self._plot(paths[-1])
+        picture = self.folder / f'{self.name}.png'
+        if plot and self.tracks:
+            paths.append(picture)
+            self._plot(picture)
+        elif not self.tracks:
+            picture.unlink(missing_ok=True)
         return paths
 
     def _summary(self) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ...datasets.validation.checks.structure import id_order
+from ..rows import ALL
 from .matching import ImageMatch, match_image
 
 KINDS = {
@@ -26,7 +27,6 @@ KINDS = {
 }
 SUMS = {'FalsePos': 'all false positives', 'FalseNeg': 'all targets not found'}
 SIZES = {'small': 32**2, 'medium': 96**2, 'large': math.inf}  # upper bounds of the area in pixels
-ALL = 'all'
 _RECALLS = np.linspace(0, 1, 101)  # COCO's
 
 
@@ -179,10 +179,13 @@ def break_down(
         max_dets: Detections of a class and image that count, as in COCO's evaluation.
 
     Raises:
-        ValueError: If not 0 < ``background_iou`` < ``iou_thr`` <= 1.
+        ValueError: If not 0 < ``background_iou`` < ``iou_thr`` <= 1, or a class has the name of a size of targets.
     """
     if not 0 < background_iou < iou_thr <= 1:
         raise ValueError(f'expected 0 < background IoU < IoU threshold <= 1, got {background_iou} and {iou_thr}')
+    taken = [category['name'] for category in coco['categories'] if category['name'] in SIZES]
+    if taken:
+        raise ValueError(f'categories: expected other names than those of sizes, {list(SIZES)}, got {taken}; rename')
     per_image, annotations = defaultdict(list), defaultdict(list)
     for detection in detections:
         per_image[detection['image_id']].append(detection)

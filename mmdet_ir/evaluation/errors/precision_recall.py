@@ -7,11 +7,11 @@ import numpy as np
 
 from ...datasets.validation.checks.structure import id_order
 from ..coco_eval import accumulate
+from ..rows import ALL
 
 RECALLS = np.linspace(0, 1, 101)  # COCO's levels
 LEVELS = {'50': slice(0, 1), '75': slice(5, 6), '50-95': slice(None)}  # of COCO's IoU thresholds 0.50:0.05:0.95
 _ALL_SIZES, _TOP100 = 0, -1
-ALL = 'all'
 
 
 @dataclass

@@ -204,6 +204,15 @@ def test_the_hook_draws_what_the_model_saw(data_root: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(image, image8)
 
 
+def test_paths_may_be_relative_and_absolute(tmp_path: Path) -> None:
+    """Two data sets, one with an absolute ``data_root``."""
+    infos = [{'img_path': f'{tmp_path}/in/a.png'}, {'img_path': 'data/other/a.png'}]
+    hook = IRVisualizationHook(draw=True, test_out_dir='pictures')
+    hook.before_test(SimpleNamespace(test_dataloader=SimpleNamespace(dataset=ListOf(infos))))
+    names = [hook._name(info['img_path'], None) for info in infos]
+    assert len(set(names)) == 2 and names[1].endswith('data/other/a.png')
+
+
 def test_pictures_of_equal_names_do_not_replace_each_other(data_root: Path, tmp_path: Path) -> None:
     DetLocalVisualizer.get_instance('drawing')
     paths = ['clip0/a.png', 'clip1/a.png', 'clip1/A.png', 'clip1/a.tif', 'clip1/s.tif', 'clip1/s_00000.png']

@@ -230,6 +230,7 @@ CASES = [
     Case('two annotations with one id', 'duplicate-id', put('annotations', 1, id=1)),
     Case('two categories with one id', 'duplicate-id', put('categories', 1, id=1)),
     Case('two categories with one name', 'duplicate-category-name', add('categories', 0, id=9)),
+    Case('a category named "all"', 'reserved-category-name', put('categories', name='all')),
     Case('one file listed as two images', 'duplicate-file-name', put('images', 1, file_name='a.png')),
     Case('annotation ids from 0', 'annotation-id-unusable', put('annotations', id=0), TRAINS),
     Case('a file name outside the image folder', 'file-name', put('images', file_name='../a.png')),

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from ...images.image_limits import pixel_limit
 from ..problem import Problem, listed
 
+ALL_CLASSES = 'all'  # the row of a table that stands for all classes together
 REQUIRED = {
     'images': ('id', 'file_name', 'width', 'height'),
     'annotations': ('id', 'image_id', 'category_id', 'bbox'),
@@ -110,6 +111,14 @@ def check_structure(coco: dict, image_key: str = 'file_name') -> Sound:
         [name for name, n in names.items() if n > 1],
         'category',
         'merge these categories: keep one id for each name',
+    )
+    sound.problems += listed(
+        'reserved-category-name',
+        'error',
+        f'categories named {ALL_CLASSES!r}, which the tables call the row of all classes',
+        [name for name in names if name == ALL_CLASSES],
+        'category',
+        'give them another name',
     )
     _check_references(sound)
     return sound
