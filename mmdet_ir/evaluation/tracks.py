@@ -1,6 +1,7 @@
 """Scores of tracks against known identities, by TrackEval, the MOT Challenge's own evaluation."""
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torchvision.ops import box_iou
 
 TRACK_COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'MOTA', 'switches', 'fragments', 'misses', 'false')
+_ZERO = re.compile(r'[+-]?0+(\.0*)?')
 _METRICS = ('HOTA', 'CLEAR', 'Identity')
 Tracks = dict[
     int, tuple[np.ndarray, np.ndarray]
@@ -35,14 +37,13 @@ def read_mot(path: str | Path, truth: bool = False) -> Tracks:
         fields = line.split(',')
         try:
             frame, identity, *box = (float(value) for value in fields[:6])
-            left_out = truth and len(fields) > 6 and float(fields[6]) == 0
             if len(box) != 4 or frame < 1:
                 raise ValueError
         except ValueError as error:
             raise ValueError(
                 f'{path}, line {number}: expected frame,identity,x,y,width,height, got {line!r}'
             ) from error
-        if left_out:
+        if truth and len(fields) > 6 and _ZERO.fullmatch(fields[6].strip()):
             continue
         rows.setdefault(int(frame), []).append((int(identity), box))
     return {

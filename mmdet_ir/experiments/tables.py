@@ -79,25 +79,40 @@ def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
     return records
 
 
+_OF_A_SEED = (SEED, 'load_from')
+_OF_NO_SCORE = (
+    *(
+        'default_hooks.logger',
+        'default_hooks.visualization',
+        'visualizer',
+        'vis_backends',
+        'log_',
+        'env_cfg',
+        'work_dir',
+    ),
+    *(
+        f'{part}_dataloader.{key}'
+        for part in ('train', 'val', 'test')
+        for key in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+    ),
+)
+
+
 def _fingerprints(part: str) -> Callable[[dict], list]:
     return lambda record: [entry.get('sha256') for entry in (record.get('data') or {}).get(part) or ()]
 
 
 def _settings(record: dict) -> dict:
     changed = record.get('config_overrides') or {}
-    return {key: value for key, value in changed.items() if key not in (SEED, 'load_from')}
+    return {key: value for key, value in changed.items() if not key.startswith(_OF_NO_SCORE) and key not in _OF_A_SEED}
 
 
-def _length(record: dict) -> dict:
-    return {key: (record.get('training') or {}).get(key) for key in ('epochs', 'iterations', 'batch_size')}
-
-
-# What the seeds of one experiment share, as far as their records tell. (Not the starting weights: a recipe of several
-# trainings has those of its seed.)
+# What the seeds of one experiment share, as far as their records tell. (Not the starting weights, as a recipe of
+# several trainings has those of its seed, nor the steps, as early stopping has its own for each.)
 _ASPECTS: dict[str, Callable[[dict], object]] = {
     'settings': _settings,
     'number of parameters': lambda record: record.get('parameters'),
-    'length': _length,
+    'batch size': lambda record: (record.get('training') or {}).get('batch_size'),
     'training data': _fingerprints('train'),
     'test data': _fingerprints('test'),
 }

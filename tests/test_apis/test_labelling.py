@@ -125,6 +125,10 @@ def test_yolo_finds_the_labels_of_the_images(recordings: Path, tmp_path: Path, f
         there = (copies / name).with_suffix('.txt')
         assert label == Path(*('labels' if part == 'images' else part for part in there.parts))
     report = convert_yolo_seg(settings.parent, tmp_path / 'out', Options())
+    (elsewhere, _) = write_prelabels(
+        tmp_path / 'Images', {'a.png': ((8, 8), [])}, CLASSES, 'yolo', tmp_path / 'Images'
+    )
+    assert elsewhere == tmp_path / 'Images' / 'a.txt'  # YOLO looks for "images" in this spelling only
     (file,) = (tmp_path / 'out' / 'annotations').iterdir()
     assert len(json.loads(file.read_text())['annotations']) == len(found) and not report.lost
 

@@ -119,6 +119,11 @@ def test_labels_of_no_class_are_refused(config: Callable[..., Config], classes: 
         cfg.train_dataloader.dataset.metainfo = {'classes': classes}
     told = 'RandomTargetContrast: expected labels below 1, the number of classes, got [1, 2]'
     assert (told in '\n'.join(unread_entries(cfg, ('train',)))) is not sound
+    cfg.custom_hooks = [{'type': 'PipelineSwitchHook', 'switch_pipeline': cfg.train_dataloader.dataset.pipeline}]
+    cfg.train_dataloader.dataset.pipeline = LOAD
+    assert (f'custom_hooks: {told}' in '\n'.join(unread_entries(cfg, ('train',)))) is not sound
+    cfg.train_dataloader.dataset.metainfo = {'classes': 'names.txt'}  # a file of names
+    assert 'RandomTargetContrast' not in '\n'.join(unread_entries(cfg, ('train',)))
 
 
 def test_scores_that_would_be_followed_downwards(config: Callable[..., Config]) -> None:

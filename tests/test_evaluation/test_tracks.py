@@ -47,6 +47,8 @@ def test_what_is_not_to_be_considered_is_no_target(tmp_path: Path) -> None:
     """MOT Challenge marks distractors by a seventh number of 0; in found tracks it is the score."""
     path = tmp_path / 'gt.txt'
     path.write_text('1,1,10,10,8,6,1,1,1\n1,2,40,10,8,6,0,8,0.3\n2,2,40,10,8,6,0.00,8,0.3\n')
+    (tmp_path / 'short.txt').write_text('1,1,10,10,8,6,\n2,1,10,10,8,6,car\n3,1,10,10,8,6\n')
+    assert set(read_mot(tmp_path / 'short.txt', truth=True)) == {1, 2, 3}
     assert {frame: ids.tolist() for frame, (ids, _) in read_mot(path, truth=True).items()} == {1: [1]}
     assert {frame: ids.tolist() for frame, (ids, _) in read_mot(path).items()} == {1: [1, 2], 2: [2]}
 

@@ -276,7 +276,7 @@ def test_what_cannot_stand_in_a_table_of_ones_own_is_refused(tmp_path, monkeypat
     for number, (what, more) in enumerate(
         {
             'settings': {'config_overrides': {'optim_wrapper.optimizer.lr': 0.1, 'randomness.seed': 1}},
-            'length': {'training': {**RECORD.get('training', {}), 'epochs': 36}},
+            'batch size': {'training': {**RECORD.get('training', {}), 'batch_size': 36}},
             'test data': {'data': {**RECORD.get('data', {}), 'test': [{'sha256': 'other'}]}},
         }.items()
     ):
@@ -288,6 +288,12 @@ def test_what_cannot_stand_in_a_table_of_ones_own_is_refused(tmp_path, monkeypat
             ValueError, match=rf'own1\.json: expected the {what} of .*own0\.json, .* only the seed may'
         ):
             render_table(load_records(other))
+    stopped = tmp_path / 'stopped early'
+    own_records(stopped, (0.3, 0.5))
+    more = {'training': {**RECORD.get('training', {}), 'epochs': 36}}
+    more |= {'config_overrides': {**RECORD.get('config_overrides', {}), 'train_dataloader.num_workers': 9}}
+    (stopped / 'own1.json').write_text(json.dumps(json.loads((stopped / 'own1.json').read_text()) | more))
+    assert 'mean of 2 seeds' in render_table(load_records(stopped))
     (tmp_path / 'empty').mkdir()
     with pytest.raises(SystemExit):
         run_tool(monkeypatch, tmp_path / 'empty', '--tables', tmp_path / 'tables')

@@ -243,6 +243,7 @@ class _Run:
             self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
             video = VideoFile(self.out / f'videos/{source.name}.mp4', frame_rate(source))
+        before = self.done
         try:
             batches = self._batches(source, stop, progress)
             ahead = 2 if source.live is None else 1  # (what waits of a live source grows old)
@@ -256,7 +257,7 @@ class _Run:
             path = video.close() if video is not None else None
             if path is not None:
                 self.report['outputs'].append(str(path.relative_to(self.out)))
-            if self.tracks is not None:
+            if self.tracks is not None and self.done > before:  # (what was not read has no tracks, not even none)
                 written = self.tracks.close(self.pictures)
                 self.report['outputs'] += [str(path.relative_to(self.out)) for path in written]
             if source.live is not None:

@@ -44,8 +44,7 @@ def write_prelabels(
 
     Raises:
         FileExistsError: If a file is there and ``overwrite`` is not set; nothing is written then.
-        ValueError: If the labels of two images would be one file, for another format, or if a folder is named
-            ``images`` in other capitals, where YOLO would not look.
+        ValueError: If the labels of two images would be one file, or for another format.
 
     Example:
         >>> from mmdet_ir.apis.labelling import write_prelabels
@@ -122,9 +121,6 @@ def _yolo_label(out: Path, name: str, folder: str) -> Path:
 
 
 def _last_images(parts: Sequence[str]) -> int | None:
-    other = next((part for part in parts if part.lower() == 'images' and part != 'images'), None)
-    if other is not None:
-        raise ValueError(f'{Path(*parts)}: YOLO knows the folder "images" in this spelling only; rename {other}')
     return max((i for i, part in enumerate(parts) if part == 'images'), default=None)
 
 

@@ -313,7 +313,9 @@ class ToneMapping(BaseTransform):
         name = results.get('img_path') or 'without a file name'
         image = to_single_channel(results['img'], name)
         try:
-            check_depth(results.get('stored_dtype', image.dtype), self.method, self.settings)
+            stored = results.get('stored_dtype')  # (``to_float32`` keeps the values; other transforms may not)
+            same = stored is not None and image.size > 0 and image.max() <= np.iinfo(np.uint8).max
+            check_depth(stored if same else image.dtype, self.method, self.settings)
             mapped = tone_map(image, self.method, **self.settings)
         except ValueError as error:
             raise ValueError(f'image {name}: {error}') from error

@@ -65,6 +65,11 @@ def test_eight_bits_in_a_window_of_counts_are_refused(settings: dict) -> None:
         mapping({'img': row(0, 128, 255, dtype=np.uint8), 'img_path': 'day/a8.png'})
     with pytest.raises(ValueError, match=r'image day/a8\.tiff: expected counts, .* got 8 bits'):
         mapping.table(np.bincount([0, 128, 255], minlength=256), 'day/a8.tiff')
+    floats = {'img': row(0, 128, 255, dtype=np.float32), 'img_path': 'a8.png', 'stored_dtype': np.dtype('uint8')}
+    with pytest.raises(ValueError, match=r'image a8\.png: expected counts, .* got 8 bits'):  # behind to_float32
+        mapping(floats)
+    kelvin = ToneMapping('window', channels=1, low=290, high=320)  # of a transform that made temperatures of 8 bits
+    assert kelvin(floats | {'img': row(290, 305, 320, dtype=np.float32)})['img'].tolist() == [[0, 128, 255]]
     narrow = ToneMapping('window', channels=1, low=-10, high=500)
     assert narrow({'img': row(0, 10, 20, dtype=np.uint8)})['img'].tolist() == [[5, 10, 15]]
 
