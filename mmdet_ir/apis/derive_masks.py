@@ -250,10 +250,10 @@ class _Maker:
         occupied = occupied_pixels([clip_box(a['bbox'], *size[::-1]) for a in everything], size)
         boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
         predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)
+        fits = [LOOSE if class_of(name, FOUR_CLASSES) in LOOSE_BOXES else TIGHT for name in names]
         return [
-            mask
-            or self._from_image(grey, box, occupied, LOOSE if class_of(name, FOUR_CLASSES) in LOOSE_BOXES else TIGHT)
-            for mask, box, name in zip(predicted, boxes, names, strict=True)
+            mask or self._from_image(grey, box, occupied, fit)
+            for mask, box, fit in zip(predicted, boxes, fits, strict=True)
         ]
 
     def _predict(self, image: dict, boxes: list[list[float]], names: list[str]) -> list[DerivedMask | None]:

@@ -84,7 +84,7 @@ class ResumedScheduleHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        """Follows the config, if that is asked for and it differs; tells of schedules of another length."""
+        """Follows the config, if that is asked for and it differs; tells of what is beyond the end."""
         loop = runner.train_loop
         if runner._resume and loop.iter >= loop.max_iters > 0:
             runner.logger.warning(
@@ -92,9 +92,8 @@ class ResumedScheduleHook(Hook):
                 'for more, raise train_cfg.max_epochs, or max_iters'
             )
         begin = getattr(loop, 'val_begin', 1)
-        if runner.val_loop is not None and begin > (
-            loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
-        ):
+        length = loop.max_iters if isinstance(loop, IterBasedTrainLoop) else loop.max_epochs
+        if runner.val_loop is not None and begin > length:
             runner.logger.warning(
                 f'No validation will take place: train_cfg.val_begin={begin} is beyond the end of the training, so '
                 'there are no scores, and no best checkpoint'

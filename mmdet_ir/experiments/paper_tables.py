@@ -1,7 +1,7 @@
 """The paper's tables filled with recorded runs: mean and deviation over seeds, gains, and the paper's numbers."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -181,12 +181,27 @@ def _check_same(first: dict, other: dict) -> None:
         'test data': _test_data,
         'initial weights': _initial_weights,
     }
+    check_seeds(first, other, aspects, f'runs of {other["config"]} ({other["size"]}, {other["data_name"]})')
+
+
+def check_seeds(first: dict, other: dict, aspects: Mapping[str, Callable[[dict], object]], what_both_are: str) -> None:
+    """Refuses two records that are to be averaged, but differ in more than the seed.
+
+    Args:
+        first: A record.
+        other: Another one.
+        aspects: What they have to share, by its name in the message, and how it is read from a record.
+        what_both_are: For the message.
+
+    Raises:
+        ValueError: If they differ; the message names both files.
+    """
     for what, read in aspects.items():
         old, new = read(first), read(other)
         if old != new:
             raise ValueError(
-                f'{_file(other)}: expected the {what} of {_file(first)}, as both are runs of {other["config"]} '
-                f'({other["size"]}, {other["data_name"]}) and only the seed may differ, got {new} instead of {old}'
+                f'{_file(other)}: expected the {what} of {_file(first)}, as both are {what_both_are} and only the '
+                f'seed may differ, got {new} instead of {old}'
             )
 
 

@@ -12,7 +12,15 @@ from ..evaluation.rows import COLUMNS, format_value
 from ..fileio import write_text
 from ..markdown import markdown_table
 from .cells import Table, load_sizes, load_tables
-from .paper_tables import PAPER_RESULTS, SEED, FilledTable, fill_tables, paper_gain_by_config, study_runs
+from .paper_tables import (
+    PAPER_RESULTS,
+    SEED,
+    FilledTable,
+    check_seeds,
+    fill_tables,
+    paper_gain_by_config,
+    study_runs,
+)
 from .table_formats import render_all_markdown, render_csv, render_latex, render_study
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
@@ -137,7 +145,7 @@ def single_groups(records: Iterable[dict]) -> list[list[dict]]:
             groups.setdefault(key, []).append(record)
     for (data, title, _), runs in groups.items():
         for run in runs[1:]:
-            _check_same_but_for_the_seed(runs[0], run)
+            check_seeds(runs[0], run, _ASPECTS, f'called {title!r}')
         seen: dict[object, dict] = {}
         for run in runs:
             known = seen.setdefault(run['seed'], run) if run.get('seed') is not None else run
@@ -148,16 +156,6 @@ def single_groups(records: Iterable[dict]) -> list[list[dict]]:
                     f'one of them, or give them different titles'
                 )
     return list(groups.values())
-
-
-def _check_same_but_for_the_seed(first: dict, other: dict) -> None:
-    for what, read in _ASPECTS.items():
-        old, new = read(first), read(other)
-        if old != new:
-            raise ValueError(
-                f'{other.get("file", "?")}: expected the {what} of {first.get("file", "?")}, as both are called '
-                f'{other["title"]!r} and only the seed may differ, got {new} instead of {old}; give it another title'
-            )
 
 
 def render_table(records: Iterable[dict]) -> str:

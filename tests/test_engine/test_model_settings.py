@@ -127,6 +127,8 @@ def test_what_is_computed_counts_and_what_is_trained_does_not() -> None:
     bare = model() | {'data_preprocessor': {}}
     assert other_settings(model(), bare) == ['data_preprocessor.mean was [0.5] and is None']
     assert other_settings({'detector': model()}, {'detector': bare}) == other_settings(model(), bare)
+    views = {'type': 'IRTTAModel', 'module': bare}  # under --tta
+    assert other_settings(model(), views) == other_settings(model(), bare)
     necks = [{'neck': [{'type': 'FPN'}, {'type': 'BFP', 'refine_type': kind}]} for kind in ('conv', 'non_local')]
     assert other_settings(*necks) == ['neck[1].refine_type was conv and is non_local']
 

@@ -106,6 +106,22 @@ def test_a_folder(model: tuple, images: Path, tmp_path: Path) -> None:
         infer(*model, [images], out, device='cpu')
 
 
+def test_tracks_of_an_earlier_run_stay_where_nothing_could_be_read(model: tuple, tmp_path: Path) -> None:
+    """That nothing was read is something else than that nothing was found."""
+    pytest.importorskip('lap')
+    for name in ('bad', 'good'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'bad' / '1.png').write_bytes(b'no picture')
+    cv2.imwrite(str(tmp_path / 'good' / '1.png'), np.full((HEIGHT, WIDTH), 7000, np.uint16))
+    files = [tmp_path / 'out' / 'tracks' / f'{name}_mot.txt' for name in ('bad', 'good')]
+    infer(*model, [tmp_path / 'good'], tmp_path / 'out', scores=['1'], fps=30, track='byte', device='cpu')
+    for file in files:
+        file.write_text('of an earlier run')
+    both = [tmp_path / 'bad', tmp_path / 'good']
+    infer(*model, both, tmp_path / 'out', scores=['1'], fps=30, track='byte', overwrite=True, device='cpu')
+    assert files[0].read_text() == 'of an earlier run' and 'earlier' not in files[1].read_text()
+
+
 def test_frames_follow_the_numbers_in_their_names(tmp_path: Path) -> None:
     names = ['frame_1.png', 'frame_2.png', 'frame_9.png', 'frame_10.png', 'frame_20.png']
     (tmp_path / 'seq').mkdir()

@@ -254,12 +254,10 @@ class _Run:
                     if stop.is_set():
                         break
         finally:
-            path = video.close() if video is not None else None
-            if path is not None:
-                self.report['outputs'].append(str(path.relative_to(self.out)))
+            written = [] if video is None else [video.close()]
             if self.tracks is not None and self.done > before:  # (what was not read has no tracks, not even none)
-                written = self.tracks.close(self.pictures)
-                self.report['outputs'] += [str(path.relative_to(self.out)) for path in written]
+                written += self.tracks.close(self.pictures)
+            self.report['outputs'] += [str(path.relative_to(self.out)) for path in written if path is not None]
             if source.live is not None:
                 live = {'input': source.given, 'received': source.live.received, 'dropped': source.live.dropped}
                 self.report.setdefault('live', []).append(live)

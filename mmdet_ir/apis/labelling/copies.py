@@ -89,8 +89,8 @@ def make_copies(
         levels = None
         with reading(skipped, path):
             pixels = to_single_channel(read_infrared(path, page=page), path)
-            check_depth(pixels.dtype, method, settings)
             levels = tone_map(pixels, method, **settings)
+            check_depth(pixels.dtype, method, settings)
         if levels is None:
             continue
         write_picture(out / name, np.repeat(levels[..., None], 3, axis=-1))

@@ -313,9 +313,7 @@ class ToneMapping(BaseTransform):
         name = results.get('img_path') or 'without a file name'
         image = to_single_channel(results['img'], name)
         try:
-            stored = results.get('stored_dtype')  # (``to_float32`` keeps the values; other transforms may not)
-            same = stored is not None and image.size > 0 and image.max() <= np.iinfo(np.uint8).max
-            check_depth(stored if same else image.dtype, self.method, self.settings)
+            check_depth(self._stored_dtype(image, results), self.method, self.settings)
             mapped = tone_map(image, self.method, **self.settings)
         except ValueError as error:
             raise ValueError(f'image {name}: {error}') from error
@@ -346,6 +344,13 @@ class ToneMapping(BaseTransform):
         table = level_table(counts, self.method, **self.settings)
         self._tell_outside(table[np.asarray(counts) > 0], name)
         return table
+
+    def _stored_dtype(self, image: np.ndarray, results: dict) -> np.dtype:
+        """Of the file, if the image has its values: ``to_float32`` keeps them, other transforms may not."""
+        stored = results.get('stored_dtype')
+        if self.method != 'window' or stored != np.uint8 or (image.size and image.max() > 255):
+            return image.dtype
+        return stored
 
     def _tell_outside(self, mapped: np.ndarray, name: str | os.PathLike) -> None:
         """Says that a window leaves nothing of an image, which a closed shutter may do; once for a folder."""

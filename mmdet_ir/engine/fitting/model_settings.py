@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ...config.types import type_name
 from ...model_zoo import CONFIG, ROOT, WEIGHTS
 
 _PARTS = ('backbone', 'neck')  # (anchors, losses and tests of the heads belong to the data)
@@ -93,7 +94,8 @@ def other_settings(theirs: Mapping, ours: Mapping) -> list[str]:
     """Settings of input, backbone and neck that two models do not share.
 
     A setting that one of them leaves out has the default of its class. Parts of different types are not compared,
-    except for activations: their parameters tell. Of a model around a ``detector``, that one counts.
+    except for activations: their parameters tell. Of a model around another one, as in semi-supervised training
+    and test-time augmentation, the inner one counts.
 
     Args:
         theirs: ``model`` of the config that the weights were trained with.
@@ -110,7 +112,7 @@ def other_settings(theirs: Mapping, ours: Mapping) -> list[str]:
         ['neck.plugin.residual was True and is False']
     """
     found = []
-    theirs, ours = (model.get('detector') or model for model in (theirs, ours))
+    theirs, ours = (model.get('detector') or model.get('module') or model for model in (theirs, ours))
     inputs = [model.get(_INPUT) for model in (theirs, ours)]
     for key in _INPUT_KEYS if all(isinstance(given, Mapping) for given in inputs) else ():
         was, now = (_plain(given.get(key)) for given in inputs)
@@ -127,9 +129,9 @@ def other_settings(theirs: Mapping, ours: Mapping) -> list[str]:
 
 def _differences(theirs: Mapping, ours: Mapping, place: str) -> Iterator[str]:
     kind = ours.get('type')
-    if _name(theirs.get('type')) != _name(kind):
+    if type_name(theirs) != type_name(ours):
         if place.endswith('act_cfg'):
-            yield f'{place}.type was {_name(theirs.get("type"))} and is {_name(kind)}'
+            yield f'{place}.type was {type_name(theirs)} and is {type_name(ours)}'
         return
     for key in {**theirs, **ours}:
         if key in _OF_TRAINING or key == 'type':
@@ -150,22 +152,21 @@ def _default(kind: object, key: str) -> object:
     return _ABSENT
 
 
-def _name(kind: object) -> str:
-    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
-
-
 def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict' and not node.args:
-        names = [keyword.arg for keyword in node.keywords]
-        if None in names:
-            raise ValueError('**')
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return {_key(keyword): _value(keyword.value) for keyword in node.keywords}
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(item) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {ast.literal_eval(key): _value(value) for key, value in zip(node.keys, node.values, strict=True)}
     return ast.literal_eval(node)
+
+
+def _key(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError('expected plain values, got **')
+    return keyword.arg
