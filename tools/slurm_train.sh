@@ -7,7 +7,8 @@
 # goes on where it stopped. Slurm asks 5 minutes before the time limit, and when the job is preempted:
 #   sbatch --requeue --open-mode=append --signal=USR1@300 --time=12:00:00 --ntasks=8 --gres=gpu:8 --cpus-per-task=5 \
 #       --wrap 'tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR --resume'
-# Without --resume, a job begins anew each time, so it is not put back into the queue.
+# Without --resume, or with --resume CHECKPOINT, a job begins at the same place each time, so it is not put back into the
+# queue.
 # REQUEUE=0 leaves the queue alone. Ctrl-C saves as well; a second one ends all processes at once, with code 130.
 set -euo pipefail
 
@@ -19,12 +20,20 @@ TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/launch_env.sh
 . "$TOOLS/launch_env.sh"
 
-AGAIN_FROM=
+AGAIN_FROM= BEFORE=
 for option in "${@:5}"; do
-    case $option in --resume | --resume=*) AGAIN_FROM=$option ;; esac
+    case $BEFORE:$option in
+    --resume:auto | --resume:-*) ;;
+    --resume:*) AGAIN_FROM= ;; # a checkpoint
+    esac
+    case $option in
+    --resume | --resume=auto) AGAIN_FROM=$option ;;
+    --resume=*) AGAIN_FROM= ;;
+    esac
+    BEFORE=$option
 done
 if [ -n "${SLURM_JOB_ID:-}" ] && [ "${REQUEUE:-1}" != 0 ] && [ -z "$AGAIN_FROM" ]; then
-    echo "$0: without --resume a job that is stopped stays out of the queue, as it would begin anew" >&2
+    echo "$0: a job that is stopped stays out of the queue, as it would begin at the same place; --resume goes on" >&2
 fi
 
 launch_apart run_slurm "$1" "$2" "$TOOLS/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}"

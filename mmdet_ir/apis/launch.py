@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..binary_masks import check_mask_thresholds
-from ..compat.amp import MAX_SLOWDOWN, bfloat16_slowdown
+from ..compat.amp import MAX_SLOWDOWN, bfloat16_slowdown, keep_rois_in_float32
 from ..compat.checkpoint import read_header
 from ..config.extra_hooks import take_extra_hooks
 from ..config.lengths import set_batch_size, set_epochs, set_learning_rate
@@ -192,7 +192,10 @@ def _output_errors(work_dir: str) -> Iterator[None]:
 
 def _build_runner(cfg: Config) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    check_mask_thresholds(runner.model)
+    if isinstance(runner.model, torch.nn.Module):  # (FlexibleRunner builds it later)
+        check_mask_thresholds(runner.model)
+        if type_name(cfg.get('optim_wrapper')) == 'AmpOptimWrapper':  # (Bf16OptimWrapper does it by itself)
+            keep_rois_in_float32(runner.model)
     return runner
 
 
@@ -271,7 +274,7 @@ def train(
     meta = {}
     if resume is not None:
         meta = _set_resume(cfg, resume)
-    elif cfg.get('load_from') is not None:
+    if not cfg.get('resume') and cfg.get('load_from') is not None:
         cfg.load_from = require_checkpoint(cfg.load_from)
     _set_randomness(cfg, seed, deterministic, meta)
     check_before_training(cfg)

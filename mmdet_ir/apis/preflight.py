@@ -19,6 +19,7 @@ from ..datasets.wrappers import leaves, pipeline_steps, require_test_set, wrappe
 from ..evaluation.rows import COLUMNS
 from ..fileio import read_json
 from .unread import unread_entries
+from .unsaved import tell_unsaved_weights
 
 # They move boxes and images, and leave the masks where they were; with what moves both.
 MASKS_LEFT = {
@@ -59,7 +60,7 @@ def check_before_training(cfg: Config) -> None:
         _masks_to_score,
     )
     _run(cfg, checks, ('train', 'val'))
-    _tell_weights_that_are_not_saved(cfg)
+    tell_unsaved_weights(cfg)
 
 
 def check_before_testing(cfg: Config) -> None:
@@ -367,21 +368,6 @@ def _images(file: str | Path) -> dict[tuple, None]:
     return {(str(row.get('id')), str(row.get('file_name'))): None for row in rows}
 
 
-def _tell_weights_that_are_not_saved(cfg: Config) -> None:
-    """A warning where a training ends without having saved anything."""
-    saving, loop = (cfg.get('default_hooks') or {}).get('checkpoint') or {}, cfg.get('train_cfg') or {}
-    by_epoch, interval = saving.get('by_epoch', True), saving.get('interval', -1)
-    length = loop.get('max_epochs' if by_epoch else 'max_iters')
-    saves = saving.get('save_last', True) or saving.get('save_best')
-    if not saves and isinstance(length, int) and not 0 < interval <= length:
-        print_log(
-            f'default_hooks.checkpoint: interval={interval} for {length} {"epochs" if by_epoch else "iterations"}, '
-            f'save_last=False and no save_best, so no weights are saved; lower interval, or take save_last=True',
-            'current',
-            logging.WARNING,
-        )
-
-
 def _tell_sets_without_targets(cfg: Config, splits: tuple[str, ...]) -> None:
     """No fault: such a set has no scores."""
     for split in splits:
@@ -393,8 +379,8 @@ def _tell_sets_without_targets(cfg: Config, splits: tuple[str, ...]) -> None:
             if isinstance(content, dict) and content.get('annotations') == []:
                 print_log(
                     f'{place}.ann_file: {file} has no targets: every score will be NaN, so no checkpoint is the '
-                    f'best one and no training stops early; to write detections only, set {place}.format_only=True '
-                    f'and outfile_prefix',
+                    f'best one, and an EarlyStoppingHook ends the training at once unless its check_finite is False; '
+                    f'to write detections only, set {place}.format_only=True and outfile_prefix',
                     'current',
                     logging.WARNING,
                 )

@@ -64,17 +64,18 @@ def _without_device_ids_on_cpu(init: Callable) -> Callable:
 
 
 def _with_unused_mask_branch(init: Callable) -> Callable:
-    """CondInst's mask head, and BoxInst's, leaves its branch out of the loss of a batch without positive locations.
+    """CondInst, BoxInst, RTMDet-Ins and SOLOv2 leave their masks out of the loss of a batch without targets.
 
-    The processes that have some would wait for its gradients for ever, or fail in the next iteration.
+    The processes that have some would wait for the gradients of kernels and mask feature for ever, or fail in the next
+    iteration.
     """
 
     @functools.wraps(init)
     def wrapper(self: MMDistributedDataParallel, module: torch.nn.Module, *args: object, **kwargs: object) -> None:
         # mmdet can be imported only after the operators are served, and this module is imported before.
-        from mmdet.models.dense_heads import CondInstMaskHead
+        from mmdet.models.dense_heads import CondInstMaskHead, RTMDetInsHead, SOLOV2Head
 
-        if any(isinstance(part, CondInstMaskHead) for part in module.modules()):
+        if any(isinstance(part, CondInstMaskHead | RTMDetInsHead | SOLOV2Head) for part in module.modules()):
             kwargs['find_unused_parameters'] = True
         init(self, module, *args, **kwargs)
 
@@ -82,7 +83,7 @@ def _with_unused_mask_branch(init: Callable) -> Callable:
 
 
 def support_cpu_launchers() -> None:
-    """Makes ``init_dist`` and ``wrap_model`` of mmengine work without a GPU, and for CondInst everywhere."""
+    """Makes ``init_dist`` and ``wrap_model`` of mmengine work without a GPU, and for masks that a loss leaves out."""
     for name in LAUNCHERS:
         setattr(utils, name, _on_any_device(getattr(utils, name)))
     MMDistributedDataParallel.__init__ = _without_device_ids_on_cpu(

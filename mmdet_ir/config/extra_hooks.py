@@ -8,17 +8,21 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 
+from .types import type_name
+
 NAMES = ('ema_hook', 'early_stopping_hook')
 
 
 def take_extra_hooks(cfg: Config) -> Config:
-    """Moves ``ema_hook`` and ``early_stopping_hook`` into ``custom_hooks``, in place.
+    """Moves ``ema_hook`` and ``early_stopping_hook`` into ``custom_hooks``, in place of a hook of the same kind.
+
+    Two moving averages of the same weights would exchange them crosswise, and the weights in training would be lost.
 
     Args:
         cfg: A whole config.
 
     Raises:
-        ValueError: If the entry is no hook.
+        ValueError: If the entry is no hook, or if ``custom_hooks`` has two moving averages.
 
     Example:
         >>> from mmengine.config import Config
@@ -31,5 +35,9 @@ def take_extra_hooks(cfg: Config) -> Config:
             continue
         if not isinstance(hook, Mapping) or 'type' not in hook:
             raise ValueError(f'{name}: expected dict(type=...), a hook, got {hook!r}')
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+        others = [other for other in cfg.get('custom_hooks') or () if type_name(other) != type_name(hook)]
+        cfg.custom_hooks = [*others, hook]
+    averages = [hook for hook in cfg.get('custom_hooks') or () if type_name(hook) == 'EMAHook']
+    if len(averages) > 1:
+        raise ValueError(f'custom_hooks: expected one EMAHook, got {len(averages)}, which would mix up the weights')
     return cfg

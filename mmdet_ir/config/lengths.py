@@ -1,7 +1,7 @@
 """The length of a training, the size of its batch and its learning rate, set wherever a config uses them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Number
 
 from mmengine.config import Config, ConfigDict
@@ -10,7 +10,7 @@ from .types import type_name
 
 _LENGTHS = ('begin', 'end', 'T_max', 'total_steps', 'step_size')  # of mmengine's schedules
 _LISTS = ('milestones', 'periods', 'restart_periods')
-_HOOKS = ('switch_epoch', 'begin_epoch', 'strict_load_epoch')  # of hooks that act from an epoch on
+_HOOKS = ('switch_epoch', 'begin_epoch', 'strict_load_epoch', 'num_last_epochs')  # of hooks that act at some epochs
 
 
 def set_epochs(cfg: Config | ConfigDict, epochs: int) -> None:
@@ -44,7 +44,7 @@ def set_epochs(cfg: Config | ConfigDict, epochs: int) -> None:
         cfg['max_epochs'] = epochs
     interval = train_cfg.get('val_interval', 1)
     train_cfg['val_interval'] = epochs if interval == before else min(interval, epochs)
-    _stretch_begin(train_cfg, epochs / before)
+    _stretch_validations(train_cfg, epochs / before)
     saving = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if saving.get('by_epoch', True) and saving.get('interval', 1) > epochs:
         saving['interval'] = epochs
@@ -52,7 +52,8 @@ def set_epochs(cfg: Config | ConfigDict, epochs: int) -> None:
     for hook in cfg.get('custom_hooks') or ():
         for key in _HOOKS:
             if isinstance(hook.get(key), int):
-                hook[key] = round(hook[key] * epochs / before)
+                least = int(key == 'num_last_epochs' and hook[key] > 0)
+                hook[key] = max(least, round(hook[key] * epochs / before))
 
 
 def set_iterations(cfg: Config | ConfigDict, iterations: int) -> None:
@@ -67,7 +68,7 @@ def set_iterations(cfg: Config | ConfigDict, iterations: int) -> None:
     train_cfg['max_iters'] = iterations
     if 'max_iters' in cfg:
         cfg['max_iters'] = iterations
-    _stretch_begin(train_cfg, iterations / before)
+    _stretch_validations(train_cfg, iterations / before)
     stretch_schedules(cfg, 1.0, iterations / before, iterations)
 
 
@@ -122,28 +123,50 @@ def stretch_schedules(cfg: Config | ConfigDict, epochs: float, steps: float, len
         steps: Factor for schedules that count steps, such as a warm-up.
         length: Of the training, as the config counts it; milestones beyond it, in the same unit, are left out.
     """
-    schedulers = cfg.get('param_scheduler') or ()
-    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+    for scheduler in _schedulers(cfg.get('param_scheduler') or ()):
         by_epoch = scheduler.get('by_epoch', True)
         factor = epochs if by_epoch else steps
         if factor == 1 or 'ReduceOnPlateau' in type_name(scheduler):
             continue
+        whole = _span(scheduler) is not None and scheduler.get('T_max') == _span(scheduler)
         for key in _LENGTHS:
             if isinstance(scheduler.get(key), int) and scheduler[key] > 0:
                 scheduler[key] = max(1, round(scheduler[key] * factor))
+        if whole:  # (begin and end are rounded each)
+            scheduler['T_max'] = max(1, _span(scheduler))
         for key in _LISTS:
             if isinstance(scheduler.get(key), list | tuple):
-                scaled = sorted({max(1, round(value * factor)) for value in scheduler[key]})
+                # (milestones that meet stay two: the rate falls as often as before)
+                scaled = [max(1, round(value * factor)) for value in scheduler[key]]
                 same_unit = by_epoch == counts_epochs(cfg)
                 inside = [value for value in scaled if length is None or not same_unit or value < length]
                 scheduler[key] = inside if key == 'milestones' else scaled
 
 
-def _stretch_begin(train_cfg: dict, factor: float) -> None:
-    """Validations begin at the same share of the training."""
+def _schedulers(schedulers: object) -> Iterator[dict]:
+    """Every schedule: one, a list, or lists by the name of their optimiser."""
+    if isinstance(schedulers, Mapping) and 'type' not in schedulers and 'milestones' not in schedulers:
+        for part in schedulers.values():
+            yield from _schedulers(part)
+    elif isinstance(schedulers, Mapping):
+        yield schedulers
+    else:
+        yield from schedulers or ()
+
+
+def _span(scheduler: Mapping) -> int | None:
+    begin, end = scheduler.get('begin', 0), scheduler.get('end')
+    return end - begin if isinstance(begin, int) and isinstance(end, int) else None
+
+
+def _stretch_validations(train_cfg: dict, factor: float) -> None:
+    """Validations begin, and become more frequent, at the same share of the training."""
     begin = train_cfg.get('val_begin')
     if isinstance(begin, int) and begin > 1:  # (1 is from the start, whatever the length)
         train_cfg['val_begin'] = max(1, round(begin * factor))
+    if train_cfg.get('dynamic_intervals'):
+        intervals = train_cfg['dynamic_intervals']
+        train_cfg['dynamic_intervals'] = [(max(1, round(place * factor)), interval) for place, interval in intervals]
 
 
 def _require(value: object, expected: str, sound: bool) -> None:

@@ -41,7 +41,8 @@ class RemainingTimeHook(Hook):
     def _validation(self, runner: Runner, step: float) -> float:
         if self.validations:
             return sum(self.validations) / len(self.validations)
-        images, batch = len(runner.val_dataloader.dataset), runner.train_dataloader.batch_size or 1
+        # (a loader with a batch sampler of its own has no batch size, its sampler has)
+        images, batch = len(runner.val_dataloader.dataset), runner.train_dataloader.batch_sampler.batch_size
         return step / batch / _FORWARD * images
 
     def before_val(self, runner: Runner) -> None:

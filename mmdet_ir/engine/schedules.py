@@ -68,7 +68,9 @@ class ResumedScheduleHook(Hook):
             at = f'{name}.' if name else ''
             _require_same_optimizer(at, groups, state['param_groups'])
             _require_same_parameters(at, sizes[name], [len(group['params']) for group in state['param_groups']])
-            told += _differences(f'{at}optimizer', groups[:1], _groups_of(state['param_groups'])[:1])
+            told += dict.fromkeys(
+                _differences(f'{at}optimizer', groups, _groups_of(state['param_groups']))
+            )  # (each once)
             if len(schedulers) != len(saved):
                 told.append(f'{at}param_scheduler: {len(saved)} in the checkpoint, {len(schedulers)} in the config')
             told += _differences(f'{at}param_scheduler', schedulers, [_settings(one) for one in saved])
@@ -108,12 +110,14 @@ class ResumedScheduleHook(Hook):
         loop = runner.train_loop
         optimizer, schedule = copy.deepcopy(self._settings)
         fresh = runner.build_optim_wrapper(optimizer)
-        runner.scale_lr(fresh, runner.auto_scale_lr)
-        running, runner.optim_wrapper = runner.optim_wrapper, fresh
+        running = runner.optim_wrapper, runner.param_schedulers
+        # (mmengine scales the rate only before there are schedules)
+        runner.optim_wrapper, runner.param_schedulers = fresh, None
         try:
+            runner.scale_lr(fresh, runner.auto_scale_lr)
             schedulers = None if schedule is None else runner.build_param_scheduler(schedule)
         finally:
-            runner.optim_wrapper = running
+            runner.optim_wrapper, runner.param_schedulers = running
         fresh_parts = _named(fresh, schedulers)
         for (_, wrapper, going), (_, anew, planned) in zip(_parts(runner), fresh_parts, strict=True):
             _walk(planned, loop.iter, loop.epoch, len(loop.dataloader), anew)

@@ -7,6 +7,7 @@ from .condinst import AuxiliarySemanticHead, CondInstSemanticMaskHead
 from .layers import BNSA, SqueezeAttention
 from .losses import FocalCIoULoss, FocalEIoULoss, FocalSIoULoss, MBCEDiceLovaszInstanceLoss, MBCEDiceLovaszLoss
 from .necks import PluginFPN
+from .solov2 import FineSOLOV2Head
 from .sparseinst import InstanceContextEncoder, SparseInst, SparseInstHead, SparseInstMatcher
 from .test_time_augs.tta import IRTTAModel
 
@@ -19,6 +20,7 @@ __all__ = [
     'CondInstSemanticMaskHead',
     'EfficientNetLite',
     'FCOSTopHead',
+    'FineSOLOV2Head',
     'FocalCIoULoss',
     'FocalEIoULoss',
     'FocalSIoULoss',

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from mmdet_ir.apis import IRInferencer, preflight
+from mmdet_ir.apis import IRInferencer, preflight, unsaved
 from mmdet_ir.apis.preflight import check_before_testing, check_before_training
 from mmdet_ir.apis.tta import set_tta
 from mmdet_ir.apis.unread import unread_entries
@@ -349,12 +349,26 @@ def test_a_training_that_saves_nothing(
     config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, interval: int, told: bool
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(preflight, 'print_log', lambda text, *to: said.append(text))
+    monkeypatch.setattr(unsaved, 'print_log', lambda text, *to: said.append(text))
     epochs = {'train_cfg': {'_delete_': True, 'type': 'EpochBasedTrainLoop', 'max_epochs': 2}}
     hook = {'type': 'CheckpointHook', 'interval': interval, 'save_last': False, '_delete_': True}
     cfg = config(default_hooks__checkpoint=hook, **epochs)
     check_before_training(cfg)
     assert any(f'interval={interval} for 2 epochs' in line and 'no weights are saved' in line for line in said) == told
+
+
+@pytest.mark.parametrize(('by_epoch', 'told'), [(True, True), (False, False), (None, True)])
+def test_a_training_in_iterations_that_saves_by_epoch(
+    config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, by_epoch: bool | None, told: bool
+) -> None:
+    """MMEngine's hook then writes a single checkpoint, after the last iteration."""
+    said: list[str] = []
+    monkeypatch.setattr(unsaved, 'print_log', lambda text, *to: said.append(text))
+    loop = {'train_cfg': {'_delete_': True, 'type': 'IterBasedTrainLoop', 'max_iters': 900}}
+    hook = {'type': 'CheckpointHook', 'interval': 1, '_delete_': True}
+    hook |= {} if by_epoch is None else {'by_epoch': by_epoch}
+    check_before_training(config(default_hooks__checkpoint=hook, **loop))
+    assert any('by_epoch=True in a training of 900 iterations' in line for line in said) == told
 
 
 def test_a_sampler_without_an_end_gives_more_than_there_is() -> None:

@@ -8,8 +8,13 @@ from mmdet_ir.config.extra_hooks import take_extra_hooks
 from mmdet_ir.config.lengths import set_batch_size, set_epochs, set_iterations, set_learning_rate
 
 import pytest
+import torch
+from mmdet.models.layers import ExpMomentumEMA
 from mmengine.config import Config
+from mmengine.hooks import EarlyStoppingHook
+from mmengine.optim import MultiStepLR
 
+REPO = Path(__file__).parents[2]
 PAPER = {
     'max_epochs': 100,
     'train_cfg': {'type': 'EpochBasedTrainLoop', 'max_epochs': 100, 'val_interval': 5},
@@ -40,6 +45,35 @@ def test_epochs_reach_every_place(cfg: Config) -> None:
     assert cfg.custom_hooks[0].switch_epoch == 8 and cfg.default_hooks.checkpoint.interval == 10
     set_epochs(cfg, 1)  # milestones beyond the training are left out
     assert cfg.train_cfg.val_interval == 1 and cfg.param_scheduler[1].milestones == []
+
+
+def test_what_the_last_epochs_need(cfg: Config) -> None:
+    cfg.custom_hooks = [{'type': 'YOLOXModeSwitchHook', 'num_last_epochs': 20}]
+    cfg.train_cfg.dynamic_intervals = [(80, 1)]
+    cfg.param_scheduler = {
+        'generator': {'type': 'CosineRestartLR', 'periods': [50, 30, 20], 'restart_weights': [1, 0.5, 0.2]},
+        'critic': [{'type': 'CosineAnnealingLR', 'begin': 50, 'end': 101, 'T_max': 51}],
+    }
+    set_epochs(cfg, 10)
+    assert cfg.custom_hooks[0].num_last_epochs == 2 and cfg.train_cfg.dynamic_intervals == [(8, 1)]
+    assert cfg.param_scheduler.generator.periods == [5, 3, 2]
+    (cosine,) = cfg.param_scheduler.critic
+    assert (cosine.begin, cosine.end, cosine.T_max) == (5, 10, 5)
+    set_epochs(cfg, 1)
+    assert cfg.custom_hooks[0].num_last_epochs == 1  # mosaic still ends
+
+
+def test_a_rate_falls_as_often_as_before(cfg: Config) -> None:
+    """Milestones that meet are counted twice by MMEngine: its schedule ends at a hundredth, as before."""
+    set_epochs(cfg, 5)
+    schedule = cfg.param_scheduler[1]
+    assert schedule.milestones == [4, 4]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = MultiStepLR(optimizer, milestones=schedule.milestones, gamma=0.1)
+    for _ in range(5):
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(0.01)
 
 
 def test_milestones_in_steps_are_no_epochs(cfg: Config) -> None:
@@ -114,3 +148,34 @@ def test_hooks_come_from_base_files(tmp_path: Path) -> None:
     assert kinds == [*[h.type for h in Config.fromfile(bases[0]).custom_hooks], 'EMAHook', 'EarlyStoppingHook']
     with pytest.raises(ValueError, match=r"ema_hook: expected dict\(type=...\), a hook, got 'yes'"):
         take_extra_hooks(Config({'ema_hook': 'yes'}))
+
+
+def test_one_moving_average_takes_the_place_of_another() -> None:
+    """The config of `edge` has one already; a second one would exchange the weights crosswise."""
+    mine = {'type': 'EMAHook', 'momentum': 0.002}
+    cfg = Config(
+        {'custom_hooks': [mine, {'type': 'NumClassCheckHook'}], 'ema_hook': {'type': 'EMAHook', 'gamma': 300}}
+    )
+    assert take_extra_hooks(cfg).custom_hooks == [{'type': 'NumClassCheckHook'}, {'type': 'EMAHook', 'gamma': 300}]
+    with pytest.raises(ValueError, match='custom_hooks: expected one EMAHook, got 2'):
+        take_extra_hooks(Config({'custom_hooks': [mine, {'type': 'mmengine.EMAHook'}]}))
+
+
+def test_a_short_training_has_a_moving_average(tmp_path: Path) -> None:
+    """After 1000 steps the newest weights count for less than 5 %; with mmengine's own gamma for 61 %."""
+    hook = Config.fromfile(REPO / 'configs/_base_/hooks/ema.py').ema_hook
+    weights = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(weights.weight)
+    average = ExpMomentumEMA(weights, momentum=hook.momentum, gamma=hook.gamma)
+    average.steps.fill_(1000)
+    torch.nn.init.ones_(weights.weight)
+    average.update_parameters(weights)
+    assert 0.01 < average.module.weight.item() < 0.05
+
+
+def test_a_score_that_is_nan_ends_no_training() -> None:
+    hook = dict(Config.fromfile(REPO / 'configs/_base_/hooks/early_stopping.py').early_stopping_hook)
+    assert EarlyStoppingHook(**{k: v for k, v in hook.items() if k != 'type'})._check_stop_condition(float('nan')) == (
+        False,
+        '',
+    )

@@ -11,7 +11,7 @@ import torch
 REPO = Path(__file__).parents[2]
 FAMILIES = [
     'mask_rcnn_bnsa_focalsiou_mbcedicels_synthetic',
-    *(f'{name}_real' for name in ('blendmask', 'condinst', 'boxinst', 'sparseinst')),
+    *(f'{name}_real' for name in ('blendmask', 'condinst', 'boxinst', 'sparseinst', 'solov2', 'rtmdet-ins', 'yolact')),
 ]
 SCRIPT = """
 import sys

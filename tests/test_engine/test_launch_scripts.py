@@ -70,11 +70,24 @@ def test_a_stopped_batch_job_is_put_back_into_the_queue(played: Path, number: si
     assert (played / 'requeued').read_text() == 'requeue 123\n'
 
 
-def test_a_job_that_would_begin_anew_stays_out_of_the_queue(played: Path, capfd: pytest.CaptureFixture) -> None:
-    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', '--amp')
+@pytest.mark.parametrize(
+    ('options', 'again'),
+    [
+        (['--amp'], False),
+        (['--resume', 'run/epoch_3.pth'], False),
+        (['--resume=run/epoch_3.pth', '--amp'], False),
+        (['--resume', 'auto'], True),
+        (['--resume=auto'], True),
+        (['--resume', '--amp'], True),
+    ],
+)
+def test_a_job_that_would_begin_at_the_same_place_stays_out_of_the_queue(
+    played: Path, capfd: pytest.CaptureFixture, options: list[str], again: bool
+) -> None:
+    command = (TOOLS / 'slurm_train.sh', 'part', 'job', 'config.py', played / 'run', *options)
     assert stopped(played, signal.SIGUSR1, *command, SLURM_JOB_ID='123') == 75
-    assert not (played / 'requeued').exists()
-    assert 'without --resume a job that is stopped stays out of the queue' in capfd.readouterr().err
+    assert (played / 'requeued').exists() == again
+    assert ('a job that is stopped stays out of the queue' in capfd.readouterr().err) != again
 
 
 def test_a_job_of_ones_own_is_not(played: Path) -> None:

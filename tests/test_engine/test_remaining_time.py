@@ -21,7 +21,8 @@ def runner(epoch: int = 0, interval: int = 4, epochs: int = 10) -> SimpleNamespa
         iter=5 * epoch,
         max_iters=5 * epochs,
         val_dataloader=SimpleNamespace(dataset=range(30)),
-        train_dataloader=SimpleNamespace(batch_size=2),
+        # (as the loaders of a training that can be resumed: the batches are the sampler's)
+        train_dataloader=SimpleNamespace(batch_size=None, batch_sampler=SimpleNamespace(batch_size=2)),
         message_hub=MessageHub('remaining time'),
     )
 

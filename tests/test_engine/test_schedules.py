@@ -20,22 +20,30 @@ UNSEEN = {'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None}
 
 
 class Rates(Hook):
-    """Notes the learning rate of each iteration."""
+    """Notes the learning rate of a group of parameters, in each iteration."""
 
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
-        self.seen: list[float] = []
+    def __init__(self, group: int) -> None:
+        self.group, self.seen = group, []
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        self.seen.append(runner.optim_wrapper.get_lr()['lr'][0])
+        self.seen.append(runner.optim_wrapper.get_lr()['lr'][self.group])
 
 
 def rates(
-    folder: Path, epochs: int, schedule: list, *, lr: float = 0.1, follow: str | None = None, kind: str = 'SGD'
+    folder: Path,
+    epochs: int,
+    schedule: list,
+    *,
+    lr: float = 0.1,
+    follow: str | None = None,
+    kind: str = 'SGD',
+    group: int = 0,
+    **changes: object,
 ) -> list[float]:
-    """Trains to an epoch; with ``follow`` from the checkpoint that is there."""
-    noted = Rates()
+    """Trains to an epoch; with ``follow`` from the checkpoint that is there. Gives the rates of a group."""
+    noted = Rates(group)
     optimizer = {**SGD, 'lr': lr} if kind == 'SGD' else {'type': kind, 'lr': lr}
     settings = {
         **UNSEEN,
@@ -46,6 +54,8 @@ def rates(
         'custom_hooks': [noted],
         'log_level': 'WARNING',
     }
+    settings['optim_wrapper'] |= changes.pop('optim_wrapper', {})
+    settings |= changes
     if follow is not None:
         settings |= {'resume': True, 'load_from': find_whole_checkpoint(folder)[0]}
     with StopRequest() as stop:
@@ -76,6 +86,25 @@ def test_the_config_s_rates_are_those_of_a_training_that_began_with_it(tmp_path:
     else:
         assert rates(tmp_path / 'run', 4, schedule, lr=0.2, follow='config') == pytest.approx(alone[10:])
     assert len(set(alone)) > 1
+
+
+def test_a_scaled_rate_follows_the_config(tmp_path: Path) -> None:
+    """Batches of two: half of the batch that the rate was made for, then twice that batch."""
+    scaled = [{'enable': True, 'base_batch_size': size} for size in (4, 1)]
+    assert rates(tmp_path, 1, [], auto_scale_lr=scaled[0]) == pytest.approx([0.05] * 5)
+    assert rates(tmp_path, 2, [], follow='config', auto_scale_lr=scaled[1]) == pytest.approx([0.2] * 5)
+
+
+def test_groups_after_the_first_are_compared_as_well(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    schedule = [{'type': 'ConstantLR', 'factor': 1.0, 'by_epoch': True, 'end': 9}]
+
+    def last_layer(factor: float) -> dict:
+        return {'paramwise_cfg': {'custom_keys': {'layers.3': {'lr_mult': factor}}}}
+
+    assert rates(tmp_path, 1, schedule, group=-1, optim_wrapper=last_layer(0.1)) == pytest.approx([0.01] * 5)
+    after = rates(tmp_path, 2, schedule, group=-1, follow='config', optim_wrapper=last_layer(0.5))
+    assert after == pytest.approx([0.05] * 5)
+    assert capsys.readouterr().out.count('optimizer.lr_mult is 0.1 in the checkpoint, 0.5 in the config') == 1
 
 
 def test_nothing_is_told_where_nothing_differs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ from mmdet.models.dense_heads import SOLOV2Head
 from mmdet.models.detectors.base import BaseDetector
 from torch import Tensor, nn
 
-from ...models import InstanceContextEncoder, SparseInstHead
+from ...models import FineSOLOV2Head, InstanceContextEncoder, SparseInstHead
 from ...models.sparseinst.encoder import PyramidPooling
 from .base import NONE, Detections, ExportableDetector, boxes_around, expect, expect_limit, require
 from .graph_input import GraphInput
@@ -42,7 +42,7 @@ class ExportableSOLOv2(_ExportableMaskList):
     @staticmethod
     def check(detector: nn.Module) -> None:
         head = detector.mask_head
-        require(head, SOLOV2Head, 'mask_head', exact=True)
+        require(head, (SOLOV2Head, FineSOLOV2Head), 'mask_head', exact=True)
         expect('mask_head.dynamic_conv_size', head.dynamic_conv_size, 1)
         for name in ('nms_pre', 'max_per_img'):
             expect_limit(name, head.test_cfg[name])
