@@ -28,8 +28,8 @@ def _never(saving: Mapping, loop: Mapping) -> str:
     if saves or not isinstance(length, int) or 0 < interval <= length:
         return ''
     return (
-        f'interval={interval} for {length} {"epochs" if by_epoch else "iterations"}, save_last=False and no save_best, so '
-        'no weights are saved; lower interval, or take save_last=True'
+        f'interval={interval} for {length} {"epochs" if by_epoch else "iterations"}, save_last=False and no '
+        'save_best, so no weights are saved; lower interval, or take save_last=True'
     )
 
 
