@@ -68,9 +68,8 @@ class ResumedScheduleHook(Hook):
             at = f'{name}.' if name else ''
             _require_same_optimizer(at, groups, state['param_groups'])
             _require_same_parameters(at, sizes[name], [len(group['params']) for group in state['param_groups']])
-            told += dict.fromkeys(
-                _differences(f'{at}optimizer', groups, _groups_of(state['param_groups']))
-            )  # (each once)
+            groups_there = _groups_of(state['param_groups'])
+            told += dict.fromkeys(_differences(f'{at}optimizer', groups, groups_there))  # (each once)
             if len(schedulers) != len(saved):
                 told.append(f'{at}param_scheduler: {len(saved)} in the checkpoint, {len(schedulers)} in the config')
             told += _differences(f'{at}param_scheduler', schedulers, [_settings(one) for one in saved])
