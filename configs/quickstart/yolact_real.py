@@ -6,3 +6,14 @@ _base_ = [
     '../_base_/schedules/small_12e.py',
     '../_base_/small_runtime.py',
 ]
+
+# A crop without a target would weigh as much as all others together: MMDetection's loss takes all of its anchors, where
+# it takes the three hardest for each positive one elsewhere. So another image is drawn, as the original's crops do.
+train_pipeline = [
+    dict(type='LoadIRImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='RandomCrop', crop_size=_base_.image_size, allow_negative_crop=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

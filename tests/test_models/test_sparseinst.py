@@ -283,6 +283,16 @@ class TestLosses:
         assert (obj.grad[0] != 0).sum() == 2 and (masks.grad[0].abs().sum((1, 2)) > 0).sum() == 2
         assert (cls.grad != 0).all()
 
+    def test_a_target_whose_mask_was_cut_off_is_matched_by_nothing(self) -> None:
+        """Its Dice score is 0 with every prediction, so that the matcher could take any of them."""
+        cls, masks = random(1, 5, CLASSES), random(1, 5, 4, 6, seed=2)
+        batch = make_targets((3,), 16, 24)
+        batch[0].masks.masks[1] = 0
+        labels, targets = make_head().get_targets(cls, masks, batch)
+        whole = batch[0].labels[[0, 2]].tolist()
+        assert sorted(labels[labels != CLASSES].tolist()) == sorted(whole) and len(targets) == 2
+        assert (targets.sum((1, 2)) > 0).all()
+
     def test_the_compound_mask_loss_takes_their_place(self) -> None:
         """Its two shared parts are the pixel loss (equal) and a Dice loss without squares (worked out here)."""
         leaves = random(1, 5, CLASSES), random(1, 5, seed=1), random(1, 5, 4, 6, seed=2)

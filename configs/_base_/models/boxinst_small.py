@@ -31,7 +31,7 @@ model = dict(
     mask_head=dict(
         feat_channels=8,
         mask_out_stride=2,
-        topk_masks_per_img=6,  # at least one of each target
+        topk_masks_per_img=64,  # at least one of each target; as in the original
         warmup_iters=200,  # of the pairwise loss: a tenth of the schedule, as in the original
         mask_feature_head=dict(
             in_channels=channels, feat_channels=32, out_channels=8, mask_stride=4, num_stacked_convs=2

@@ -27,7 +27,6 @@ model = dict(
     ),
     mask_head=dict(
         mask_out_stride=2,
-        max_masks_to_train=64,
         mask_feature_head=dict(in_channels=channels, feat_channels=32, mask_stride=4, num_stacked_convs=2),
     ),
 )

@@ -193,14 +193,17 @@ class SparseInstHead(BaseMaskHead):
 
         Returns:
             Class of each prediction ``[B, N]``, ``num_classes`` for background, and the masks ``[M, h, w]`` of the
-            M matched ones in their order, values in [0, 1].
+            M matched ones in their order, values in [0, 1]. A target without a mask, cut off by a crop, is matched by
+            nothing: it is as like to one prediction as to another. (The authors' loader drops such targets.)
         """
         batch_labels, batch_targets = [], []
         for scores, masks, gt in zip(cls_logits, mask_logits, batch_gt_instances, strict=True):
             targets = gt.masks.to_tensor(masks.dtype, masks.device)
             targets = F.interpolate(targets[:, None], masks.shape[1:], mode='bilinear', align_corners=False)[:, 0]
+            drawn = targets.flatten(1).any(1)
+            targets = targets[drawn]
             result = self.assigner.assign(
-                InstanceData(scores=scores, masks=masks), InstanceData(labels=gt.labels, masks=targets)
+                InstanceData(scores=scores, masks=masks), InstanceData(labels=gt.labels[drawn], masks=targets)
             )
             matched = result.gt_inds > 0
             batch_labels.append(torch.where(matched, result.labels, self.num_classes))
