@@ -10,7 +10,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import utils
 from mmengine.logging import print_log
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 
 LAUNCHERS = ('_init_dist_pytorch', '_init_dist_mpi', '_init_dist_slurm')
 
@@ -53,11 +53,21 @@ def _on_any_device(init: Callable) -> Callable:
     return wrapper
 
 
-def _without_device_ids_on_cpu(init: Callable) -> Callable:
+def _on_cpu(init: Callable) -> Callable:
+    """Without the ids of GPUs, and without SyncBN, which PyTorch has for GPUs only (RTMDet takes it by itself)."""
+
     @functools.wraps(init)
     def wrapper(self: MMDistributedDataParallel, module: torch.nn.Module, *args: object, **kwargs: object) -> None:
         if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
             kwargs.update(device_ids=None, output_device=None)
+            if any(isinstance(part, torch.nn.SyncBatchNorm) for part in module.modules()):
+                module = revert_sync_batchnorm(module)
+                print_log(
+                    'SyncBN needs GPUs: here each process normalises with the statistics of its own images, so give '
+                    'each a batch that is large enough',
+                    logger='current',
+                    level=logging.WARNING,
+                )
         init(self, module, *args, **kwargs)
 
     return wrapper
@@ -86,6 +96,4 @@ def support_cpu_launchers() -> None:
     """Makes ``init_dist`` and ``wrap_model`` of mmengine work without a GPU, and for masks that a loss leaves out."""
     for name in LAUNCHERS:
         setattr(utils, name, _on_any_device(getattr(utils, name)))
-    MMDistributedDataParallel.__init__ = _without_device_ids_on_cpu(
-        _with_unused_mask_branch(MMDistributedDataParallel.__init__)
-    )
+    MMDistributedDataParallel.__init__ = _on_cpu(_with_unused_mask_branch(MMDistributedDataParallel.__init__))
