@@ -173,7 +173,8 @@ def read_sweep(entries: Iterable[tuple[str | os.PathLike, float]], metric: str =
     Raises:
         FileNotFoundError: If there is no such record.
         ValueError: If a file is no record of a run with this metric, or the records do not belong together: they were
-            trained or tested on different data, differ in epochs, or two have the same value and seed.
+            trained or tested on different data, differ in epochs, or, where there are none, in iterations, or two have
+            the same value and seed.
     """
     points: dict[float, list[dict]] = {}
     seeds: dict[tuple[float, object], Path] = {}
@@ -185,6 +186,8 @@ def read_sweep(entries: Iterable[tuple[str | os.PathLike, float]], metric: str =
             'training data': [part['sha256'] for part in record['data']['train']],
             'test data': [part['sha256'] for part in record['data']['test']],
             'epochs': record['training']['epochs'],
+            # (of a training in iterations there are no epochs)
+            'iterations': record['training'].get('iterations') if not record['training']['epochs'] else None,
         }
         first = first or (path, setting)
         for key, content in setting.items():

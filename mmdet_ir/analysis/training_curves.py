@@ -41,16 +41,17 @@ def read_scalars(work_dir: str | os.PathLike) -> dict[str, _Series]:
         ValueError: If a line of the scalars is not JSON.
     """
     joined: dict[str, _Series] = {}
+    by_epoch = False
     for session in training_sessions(work_dir):
         path = session / 'vis_data' / 'scalars.json'
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected the scalars of mmengine's LocalVisBackend, found no file")
         new: dict[str, _Series] = {}
-        by_epoch = False
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
-            entry = _entry(line, f'{path}: line {number}')
+        lines = path.read_text(encoding='utf-8').splitlines()
+        entries = [_entry(line, f'{path}: line {number}') for number, line in enumerate(lines, start=1)]
+        by_epoch |= any('epoch' in entry for entry in entries)  # (a resumed session may begin with a validation)
+        for entry in entries:
             trained = 'iter' in entry  # validation lines have nothing but a step
-            by_epoch |= 'epoch' in entry
             unit = 'epoch' if by_epoch and not trained else 'iteration'
             for key in entry.keys() - {'step', 'iter', 'epoch'}:
                 if isinstance(entry[key], int | float):

@@ -20,12 +20,14 @@ class MaskData:
         detections: COCO results in these images, ``segmentation`` as compressed RLE, ``area`` that of the mask in
             pixels.
         classes: Category id by class name, in the order in which they are reported.
+        others: Annotations of other classes in these images, as ``targets``: they do not count, and are no background.
     """
 
     images: list[dict]
     targets: list[dict]
     detections: list[dict]
     classes: dict[str, int]
+    others: list[dict]
 
     def of_images(self, chosen: Sequence[dict]) -> 'MaskData':
         """The part in some of the images."""
@@ -34,6 +36,7 @@ class MaskData:
             self,
             images=list(chosen),
             targets=[target for target in self.targets if target['image_id'] in ids],
+            others=[other for other in self.others if other['image_id'] in ids],
             detections=[detection for detection in self.detections if detection['image_id'] in ids],
         )
 
@@ -64,6 +67,11 @@ def mask_data(
     refuse(where[0], 'images to score are unknown; image ids', [i for i in wanted if i not in known])
     counted = set(classes.values())
     targets = [a for a in coco['annotations'] if a['image_id'] in wanted and a['category_id'] in counted]
+    others = [
+        a
+        for a in coco['annotations']
+        if a['image_id'] in wanted and a['category_id'] not in counted and a.get('segmentation')
+    ]
     refuse(
         where[0],
         'annotations have no mask, so masks cannot be scored; annotation ids',
@@ -77,6 +85,7 @@ def mask_data(
     return MaskData(
         images=[image for i, image in known.items() if i in wanted],
         targets=[{**a, 'segmentation': to_rle(a, sizes[a['image_id']])} for a in targets],
+        others=[{**a, 'segmentation': to_rle(a, sizes[a['image_id']])} for a in others],
         detections=[{**d, 'area': area} for d, area in zip(found, areas, strict=True)],
         classes=dict(classes),
     )

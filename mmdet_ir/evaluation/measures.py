@@ -294,19 +294,21 @@ def with_contrast(data: MaskData, folder: Path, settings: MeasureSettings, progr
         FileNotFoundError: If an image is missing.
         ValueError: If an image has no such field, is damaged, in colour, or of another size than its entry says.
     """
-    targets = {image['id']: [] for image in data.images}
-    detections = {image['id']: [] for image in data.images}
-    for entry in data.targets:
-        targets[entry['image_id']].append(entry)
-    for entry in data.detections:
-        detections[entry['image_id']].append(entry)
+    targets, detections, others = ({image['id']: [] for image in data.images} for _ in range(3))
+    for entries, places in ((data.targets, targets), (data.detections, detections), (data.others, others)):
+        for entry in entries:
+            places[entry['image_id']].append(entry)
     for image in tqdm(data.images, desc='contrast', unit='image', disable=not progress):
         true, found = targets[image['id']], detections[image['id']]
         if not true and not found:
             continue
         pixels = _read(image, folder, settings.image_key)
+        marked = true + others[image['id']]  # (none of them is clutter)
         masks = mask_utils.decode([entry['segmentation'] for entry in true + found]).transpose(2, 0, 1)
-        ratios = signal_to_clutter(pixels, masks, masks[: len(true)].any(axis=0), settings.ring_width)
+        taken = mask_utils.decode(mask_utils.merge([entry['segmentation'] for entry in marked])) if marked else 0
+        ratios = signal_to_clutter(
+            pixels, masks, np.broadcast_to(np.asarray(taken, bool), pixels.shape), settings.ring_width
+        )
         ratios = np.where(np.isnan(ratios), -1, ratios).tolist()
         targets[image['id']] = [{**e, 'area': r} for e, r in zip(true, ratios[: len(true)], strict=True)]
         detections[image['id']] = [{**e, 'area': r} for e, r in zip(found, ratios[len(true) :], strict=True)]

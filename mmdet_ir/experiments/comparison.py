@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluation.coco_eval import MAX_DETS
 from ..evaluation.rows import COLUMNS
 from ..markdown import markdown_table
 from .gains import Gain, seed_gain
@@ -42,30 +43,50 @@ def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
     """Records of runs, or the metrics that ``tools/test.py`` leaves; folders are read with all below them.
 
     Patterns such as ``runs/seed*.json`` are resolved here, since a shell leaves those behind ``NAME=`` alone. Where a
-    test has several metrics, a folder stands for the first one; a file of another has to be named.
+    test has several metrics, a folder stands for the first one; a file of another has to be named. A file that is
+    named twice counts once.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If a file holds no scores.
+        ValueError: If a file holds no scores, a folder has none with scores, or the files are of several moments of a
+            training.
     """
-    runs = []
+    runs: dict[str, dict] = {}
     # (a name that is there is no pattern, whatever signs are in it)
     names = [m for name in files for m in ([name] if os.path.exists(name) else sorted(glob.glob(str(name))) or [name])]
     for path in map(Path, names):
         if not path.exists():
             raise FileNotFoundError(f'{path}: expected a record, a metrics file or a folder of them, found none')
+        found = {}
         for file in sorted(path.rglob('*.json')) if path.is_dir() else [path]:
             try:
-                content = json.loads(file.read_text(encoding='utf-8'))
+                text = file.read_text(encoding='utf-8', errors='replace')
+                content = json.loads(text)
             except ValueError as error:
+                if path.is_dir() and text.count('}\n{') == text.strip().count('\n') > 0:
+                    continue  # a log of MMEngine, an object a line
                 raise ValueError(f'{file}: expected JSON, got something else: {error}') from error
-            if path.is_dir() and isinstance(content, dict) and 'evaluator' in content:
-                continue  # further scores of a test that has a file already
+            if path.is_dir() and (not isinstance(content, dict) or 'metrics' not in content or 'evaluator' in content):
+                continue  # another file of the run, or further scores of a test that has a file already
             scores = content.get('metrics', {}).get('segm', {}).get(_ALL) if isinstance(content, dict) else None
             if scores is None:
                 raise ValueError(f'{file}: expected the record of a run or its metrics file, with scores of masks')
-            runs.append(content | {'file': file.as_posix()})
-    return runs
+            found[os.path.realpath(file)] = content | {'file': file.as_posix()}
+        if not found:
+            raise ValueError(f'{path}: expected records of runs or metrics files, found none in this folder')
+        runs |= {real: content for real, content in found.items() if real not in runs}
+    _require_one_moment(list(runs.values()))
+    return list(runs.values())
+
+
+def _require_one_moment(runs: Sequence[dict]) -> None:
+    """Scores after other numbers of iterations, or of a validation and a test, are no seeds of one experiment."""
+    files = {run['iteration']: run['file'] for run in runs if 'iteration' in run}
+    if len(files) > 1:
+        found = ', '.join(f'{file} ({"a test" if n is None else f"after {n}"})' for n, file in files.items())
+        raise ValueError(
+            f'expected one score of each training, got those of several moments: {found}; name the file that counts'
+        )
 
 
 def compare(groups: Mapping[str, Sequence[dict]], classes: bool = False, paper: Sequence[str] = ()) -> list[Line]:
@@ -114,12 +135,16 @@ def _check(groups: Mapping[str, Sequence[dict]]) -> None:
         for run in runs:
             scores = run['metrics']['segm']
             key = (tuple(scores), tuple(row['targets'] for row in scores.values()))
+            key += (run.get('tested_images', run.get('images')), run.get('max_dets', MAX_DETS))
             tested.setdefault((key, _test_files(run)), run['file'])
     known = {key for key, _ in tested}
     files = {key for _, key in tested if key}
     if len(known) > 1 or len(files) > 1:
         first, second = list(tested.values())[:2]
-        raise ValueError(f'expected runs that were tested on the same data, got others in {first} and {second}')
+        raise ValueError(
+            f'expected runs that were tested on the same data, with the same number of images and of detections that '
+            f'count (max_dets), got others in {first} and {second}'
+        )
 
 
 def _test_files(run: dict) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from .cells import SizeData
 
 SPLITS = ('annotations/train.json', 'annotations/val.json')
 _NAME = re.compile(r'[\w.-]+')
-_SAME_MODELS = 'table5'  # Table 4's models on another data set, which one's own stands in for
 
 
 def own_data_set(template: SizeData, name: str, folder: str, taken: Collection[str]) -> SizeData:
@@ -37,8 +36,7 @@ def own_data_set(template: SizeData, name: str, folder: str, taken: Collection[s
     for split in SPLITS:
         if not Path(folder, split).is_file():
             raise FileNotFoundError(f'--data: {name}: annotation file not found: {Path(folder, split)}')
-    without = (*template.without, _SAME_MODELS)
-    return replace(template, name=name, title=name, without=without, folder=Path(folder).as_posix())
+    return replace(template, name=name, title=name, folder=Path(folder).as_posix())
 
 
 def on_own_data(cfg: Config, folder: str) -> tuple[Config, list[str]]:

@@ -209,6 +209,7 @@ def make_record(
         'parameters': count_parameters(used),
         'tested_checkpoint': tested,
         'tested_images': metrics['images'],
+        **({'max_dets': metrics['max_dets']} if 'max_dets' in metrics else {}),
         'metrics': metrics['metrics'],
     }
 

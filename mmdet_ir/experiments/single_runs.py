@@ -19,10 +19,14 @@ def by_data(records: Sequence[dict]) -> dict[str, list]:
     """
     data: dict[str, dict[str, list[dict]]] = {}
     for runs in single_groups(records):
-        name, models = runs[0]['title'], data.setdefault(runs[0]['data_title'], {})
-        if name in models:  # another config of the same title
-            name = f'{name} ({Path(runs[0]["config"]).stem})'
-        models[name] = runs
+        models, title, config = (
+            data.setdefault(runs[0]['data_title'], {}),
+            runs[0]['title'],
+            Path(runs[0].get('config') or ''),
+        )
+        # another config of the same title has its name beside it, or its path
+        names = (title, f'{title} ({config.stem})', f'{title} ({config.as_posix()})')
+        models[next(name for name in names if name not in models)] = runs
     return {title: compare(models) for title, models in data.items()}
 
 

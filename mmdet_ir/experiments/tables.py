@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.fileio import load
 
+from ..evaluation.coco_eval import MAX_DETS
 from ..evaluation.rows import COLUMNS, format_value
 from ..fileio import write_text
 from ..markdown import markdown_table
@@ -64,12 +65,20 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
 def paper_records(models: Sequence[str] = ('mask_rcnn', 'ours')) -> list[dict]:
     """Rows of the paper's Table 4 in the form of records, marked as quoted.
 
+    Raises:
+        ValueError: If the paper has no such model.
+
     Example:
         >>> from mmdet_ir.experiments import paper_records
         >>> [record['title'] for record in paper_records(['mask_rcnn'])]
         ['Mask R-CNN']
     """
     paper = load(PAPER_RESULTS)
+    unknown = [model for model in models if model not in paper['table4_models']]
+    if unknown:
+        raise ValueError(
+            f'--paper: expected models out of {", ".join(paper["table4_models"])}, got {", ".join(unknown)}'
+        )
     records = []
     for model in models:
         values = dict(zip(paper['columns'], paper['table4_models'][model], strict=True))
@@ -123,6 +132,8 @@ _ASPECTS: dict[str, Callable[[dict], object]] = {
     'batch size': lambda record: (record.get('training') or {}).get('batch_size'),
     'training data': _fingerprints('train'),
     'test data': _fingerprints('test'),
+    'number of tested images': lambda record: record.get('tested_images'),
+    'number of detections that count': lambda record: record.get('max_dets', MAX_DETS),
 }
 
 

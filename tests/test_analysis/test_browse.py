@@ -10,6 +10,7 @@ from mmdet_ir.analysis.browse.page import browse, draw_pair
 from mmdet_ir.analysis.browse.plots import plot_contrasts, plot_places
 from mmdet_ir.analysis.browse.statistics import Statistics, box_masks, measure_split
 from mmdet_ir.datasets.coco_files import class_categories
+from mmdet_ir.datasets.images import infrared_io
 
 import cv2
 import numpy as np
@@ -123,6 +124,27 @@ def test_targets_darker_than_their_surroundings_are_negative(config, with_masks)
                 del instance['mask']
         dataset.get_data_info = infos.__getitem__
     np.testing.assert_allclose(measure_split('val', dataset).contrasts, [-8, -8, -8], atol=0.05)
+
+
+def test_temperatures_are_read_as_the_config_loads_them(config, monkeypatch):
+    """The picture of each R-JPEG is twice as wide as its thermal data, which the annotations are of."""
+    folder = Path(config.val_dataloader.dataset.data_root)
+    content = json.loads((folder / 'val.json').read_text())
+    for image in content['images']:
+        image['file_name'] = f'{image["id"]}.jpg'
+        cv2.imwrite(str(folder / 'images' / image['file_name']), np.zeros((HEIGHT, 2 * WIDTH), np.uint8))
+    (folder / 'val.json').write_text(json.dumps(content))
+    monkeypatch.setattr(
+        infrared_io,
+        '_read_rjpeg',
+        lambda content, path, settings: counts(int(Path(path).stem)) * np.float32(settings['emissivity']),
+    )
+    config.val_dataloader.dataset.pipeline[0].update(rjpeg='celsius', rjpeg_settings={'emissivity': 0.01})
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(config.val_dataloader.dataset)
+    found = measure_split('val', dataset)
+    assert dict(found.depths) == {'float32': 3}
+    np.testing.assert_allclose(found.contrasts, [8, 8, 8], atol=0.05)
 
 
 def test_statistics(config):

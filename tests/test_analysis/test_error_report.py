@@ -1,5 +1,6 @@
 import json
 
+from mmdet_ir.analysis.errors import report
 from mmdet_ir.analysis.errors.report import write_error_report
 
 import cv2
@@ -81,3 +82,34 @@ def test_annotations_that_cannot_be_judged_are_named(files, tmp_path):
     with pytest.raises(ValueError, match=r'ann\.json: expected targets to find, got none'):
         write_error_report(ann, {'M': found}, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_more_detections_than_count_are_told(tmp_path, monkeypatch):
+    """120 targets of one image, all found: 100 of them count."""
+    boxes = [(8 * (i % 10), 5 * (i // 10), 4, 4) for i in range(120)]
+    masks = [rle(*box) for box in boxes]
+    targets = [
+        {'id': i + 1, 'image_id': 1, 'category_id': 1, 'iscrowd': 0, 'bbox': box, 'area': 16, 'segmentation': mask}
+        for i, (box, mask) in enumerate(zip(boxes, masks, strict=True))
+    ]
+    coco = {
+        'images': [{'id': 1, 'file_name': '1.png', 'width': 80, 'height': 60}],
+        'annotations': targets,
+        'categories': [{'id': 1, 'name': 'car'}],
+    }
+    found = [{'image_id': 1, 'category_id': 1, 'score': 1 - i / 999, 'segmentation': m} for i, m in enumerate(masks)]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    (tmp_path / 'found.json').write_text(json.dumps(found))
+
+    said = []
+    monkeypatch.setattr(report, 'print_log', lambda text, **to: said.append(text))
+
+    def misses(**options):
+        write_error_report(tmp_path / 'ann.json', {'M': tmp_path / 'found.json'}, tmp_path / 'out', **options)
+        model = json.loads((tmp_path / 'out' / 'errors.json').read_text())['models']['M']
+        return model['counts']['Miss']['all'], max(i for i, p in enumerate(model['precision']['50']['car']) if p)
+
+    assert misses() == (20, 83) and 'M: only the best 100 detections of each class count' in said.pop()
+    assert misses(max_dets=200) == (0, 100) and not said
+    with pytest.raises(ValueError, match='max_dets: expected a whole number from 11 on, got 5'):
+        misses(max_dets=5)

@@ -104,12 +104,12 @@ def test_ending_decides_the_format(tmp_path, name, magic):
 
 @pytest.fixture
 def record(tmp_path):
-    def write(name, seed, base=0.2, test='t', epochs=6, **others):
+    def write(name, seed, base=0.2, test='t', epochs=6, iterations=600, **others):
         content = {
             'kind': 'run',
             'seed': seed,
             'data': {'train': [{'sha256': 'a'}], 'test': [{'sha256': test}]},
-            'training': {'epochs': epochs},
+            'training': {'epochs': epochs, 'iterations': iterations},
             'metrics': {'segm': {'all': scores(base), 'car': scores(0.9)}},
         }
         (tmp_path / name).write_text(json.dumps(content | others))
@@ -129,6 +129,9 @@ def test_records_that_do_not_belong_together_are_refused(record, tmp_path):
         read_sweep([first, (record('b', 1, test='other'), 0.5)])
     with pytest.raises(ValueError, match='b: expected the epochs of .*a, got 7 instead of 6'):
         read_sweep([first, (record('b', 1, epochs=7), 0.5)])
+    counted = (record('c', 0, epochs=0, iterations=2000), 0.5)  # a training in iterations
+    with pytest.raises(ValueError, match='d: expected the iterations of .*c, got 6000 instead of 2000'):
+        read_sweep([counted, (record('d', 1, epochs=0, iterations=6000), 0.5)])
     with pytest.raises(ValueError, match='b: expected another seed than that of .*a, got 0 for both at 0.5'):
         read_sweep([first, (record('b', 0), 0.5)])
     with pytest.raises(ValueError, match='a: expected another seed'):

@@ -29,6 +29,16 @@ def test_a_resumed_session_replaces_what_it_repeats(tmp_path):
     assert scalars['time'].values[10] == 1 and scalars['val/time'].values[1] == 9
 
 
+def test_a_resumed_session_that_begins_with_the_validation_it_was_stopped_in(tmp_path):
+    session(tmp_path, '20250102_000000', {10: 5.0}, {1: 0.1})
+    session(tmp_path, '20250103_000000', {20: 3.0}, {2: 0.2}, resume=True)
+    scalars = tmp_path / '20250103_000000' / 'vis_data' / 'scalars.json'
+    train, val = scalars.read_text().splitlines()
+    scalars.write_text(f'{val}\n{train}\n')
+    series = read_scalars(tmp_path)['coco/segm_mAP']
+    assert series.unit == 'epoch' and series.values == {1: 0.1, 2: 0.2}
+
+
 def test_steps_of_a_run_by_iterations_are_iterations(tmp_path):
     session(tmp_path, '20250101_000000', {10: 1.0}, {10: 0.5}, by_epoch=False)
     assert read_scalars(tmp_path)['coco/segm_mAP'].unit == 'iteration'

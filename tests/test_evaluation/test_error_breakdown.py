@@ -137,7 +137,7 @@ def test_detections_in_an_ignored_region_of_their_class_are_no_mistakes():
 
 
 def random_case(seed, images=12):
-    """Crowded scenes with all kinds of errors, tied scores and ignored regions."""
+    """Crowded scenes with all kinds of errors and ignored regions."""
     rng = np.random.default_rng(seed)
     targets, detections = [], []
     for image in range(1, images + 1):
@@ -155,9 +155,13 @@ def random_case(seed, images=12):
     return coco_of(targets, images), detections
 
 
+@pytest.mark.parametrize('digits', [1, None])
 @pytest.mark.parametrize('seed', range(3))
-def test_matches_and_ap_are_those_of_cocoeval(seed):
+def test_matches_and_ap_are_those_of_cocoeval(seed, digits):
+    """Of detections with one score, those of the image before count before."""
     coco, detections = random_case(seed)
+    if digits is not None:
+        detections = [{**d, 'score': round(d['score'], digits)} for d in detections]
     truth = COCO()
     truth.dataset = json.loads(json.dumps(coco))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -201,6 +205,14 @@ def test_counts_and_gains_are_those_of_tidecv(seed, tmp_path, monkeypatch):
         assert found.gains[error.short_name]['all'] == pytest.approx(gain / 100, abs=1e-9), error.short_name
     for error, gain in reference.fix_special_errors().items():
         assert found.gains[error.short_name]['all'] == pytest.approx(gain / 100, abs=1e-9), error.short_name
+
+
+def test_a_mistake_of_the_same_score_in_an_image_before_counts():
+    coco = coco_of([target(1, 1, (40, 10, 20, 10), image=2)], images=2)
+    detections = [detection(1, (0, 10, 20, 10), 1.0, image=1), detection(1, (40, 10, 20, 10), 1.0, image=2)]
+    found = break_down(coco, detections)
+    assert found.ap['human'] == pytest.approx(0.5) and found.gains['Bkg']['human'] == pytest.approx(0.5)
+    assert break_down(coco, detections[::-1]).ap == found.ap  # the order in the file does not matter
 
 
 def test_average_precision_by_hand():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mmdet_ir.cli.errors import run_tool
 from mmdet_ir.evaluation import IRCocoMetric, MeasureSettings, measure
+from mmdet_ir.evaluation.mask_data import mask_data
+from mmdet_ir.evaluation.measures import with_contrast
 
 import cv2
 import numpy as np
@@ -96,6 +98,22 @@ def test_contrast_of_targets_and_of_false_alarms(tmp_path):
     result = measure(coco, detections, tmp_path, extra=['contrast'], settings=settings)['contrast']
     assert maps(result) == {'0-0.5': None, '0.5-1': None, '1-inf': pytest.approx(0.75)}
     assert result['1-inf']['all']['targets'] == 3  # ratio 1 belongs to the bin from 1 on
+
+
+def test_targets_of_other_classes_are_no_clutter(tmp_path):
+    """A bright neighbour of a class that does not count stays out of the ring."""
+    weak, bright = rectangle(SHAPE, 60, 20, 8, 8), rectangle(SHAPE, 70, 20, 8, 8)
+    coco, _ = one_class([([weak, bright], [])])
+    coco['categories'].append({'id': 99, 'name': 'other'})
+    coco['annotations'][1]['category_id'] = 99
+    write_picture(tmp_path, '1.png', [(weak, 110), (bright, 250)])
+    classes = {category['name']: category['id'] for category in coco['categories']}
+    alone = {name: number for name, number in classes.items() if number != 99}
+    ratios = []
+    for counted in (classes, alone):
+        data = with_contrast(mask_data(coco, [], counted), tmp_path, MeasureSettings(), False)
+        ratios.append(data.targets[0]['area'])
+    assert ratios == pytest.approx([5.0, 5.0], abs=0.1)  # (110 - 100) / 2
 
 
 def test_contrast_from_another_field_and_without_surroundings(tmp_path):

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from mmdet_ir.experiments.comparison import as_csv, as_latex, as_markdown, compare, read_group
+from mmdet_ir.experiments.single_runs import by_data
 
 import pytest
 
@@ -83,8 +84,73 @@ def test_files_and_folders(tmp_path: Path) -> None:
     assert [entry['seed'] for entry in read_group([tmp_path])] == [0, 1]  # another metric of the same test
     assert [entry['seed'] for entry in read_group([tmp_path / 'again.json'])] == [7]
     assert [entry['seed'] for entry in read_group([tmp_path / 'ag*n.json'])] == [7]  # as behind NAME= in a shell
+    named_twice = [tmp_path / '1.json', f'{tmp_path}/./1.json', f'{tmp_path}/*.json']
+    assert sorted(entry['seed'] for entry in read_group(named_twice)) == [0, 1, 7]
     (tmp_path / '2.json').write_text('{"metrics": {"bbox": {}}}')
     with pytest.raises(ValueError, match=r'2\.json: expected the record of a run'):
         read_group([tmp_path])
     with pytest.raises(FileNotFoundError, match='nowhere'):
         read_group([tmp_path / 'nowhere'])
+
+
+def metrics(folder: Path, name: str, iteration: int | None, **changes: object) -> Path:
+    """As IRCocoMetric leaves it, beside the log of MMEngine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {'ann_file': 'val.json', 'images': 5, 'iteration': iteration, 'metrics': run(0.3)['metrics']} | changes
+    (folder / name).write_text(json.dumps(content))
+    return folder / name
+
+
+def test_the_folder_of_a_test_holds_other_files_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / 'test' / '20250101_000000'
+    file = metrics(folder, 'metrics_test.json', None)
+    (folder / '20250101_000000.json').write_text('{"coco/segm_mAP": 0.3}')
+    (folder / 'scalars.json').write_text('{"loss": 1}\n{"loss": 2}\n')
+    assert [entry['file'] for entry in read_group([tmp_path / 'test'])] == [file.as_posix()]
+    (folder / 'metrics_cut.json').write_text(file.read_text()[:40] + '\n')
+    with pytest.raises(ValueError, match=r'metrics_cut\.json: expected JSON'):
+        read_group([tmp_path / 'test'])
+    (folder / 'metrics_cut.json').unlink()
+    file.unlink()
+    with pytest.raises(ValueError, match='test: expected records of runs or metrics files, found none'):
+        read_group([tmp_path / 'test'])
+
+
+def test_moments_of_one_training_are_no_seeds(tmp_path: Path) -> None:
+    for iteration in (500, 1000):
+        metrics(tmp_path, f'metrics_val_{iteration}.json', iteration)
+    with pytest.raises(ValueError, match=r'several moments: .*metrics_val_1000\.json \(after 1000\).*name the file'):
+        read_group([tmp_path])
+    assert len(read_group([tmp_path / 'metrics_val_500.json'])) == 1
+
+
+@pytest.mark.parametrize('changes', [{'images': 4}, {'max_dets': 300}])
+def test_other_images_and_other_numbers_of_detections_are_no_comparison(tmp_path: Path, changes: dict) -> None:
+    one, other = metrics(tmp_path, 'a.json', None), metrics(tmp_path, 'b.json', None, **changes)
+    with pytest.raises(ValueError, match=r'number of images and of detections that count \(max_dets\)'):
+        compare({'A': read_group([one]), 'B': read_group([other])})
+
+
+def test_the_paper_has_no_such_model() -> None:
+    with pytest.raises(ValueError, match='--paper: expected models out of mask_rcnn, .*, got foo'):
+        compare({'A': A}, paper=['foo'])
+
+
+def test_three_configs_of_one_title_are_three_experiments() -> None:
+    records = [
+        record | {'title': 'Mine', 'data_title': 'D', 'config': f'exp{number}/config.py', 'seed': 0}
+        for number, record in enumerate((run(0.1, 0), run(0.2, 0), run(0.3, 0)))
+    ]
+    lines = by_data(records)['D']
+    assert {line.name: line.scores['mAP'] for line in lines} == {
+        'Mine': [10.0],
+        'Mine (config)': [20.0],
+        'Mine (exp2/config.py)': [30.0],
+    }
+
+
+@pytest.mark.parametrize('changes', [{'tested_images': 4}, {'max_dets': 300}])
+def test_seeds_that_were_tested_otherwise_are_not_averaged(changes: dict) -> None:
+    shared = {'title': 'Mine', 'data_title': 'D', 'config': 'config.py', 'tested_images': 5}
+    with pytest.raises(ValueError, match='number of'):
+        by_data([run(0.1, 0) | shared, run(0.2, 1) | shared | changes])

@@ -24,6 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--background-iou', type=float, default=0.1, help='mask IoU below is background (default: 0.1)'
     )
+    parser.add_argument(
+        '--max-dets', type=int, default=100, help='detections of a class and image that count (default: 100)'
+    )
     return parser.parse_args()
 
 
@@ -33,7 +36,8 @@ def main() -> None:
     from mmdet_ir.analysis.errors.report import write_error_report
 
     detections = named_entries('detections', args.detections)
-    for path in write_error_report(args.ann, detections, args.out, args.iou_thr, args.background_iou):
+    thresholds = args.iou_thr, args.background_iou
+    for path in write_error_report(args.ann, detections, args.out, *thresholds, args.max_dets):
         print(path)
 
 

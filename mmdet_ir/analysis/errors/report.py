@@ -1,15 +1,20 @@
 """Where models fail: curves, kinds of errors and tables of saved detections, in one folder."""
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from ...datasets.coco_files import read_coco, refuse
+from ...evaluation.coco_eval import MAX_DETS, uncounted
 from ...evaluation.detections import read_detections
 from ...evaluation.errors.error_breakdown import ALL, KINDS, SIZES, SUMS, ErrorBreakdown, break_down
 from ...evaluation.errors.precision_recall import LEVELS, PrecisionRecall, precision_recall
+from ...evaluation.measures import MeasureSettings
 from ...fileio import write_text
 from ...markdown import markdown_table
 from .plot import plot_errors, plot_precision_recall
@@ -23,6 +28,7 @@ def write_error_report(
     out: str | os.PathLike,
     iou_thr: float = 0.5,
     background_iou: float = 0.1,
+    max_dets: int = MAX_DETS,
 ) -> list[Path]:
     """Compare the errors of models from their saved detections.
 
@@ -32,6 +38,7 @@ def write_error_report(
         out: Folder for ``precision_recall.png``, ``errors.png``, ``errors.md`` and ``errors.json``.
         iou_thr: Mask IoU from which a detection finds a target, in the breakdown.
         background_iou: Mask IoU below which a detection is background.
+        max_dets: Detections of a class and image that count, from 11 on; a warning tells where there are more.
 
     Returns:
         The files written.
@@ -50,8 +57,13 @@ def write_error_report(
     if not targets:
         raise ValueError(f'{ann_file}: expected targets to find, got none')
     found = {name: read_detections(path, coco) for name, path in detections.items()}
-    breakdowns = {name: break_down(coco, entries, iou_thr, background_iou) for name, entries in found.items()}
-    curves = {name: precision_recall(coco, entries) for name, entries in found.items()}
+    MeasureSettings(max_dets=max_dets)  # (refuses a number that COCO's evaluation cannot take)
+    breakdowns = {n: break_down(coco, entries, iou_thr, background_iou, max_dets) for n, entries in found.items()}
+    curves = {name: precision_recall(coco, entries, max_dets) for name, entries in found.items()}
+    for name, entries in found.items():
+        text = uncounted(targets, entries, max_dets)
+        if text is not None:
+            print_log(f'{name}: {text}; --max-dets counts more', logger='current', level=logging.WARNING)
 
     out = Path(out)
     files = [out / name for name in ('precision_recall.png', 'errors.png', 'errors.md', 'errors.json')]
@@ -63,6 +75,7 @@ def write_error_report(
         'images': len(coco['images']),
         'iou_thr': iou_thr,
         'background_iou': background_iou,
+        'max_dets': max_dets,
         'models': {
             name: {
                 'detections': {'file': str(detections[name]), 'number': len(found[name])},

@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -111,7 +112,7 @@ def average_precision(scores: Sequence[float], correct: Sequence[bool], targets:
     """COCO's AP at one IoU: precision, made falling, averaged over 101 levels of recall.
 
     Args:
-        scores: Of the detections of one class.
+        scores: Of the detections of one class; those with one score count in the order given.
         correct: Whether each finds a target.
         targets: Number of targets. Without any, the AP is 1 if nothing was detected, else 0.
     """
@@ -193,9 +194,11 @@ def break_down(
         annotations[annotation['image_id']].append(annotation)
 
     hits, targets, mistakes = [], [], []
+    places: dict[int, int] = {}  # of each detection, as COCO counts detections of one score: by image, then by score
     for image in sorted(coco['images'], key=lambda image: id_order(image['id'])):
         size = (image['height'], image['width'])
         match = match_image(per_image[image['id']], annotations[image['id']], size, iou_thr, max_dets)
+        places |= {id(detection): len(places) + i for i, detection in enumerate(match.detections)}
         hits += [match.detections[i] for i in np.flatnonzero(match.matched >= 0)]
         targets += match.targets
         mistakes += find_mistakes(match, iou_thr, background_iou)
@@ -205,7 +208,7 @@ def break_down(
     scored = [category for category in names if number[category]]
 
     def aps(corrected: Callable[[Mistake], bool]) -> dict[int, float]:
-        return _aps(hits, mistakes, number, scored, corrected)
+        return _aps(hits, mistakes, number, scored, places, corrected)
 
     base = aps(lambda mistake: False)
 
@@ -219,7 +222,7 @@ def break_down(
         gains[kind] = gain(lambda m, kind=kind: m.kind == kind)
         for size in SIZES:
             gains[kind][size] = gain(lambda m, kind=kind, size=size: m.kind == kind and m.size == size)[ALL]
-    gains |= _sums(hits, mistakes, number, names, base)
+    gains |= _sums(hits, mistakes, number, names, base, places)
     rows = [ALL, *names.values(), *SIZES]
     sizes = Counter(size_name(target['area']) for target in targets)
     return ErrorBreakdown(
@@ -250,6 +253,7 @@ def _aps(
     mistakes: Sequence[Mistake],
     number: dict[int, int],
     scored: Sequence[int],
+    places: dict[int, int],
     corrected: Callable[[Mistake], bool],
 ) -> dict[int, float]:
     """AP of each class after some mistakes are corrected (TIDE, section 2.2).
@@ -259,17 +263,22 @@ def _aps(
     """
     points = defaultdict(list)
     left = Counter(number)
+
+    def count(category: int, detection: dict, correct: bool) -> None:
+        points[category].append((places[id(detection)], detection['score'], correct))
+
     for hit in hits:
-        points[hit['category_id']].append((hit['score'], True))
+        count(hit['category_id'], hit, True)
     for mistake in mistakes:
         if not corrected(mistake):
             if mistake.detection is not None:
-                points[mistake.category].append((mistake.detection['score'], False))
+                count(mistake.category, mistake.detection, False)
         elif mistake.kind == 'Miss':
             left[mistake.category] -= 1
         elif mistake.corrects:
-            points[mistake.target['category_id']].append((mistake.detection['score'], True))
-    return {c: average_precision(*(zip(*points[c], strict=True) if points[c] else ((), ())), left[c]) for c in scored}
+            count(mistake.target['category_id'], mistake.detection, True)
+    ordered = {c: sorted(points[c], key=itemgetter(0)) for c in scored}
+    return {c: average_precision([p[1] for p in of], [p[2] for p in of], left[c]) for c, of in ordered.items()}
 
 
 def _sums(
@@ -278,13 +287,14 @@ def _sums(
     number: dict[int, int],
     names: dict[int, str],
     base: dict[int, float],
+    places: dict[int, int],
 ) -> dict[str, dict[str, float]]:
     """Gains without any false positive, and without any target that is not found."""
     wrong = [m for m in mistakes if m.detection is not None]
     found = Counter(hit['category_id'] for hit in hits)
     new = {
-        'FalsePos': _aps(hits, [], number, list(base), lambda mistake: False),
-        'FalseNeg': _aps(hits, wrong, found, list(base), lambda mistake: False),
+        'FalsePos': _aps(hits, [], number, list(base), places, lambda mistake: False),
+        'FalseNeg': _aps(hits, wrong, found, list(base), places, lambda mistake: False),
     }
     return {
         kind: {

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...datasets.validation.checks.structure import id_order
-from ..coco_eval import accumulate
+from ..coco_eval import MAX_DETS, accumulate
 from ..rows import ALL
 
 RECALLS = np.linspace(0, 1, 101)  # COCO's levels
 LEVELS = {'50': slice(0, 1), '75': slice(5, 6), '50-95': slice(None)}  # of COCO's IoU thresholds 0.50:0.05:0.95
-_ALL_SIZES, _TOP100 = 0, -1
+_ALL_SIZES, _MOST = 0, -1
 
 
 @dataclass
@@ -33,18 +33,20 @@ class PrecisionRecall:
         return float(self.precision[level][row].mean())
 
 
-def precision_recall(coco: dict, detections: Sequence[dict]) -> PrecisionRecall:
+def precision_recall(coco: dict, detections: Sequence[dict], max_dets: int = MAX_DETS) -> PrecisionRecall:
     """Compute the curves of masks; all images of the annotation file count.
 
     Args:
         coco: The annotation file's content (``read_coco``).
         detections: COCO results with RLE masks (``read_detections``).
+        max_dets: Detections of a class and image that count.
     """
     names = {
         category['id']: category['name'] for category in sorted(coco['categories'], key=lambda c: id_order(c['id']))
     }
-    precision = accumulate(coco['images'], coco['annotations'], detections, list(names), 'segm')[0]
-    precision = precision[..., _ALL_SIZES, _TOP100]  # (thresholds, recalls, classes)
+    scored = (coco['images'], coco['annotations'], detections, list(names), 'segm')
+    precision = accumulate(*scored, max_dets=max_dets)[0]
+    precision = precision[..., _ALL_SIZES, _MOST]  # (thresholds, recalls, classes)
     precision = np.where(precision < 0, np.nan, precision)
     scored = np.isfinite(precision[0, 0])
     curves = {}
