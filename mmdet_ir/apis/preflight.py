@@ -14,6 +14,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..config.lengths import counts_epochs
 from ..config.types import type_name, typed_dicts
 from ..datasets.wrappers import leaves, pipeline_steps, require_test_set, wrapped
 from ..evaluation.rows import COLUMNS
@@ -97,14 +98,16 @@ def _schedules(cfg: Config, splits: tuple[str, ...]) -> Iterator[str]:
     groups = {'': schedules}  # (a model with several optimisers has a list for each)
     if isinstance(schedules, Mapping) and 'type' not in schedules:
         groups = {f'.{name}': group for name, group in schedules.items()}
+    remedy = 'begin it earlier'
+    if counts_epochs(cfg):
+        remedy = 'for another length of the training take --epochs, which stretches all schedules'
     for name, group in groups.items():
         for number, schedule in enumerate([group] if isinstance(group, Mapping) else group):
             begin, end = schedule.get('begin', 0), schedule.get('end')
             if isinstance(begin, int) and isinstance(end, int) and begin >= end:
                 yield (
                     f'param_scheduler{name}[{number}] ({type_name(schedule)}): expected it to begin before its end, '
-                    f'{end}, got begin={begin}; for another length of the training take --epochs, which stretches '
-                    'all schedules'
+                    f'{end}, got begin={begin}; {remedy}'
                 )
 
 

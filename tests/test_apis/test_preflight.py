@@ -453,6 +453,9 @@ def test_a_schedule_that_begins_where_it_ends(config: Callable) -> None:
     cfg = config(param_scheduler=[fine, late])
     with pytest.raises(ValueError, match=r'param_scheduler\[1\] \(LinearLR\): .* 20, got begin=30; .* --epochs'):
         check_before_training(cfg)
+    loop = {'_delete_': True, 'type': 'IterBasedTrainLoop', 'max_iters': 20}
+    with pytest.raises(ValueError, match='got begin=30; begin it earlier'):  # (--epochs refuses it)
+        check_before_training(config(param_scheduler=[fine, late], train_cfg=loop))
     cfg.param_scheduler = {'generator': [fine], 'discriminator': late}
     with pytest.raises(ValueError, match=r'param_scheduler\.discriminator\[0\]'):
         check_before_training(cfg)
