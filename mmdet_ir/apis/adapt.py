@@ -71,7 +71,7 @@ def adapt(
     sources = find_sources(inputs, out)
     inferencer = IRInferencer(config, checkpoint, device, show_progress=False, cfg_options=cfg_options)
     used, skipped = Counter(images=0), []
-    batches = _batches(inferencer, _read(inferencer, sources, number, used, skipped), batch_size)
+    batches = _batches(inferencer, _read(inferencer, sources, number, used, skipped), batch_size, used, skipped)
     first = next(batches, None)
     if first is None:
         raise ValueError(
@@ -151,6 +151,19 @@ class _Features(nn.Module):
     def forward(self, images: Tensor) -> object:
         return self.neck(self.backbone(images))
 
+    @torch.no_grad()
+    def has_variances(self, images: Tensor) -> bool:
+        """Whether every layer gets more than one value of a channel from a batch; one value has no variance."""
+        seen: list[int] = []
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0].numel()))
+            for layer in self.layers()
+        ]
+        self.train(False)(images)
+        for hook in hooks:
+            hook.remove()
+        return min(seen, default=2) > 1
+
 
 def _read(
     inferencer: IRInferencer, sources: Sequence[Source], number: int, used: Counter, skipped: list[str]
@@ -173,16 +186,37 @@ def _read(
         yield data
 
 
-def _batches(inferencer: IRInferencer, frames: Iterable[dict], size: int) -> Iterator[Tensor]:
-    """Batches of images of one size each, normalised; the last of each size may be smaller."""
+def _batches(
+    inferencer: IRInferencer, frames: Iterable[dict], size: int, used: Counter, skipped: list[str]
+) -> Iterator[Tensor]:
+    """Batches of images of one size each, normalised; the last of each size may be smaller.
+
+    An image that is alone in its batch and too small for statistics is left out, and noted.
+    """
+    features, enough = _Features(inferencer.model), {}
+    for group in _groups(frames, size):
+        batch = _preprocess(inferencer, group)
+        if len(group) == 1 and batch.shape not in enough:
+            enough[batch.shape] = features.has_variances(batch)
+        if len(group) == 1 and not enough[batch.shape]:
+            used['images'] -= 1
+            name = group[0]['data_samples'].metainfo.get('img_path', 'image')
+            skipped.append(
+                f'{name}: alone in its batch, and so small that a layer of the network gets one value of each '
+                f'channel, which has no variance; give several images of its size, or larger ones'
+            )
+            continue
+        yield batch
+
+
+def _groups(frames: Iterable[dict], size: int) -> Iterator[list[dict]]:
     waiting: dict[tuple, list[dict]] = {}
     for data in frames:
         group = waiting.setdefault(tuple(data['inputs'].shape), [])
         group.append(data)
         if len(group) == size:
-            yield _preprocess(inferencer, waiting.pop(tuple(data['inputs'].shape)))
-    for group in waiting.values():
-        yield _preprocess(inferencer, group)
+            yield waiting.pop(tuple(data['inputs'].shape))
+    yield from waiting.values()
 
 
 def _preprocess(inferencer: IRInferencer, group: list[dict]) -> Tensor:

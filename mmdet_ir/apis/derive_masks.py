@@ -89,8 +89,8 @@ def derive_masks(
     Masks made here are marked with ``mask_source = 'derived'`` and ``mask_method``: ``'threshold'``, ``'ellipse'``
     (see ``derive_threshold_mask``), ``'box'``, ``'model'`` or ``'sam'``. Where a method gives nothing, the next
     simpler one takes its place and is named: model or sam, threshold, ellipse, box. All are polygons, so holes are
-    filled, and ``area`` is theirs. Boxes, other fields, ignored regions (``iscrowd``) and, unless ``replace`` is set,
-    masks that have pixels and are not marked as derived stay as they are.
+    filled, and ``area`` is theirs. Of ignored regions (``iscrowd``), those without a mask get their box. Boxes, other
+    fields and, unless ``replace`` is set, masks that have pixels and are not marked as derived stay as they are.
 
     Args:
         annotations: COCO file with boxes.
@@ -142,7 +142,8 @@ def derive_masks(
     predictor: MasksInBoxes | SamInBoxes | None = None
     if model is not None:
         predictor = MasksInBoxes(*model, device=device, cfg_options=cfg_options)
-        used = {classes[a['category_id']] for image in todo for a in objects[image['id']] if id(a) in wanting}
+        targets = [a for a in coco['annotations'] if id(a) in wanting and not a.get('iscrowd')]
+        used = {classes[a['category_id']] for a in targets}
         refuse(
             annotations,
             f'classes that {model[0]} does not have, which has {", ".join(predictor.classes)}',
@@ -197,14 +198,14 @@ def pixels_in_box(box: list[float], image_size: tuple[int, int]) -> np.ndarray:
 
 
 def _without_mask(coco: dict, replace: bool) -> set[int]:
-    """Annotations (by ``id()``) that get a mask: those whose mask has no pixels, and those with a derived one."""
+    """Annotations (by ``id()``) that get a mask: those whose mask has no pixels, and targets with a derived one."""
     sizes = {image['id']: (image['width'], image['height']) for image in coco['images']}
-    targets = [a for a in coco['annotations'] if not a.get('iscrowd')]
-    segmentations = [a.get('segmentation') for a in targets]
-    size = np.array([sizes[a['image_id']] for a in targets], float).reshape(-1, 2)
+    annotations = coco['annotations']
+    segmentations = [a.get('segmentation') for a in annotations]
+    size = np.array([sizes[a['image_id']] for a in annotations], float).reshape(-1, 2)
     nothing = show_nothing(parse_masks(segmentations, size), segmentations).tolist()
-    derived = [a.get('mask_source') == 'derived' for a in targets]
-    return {id(a) for a, empty, made in zip(targets, nothing, derived, strict=True) if replace or empty or made}
+    anew = [not a.get('iscrowd') and (replace or a.get('mask_source') == 'derived') for a in annotations]
+    return {id(a) for a, empty, again in zip(annotations, nothing, anew, strict=True) if empty or again}
 
 
 def _check(path: Path, folder: Path, images: list[dict], objects: dict, image_key: str) -> None:
@@ -245,11 +246,22 @@ class _Maker:
     def masks(
         self, image: dict, grey: np.ndarray, everything: list[dict], wanted: list[dict], names: list[str]
     ) -> list[DerivedMask]:
-        """Masks of the annotations ``wanted`` of the classes ``names``, in an image that has ``everything``."""
+        """Masks of the annotations ``wanted`` of the classes ``names``, in an image that has ``everything``.
+
+        Those of ignored regions are their boxes.
+        """
         size = grey.shape
         occupied = occupied_pixels([clip_box(a['bbox'], *size[::-1]) for a in everything], size)
         boxes = [clip_box(a['bbox'], *size[::-1]) for a in wanted]
-        predicted = [None] * len(wanted) if self.predictor is None else self._predict(image, boxes, names)
+        predicted: list[DerivedMask | None] = [
+            _from_pixels(pixels_in_box(box, size), 'box') if a.get('iscrowd') else None
+            for a, box in zip(wanted, boxes, strict=True)
+        ]
+        targets = [i for i, mask in enumerate(predicted) if mask is None]
+        if self.predictor is not None and targets:
+            found = self._predict(image, [boxes[i] for i in targets], [names[i] for i in targets])
+            for i, mask in zip(targets, found, strict=True):
+                predicted[i] = mask
         fits = [LOOSE if class_of(name, FOUR_CLASSES) in LOOSE_BOXES else TIGHT for name in names]
         return [
             mask or self._from_image(grey, box, occupied, fit)

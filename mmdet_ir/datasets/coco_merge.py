@@ -132,7 +132,7 @@ def _append_source(
     """Append one source's split to ``coco`` and link or copy its images."""
     category_ids = {c['id']: classes.index(c['name']) + 1 for c in part['categories']}
     coco['info']['sources'][source.name] = part.get('info') or {}
-    license_ids = _append_licences(coco, part.get('licenses'))
+    license_ids = append_licences(coco, part.get('licenses'))
     image_ids = {}
     for image in tqdm(part['images'], desc=f'{source.name}/{split}', unit='image'):
         image_ids[image['id']] = len(coco['images']) + 1
@@ -153,7 +153,7 @@ def _append_source(
     ]
 
 
-def _append_licences(coco: dict, licences: object) -> dict[str, int]:
+def append_licences(coco: dict, licences: object) -> dict[str, int]:
     """Append licences that are not there yet; the merged id by the source's, as text. Tools write null as well."""
     ids = {}
     for entry in licences if isinstance(licences, list) else ():

@@ -12,6 +12,7 @@ from .validation.checks.structure import frame_of
 
 PARTS = ('test', DEV, 'train', 'val')  # (an image that is in two of them counts for the last one)
 SPLIT_BY = 'split_by'  # in the info of a part: the field of the images; null for single images
+SPLIT_RATIO, SPLIT_SEED = 'split_ratio', 'split_seed'  # beside it: the share of the training part, and the seed
 Frame = tuple[str, str]  # see ``frame_of``
 
 
@@ -23,11 +24,15 @@ class FormerSplit:
         part_of: The part that each of its images is in, one of ``PARTS``.
         group_by: The field of the images that it was made by, such as ``clip``; None if by single images.
         groups: The values of this field, of the images that have it.
+        ratio: Share of the training part that was asked for, or, where this was not noted, the share that it has.
+        seed: Of the order of the images.
     """
 
     part_of: Mapping[Frame, str]
     group_by: str | None = None
     groups: Mapping[Frame, object] = field(default_factory=dict)
+    ratio: float = 0.8
+    seed: int = 0
 
     @property
     def for_training(self) -> dict[Frame, bool]:
@@ -119,15 +124,22 @@ def existing_split(folder: Path) -> FormerSplit | None:
     part_of = {frame_of(image): name for name, part in parts.items() for image in part['images']}
     images = [image for name in ('train', 'val') for image in parts[name]['images']]
     info = parts['train'].get('info')
-    noted = isinstance(info, dict) and SPLIT_BY in info
+    info = info if isinstance(info, dict) else {}
+    ratio, seed = info.get(SPLIT_RATIO), info.get(SPLIT_SEED)
+    sound = isinstance(ratio, float) and 0 < ratio < 1
+    drawn = {
+        'ratio': ratio if sound else len(parts['train']['images']) / len(images),
+        'seed': seed if type(seed) is int and seed >= 0 else 0,
+    }
+    noted = SPLIT_BY in info
     group_by = info[SPLIT_BY] if noted else 'clip'
     if not isinstance(group_by, str):
-        return FormerSplit(part_of)
+        return FormerSplit(part_of, **drawn)
     groups = {frame_of(image): image[group_by] for image in images if image.get(group_by) is not None}
     sides = {(str(group), part_of[frame]) for frame, group in groups.items()}
     if not noted and (len(groups) < len(images) or len(sides) > len({group for group, _ in sides})):
-        return FormerSplit(part_of)
-    return FormerSplit(part_of, group_by, groups)
+        return FormerSplit(part_of, **drawn)
+    return FormerSplit(part_of, group_by, groups, **drawn)
 
 
 def refuse_set_aside(coco: dict, folder: Path) -> None:
@@ -156,10 +168,10 @@ def _refuse_aside(coco: dict, part_of: Mapping[Frame, str], place: str) -> None:
     refuse(place, what, aside)
 
 
-def write_split(parts: tuple[dict, dict], folder: Path, group_by: str | None) -> None:
-    """Writes ``train.json`` and ``val.json``, and in their ``info`` the field that they were split by."""
+def write_split(parts: tuple[dict, dict], folder: Path, group_by: str | None, ratio: float, seed: int) -> None:
+    """Writes ``train.json`` and ``val.json``, and in their ``info`` how they were split, see :func:`split_coco`."""
     for name, part in zip(('train', 'val'), parts, strict=True):
-        add_info(part, **{SPLIT_BY: group_by})
+        add_info(part, **{SPLIT_BY: group_by, SPLIT_RATIO: ratio, SPLIT_SEED: seed})
         write_coco(part, folder / f'{name}.json')
 
 
@@ -190,14 +202,13 @@ def take_groups(coco: dict, former: FormerSplit) -> str | None:
     return name
 
 
-def keep_split(folder: Path, former: FormerSplit, ratio: float = 0.8, seed: int = 0) -> str:
+def keep_split(folder: Path, former: FormerSplit) -> str:
     """Splits ``all.json`` as a former split did, where a folder has that file and no parts.
 
     Args:
         folder: Of the annotation files.
-        former: The former split. If it is by recording, date, ..., the new one is, too.
-        ratio: Share of the training part, for new images.
-        seed: Of the order of new images.
+        former: The former split. If it is by recording, date, ..., the new one is, too, and new images are divided
+            in its ratio.
 
     Returns:
         What was done, or, where the source has parts of its own, how many images have another part than before; empty
@@ -213,7 +224,8 @@ def keep_split(folder: Path, former: FormerSplit, ratio: float = 0.8, seed: int 
     group_by = take_groups(coco, former)
     if group_by is None and all(image.get('clip') is not None for image in coco['images']):
         group_by = 'clip'
-    write_split(split_coco(coco, ratio, seed, group_by, former.for_training), folder, group_by)
+    drawn = former.ratio, former.seed
+    write_split(split_coco(coco, *drawn, group_by, former.for_training), folder, group_by, *drawn)
     known = sum(frame_of(image) in former.for_training for image in coco['images'])
     by = {None: '', 'clip': ' by recording'}.get(group_by, f' by {group_by}')
     return (

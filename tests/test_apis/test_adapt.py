@@ -117,6 +117,39 @@ def test_a_detector_on_files(tmp_path):
         adapt(*arguments[:2], [broken], out, device='cpu', cfg_options=OPTIONS)
 
 
+def test_a_small_image_alone_in_its_batch_is_left_out(tmp_path):
+    """At a 32nd of 16x16 pixels a layer sees one value of each channel, which has no variance; of two images, two."""
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(load_config(str(CONFIG), OPTIONS).model)
+    meta = {'dataset_meta': {'classes': ('human', 'car', 'bicycle', 'uav')}}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, tmp_path / 'trained.pth')
+    rng = np.random.default_rng(1)
+    for folder, sizes in {'with': [(64, 96), (64, 96), (16, 16)], 'without': [(64, 96), (64, 96)]}.items():
+        (tmp_path / folder).mkdir()
+        for i, size in enumerate(sizes):
+            image = rng.integers(20, 110, size, np.uint8) if folder == 'with' else None
+            image = cv2.imread(str(tmp_path / 'with' / f'{i}.png'), 0) if image is None else image
+            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), image)
+    options, states = {**OPTIONS, 'model.data_preprocessor.pad_size_divisor': 1}, []
+    for folder in ('with', 'without'):
+        inputs, out = [str(tmp_path / folder)], tmp_path / f'{folder}.pth'
+        done = adapt(str(CONFIG), tmp_path / 'trained.pth', inputs, out, device='cpu', cfg_options=options)
+        assert done['images'] == 2
+        states.append(torch.load(out, weights_only=True)['state_dict'])
+        if folder == 'with':
+            (told,) = done['skipped']
+            assert told.startswith(f'{tmp_path}/with/2.png: alone in its batch') and 'one value' in told
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    small = [str(tmp_path / 'with' / '2.png')]
+    with pytest.raises(ValueError, match=r'expected at least one image .* got none; the first: .*2\.png: alone'):
+        adapt(str(CONFIG), tmp_path / 'trained.pth', small, tmp_path / 'no.pth', device='cpu', cfg_options=options)
+    cv2.imwrite(str(tmp_path / 'second.png'), rng.integers(20, 110, (16, 16), np.uint8))
+    both, out = [*small, str(tmp_path / 'second.png')], tmp_path / 'both.pth'
+    done = adapt(str(CONFIG), tmp_path / 'trained.pth', both, out, device='cpu', cfg_options=options)
+    assert (done['images'], done['skipped']) == (2, [])
+
+
 @pytest.mark.parametrize('live', ['0', '-', 'rtsp://user:secret@camera/1'])
 def test_live_sources_are_refused_at_once(live, tmp_path):
     with pytest.raises(ValueError, match='expected images, folders or videos, got a camera, a stream') as caught:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from mmdet_ir.apis.derive_masks import derive_masks, pixels_in_box
 from mmdet_ir.apis.masks_in_boxes import MasksInBoxes
+from mmdet_ir.datasets.validation.annotations import Needs, check_for_training
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ REPO = Path(__file__).parents[2]
 HEIGHT, WIDTH = 64, 96
 HOT = ((24, 30), (7, 12))  # ellipse: centre x and y, half axes
 COLD = (60, 20, 20, 10)  # rectangle: x, y, width, height
+REGION = {'size': [HEIGHT, WIDTH], 'counts': [50, 14] * 90 + [6 * HEIGHT]}  # the lower part of 90 columns
 
 
 def ellipse(centre: tuple, half_axes: tuple) -> np.ndarray:
@@ -48,7 +50,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.fixture
 def data(tmp_path: Path) -> SimpleNamespace:
-    """One image with a hot ellipse and a cold rectangle on noise, a box for each, and an ignored region."""
+    """One image with a hot ellipse and a cold rectangle on noise, a box for each, and an ignored region (RLE)."""
     noise = np.random.default_rng(0).normal(100, 2, (HEIGHT, WIDTH))
     picture = noise + 80 * ellipse(*HOT) - 60 * rectangle(*COLD)
     (tmp_path / 'images').mkdir()
@@ -60,7 +62,7 @@ def data(tmp_path: Path) -> SimpleNamespace:
         'annotations': [
             {'id': 11, 'image_id': 5, 'category_id': 3, 'bbox': [17, 18, 14, 24], 'iscrowd': 0, 'track': 4},
             {'id': 12, 'image_id': 5, 'category_id': 7, 'bbox': [58, 18, 24, 14], 'iscrowd': 0},
-            {'id': 13, 'image_id': 5, 'category_id': 7, 'bbox': [0, 50, 90, 14], 'iscrowd': 1},
+            {'id': 13, 'image_id': 5, 'category_id': 7, 'bbox': [0, 50, 90, 14], 'iscrowd': 1, 'segmentation': REGION},
         ],
     }
     return SimpleNamespace(
@@ -160,6 +162,27 @@ def test_masks_that_show_nothing_are_no_masks(data, nothing) -> None:
     assert iou(rasterise(coco['annotations'][0]), ellipse(*HOT)) > 0.95
     assert coco['annotations'][1]['segmentation'] == [[58, 18, 82, 18, 82, 32]]
     assert counts.methods == {('human', 'threshold'): 1} and counts.kept == {'car': 1}
+
+
+@pytest.mark.parametrize('method', ['threshold', 'ellipse', 'box'])
+@pytest.mark.parametrize('nothing', [None, [], [[]]])
+def test_ignored_regions_without_a_mask_get_their_box(data, method: str, nothing) -> None:
+    """A region alone in its image, too; a data set with masks takes what was written."""
+    data.coco['annotations'][2]['segmentation'] = nothing
+    data.coco['images'].append({'id': 6, 'file_name': 'a.png', 'width': WIDTH, 'height': HEIGHT, 'page': 0})
+    cv2.imwritemulti(str(data.images / 'b.tif'), [np.full((HEIGHT, WIDTH), 90, np.uint8)])
+    data.coco['images'][1]['file_name'] = 'b.tif'
+    more = {'id': 14, 'image_id': 6, 'category_id': 7, 'bbox': [80, 50, 40, 9], 'iscrowd': 1, 'segmentation': nothing}
+    data.coco['annotations'].append(more)
+    coco, counts = run(data, method, replace=True)
+    for entry, area in zip(coco['annotations'][2:], (rectangle(0, 50, 90, 14), rectangle(80, 50, 16, 9)), strict=True):
+        np.testing.assert_array_equal(rasterise(entry), area)
+        assert (entry['area'], entry['iscrowd'], entry['mask_method']) == (area.sum(), 1, 'box')
+    assert not counts.ignored and counts.methods['car', 'box'] == 2 + (method == 'box')
+    needs = Needs(masks=True)
+    assert not [p for p in check_for_training(coco, needs) if p.code.startswith('mask')]
+    before = [p for p in check_for_training(data.coco, needs) if p.code.startswith(('mask', 'polygon'))]
+    assert sorted(entry for p in before for entry in p.entries) == [11, 12, 13, 14]
 
 
 @pytest.mark.parametrize('info', [None, 'two shapes'])

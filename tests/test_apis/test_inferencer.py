@@ -131,6 +131,25 @@ def test_pictures_of_equal_names_do_not_replace_each_other(root: Path, inference
         np.testing.assert_array_equal(cv2.imread(str(out / 'vis' / name))[..., ::-1], picture)
 
 
+def test_predictions_are_named_as_the_pictures(root: Path, inferencer: IRInferencer, tmp_path: Path) -> None:
+    """Three images, of which two have one name, and arrays, which have none; in two calls."""
+    for number, folder in enumerate('xy'):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'a.png'), counts(number))
+    given = [str(tmp_path / 'x' / 'a.png'), str(tmp_path / 'y' / 'a.png'), counts(2), counts(3)]
+    found = inferencer(given, out_dir=str(tmp_path / 'out'), no_save_pred=False)['predictions']
+    found += inferencer(counts(4), out_dir=str(tmp_path / 'out'), no_save_pred=False)['predictions']
+    scores = [json.loads(path.read_text())['scores'] for path in (tmp_path / 'out' / 'preds').iterdir()]
+    assert sorted(scores) == sorted(one['scores'] for one in found) and len(scores) == 5
+    for name, number in (('a', 0), ('a_2', 1)):
+        assert json.loads((tmp_path / 'out' / 'preds' / f'{name}.json').read_text()) == found[number]
+    assert {path.stem for path in (tmp_path / 'out' / 'preds').iterdir()} == {
+        path.stem for path in (tmp_path / 'out' / 'vis').iterdir()
+    }
+    inferencer(given[0], out_dir=str(tmp_path / 'alone'), no_save_pred=False, no_save_vis=True)
+    assert [path.name for path in (tmp_path / 'alone' / 'preds').iterdir()] == ['a.json']
+
+
 def test_grey_arrays_of_every_form_are_equal(inferencer: IRInferencer) -> None:
     grey = (counts(1) // 32).astype(np.uint8)
     reference = inferencer.prepare(grey, 'a')['inputs']

@@ -1,7 +1,9 @@
 """To a labelling tool and back: what is drawn on a copy is what was there, and lies where it was in the counts."""
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401
@@ -73,6 +75,26 @@ def test_copies_have_one_window_and_a_manifest(recordings: Path, tmp_path: Path)
     np.testing.assert_allclose(pixels, np.clip((counts - low) / (high - low) * 255, 0, 255), atol=0.51)
     with pytest.raises(FileExistsError, match='--overwrite'):
         make_copies(recordings, tmp_path / 'out')
+
+
+@pytest.mark.parametrize(
+    ('method', 'settings', 'kept'),
+    [
+        ('detail', 'radius=4', '{"method": "detail", "radius": 4}'),
+        ('clahe', 'tiles=4', '{"method": "clahe", "tiles": 4}'),
+        ('percentile', 'low=0.5', '{"method": "percentile", "low": 0.5}'),
+    ],
+)
+def test_whole_numbers_on_the_command_line_stay_whole(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, settings: str, kept: str
+) -> None:
+    """OpenCV takes no 4.0 for a number of tiles or pixels."""
+    tool, out = Path(__file__).parents[2] / 'tools' / 'data' / 'label.py', tmp_path / 'out'
+    command = ['label.py', 'copies', recordings, out, '--method', method, '--settings', settings]
+    monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
+    runpy.run_path(str(tool), run_name='__main__')
+    manifest = json.loads((out / 'manifest.json').read_text())
+    assert json.dumps(manifest['tone_mapping']) == kept and len(manifest['copies']) == 4
 
 
 def test_copies_of_different_depths(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mmdet_ir  # noqa: F401
@@ -127,6 +128,83 @@ def test_a_stream_over_http() -> None:
     assert source.name == f'{address[7:].replace(":", "_").replace("/", "_")}'
 
 
+@contextmanager
+def served_file(path: Path) -> Iterator[str]:
+    """The address of a video file over HTTP on loopback."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(path.parent))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f'http://127.0.0.1:{server.server_address[1]}/{path.name}'
+    finally:
+        server.shutdown()
+
+
+def test_a_stream_of_16_bit_grey_keeps_its_counts(tmp_path: Path) -> None:
+    sent = [np.random.default_rng(i).integers(0, 2**16, (48, 64), dtype=np.uint16) for i in range(3)]
+    options = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    code = cv2.VideoWriter_fourcc(*'FFV1')
+    writer = cv2.VideoWriter(str(tmp_path / 'deep.mkv'), cv2.CAP_FFMPEG, code, 10, (64, 48), options)
+    for image in sent:
+        writer.write(image)
+    writer.release()
+    with served_file(tmp_path / 'deep.mkv') as address:
+        (source,) = find_sources([address], tmp_path, timeout=8, every_frame=True)
+        source.live.open()
+        got = list(read_frames(source, read=None))
+    assert len(got) == 3
+    for item, image in zip(got, sent, strict=True):
+        np.testing.assert_array_equal(item.image, image)
+
+
+class Stream:
+    """Stands for a capture of a stream of some pixel format."""
+
+    def __init__(self, code: bytes, image: np.ndarray) -> None:
+        self.code, self.left = code, [image]
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        return float(int.from_bytes(self.code, 'little')) if key == cv2.CAP_PROP_CODEC_PIXEL_FORMAT else 8.0
+
+    def set(self, key: int, value: float) -> None:
+        pass
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        return (True, self.left.pop()) if self.left else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ('code', 'reason'),
+    [
+        (b'Y3\x0b\x0a', 'expected a video of 8 bits, or of 16 bits in grey, got 10, which OpenCV would reduce to 8'),
+        (b'Y1\x00\x10', 'expected frames of 16 bits, got uint8 from OpenCV'),
+    ],
+)
+def test_a_stream_of_other_depths_is_refused(monkeypatch: pytest.MonkeyPatch, code: bytes, reason: str) -> None:
+    stream = Stream(code, np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda *_: stream)
+    (source,) = find_sources(['rtsp://me:pw@cam/1'], 'out', every_frame=True)
+    source.live.open()
+    (skipped,) = read_frames(source, read=None)
+    assert skipped.path == 'rtsp://cam/1' and reason in skipped.reason
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_a_source_without_a_frame_says_so(stopped: bool) -> None:
+    (source,) = find_sources(['-'], 'out', raw=RAW)
+    source.live._stdin = io.BytesIO(b'')
+    source.live.open()
+    found = [(item.path, item.index, item.reason) for item in read_frames(source, None, lambda: stopped)]
+    assert found == ([] if stopped else [('-', 0, '-: no frames came')])
+
+
 def test_a_stream_that_stalls_ends_within_its_limit() -> None:
     with served(60, 0.01, stall=30) as address:
         (source,) = find_sources([address], 'out', timeout=4, every_frame=True)
@@ -155,6 +233,12 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         'cam.local_554_a_b',
     ]
     assert shown('rtsp://me:pw@cam/x@y') == 'rtsp://cam/x@y'
+
+
+@pytest.mark.parametrize('secret', ['pw', 'p@ss', 'p:s@s@', 'p?ss', 'p#s?s@'])
+def test_no_part_of_a_password_is_shown(secret: str) -> None:
+    given = f'rtsp://user:{secret}@cam/s'
+    assert (shown(given), live_name(given)) == ('rtsp://cam/s', 'cam_s')
 
 
 def test_wrong_arguments_are_one_line() -> None:

@@ -93,6 +93,40 @@ def test_a_split_stays_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture
     assert clips(annotations / 'val.json') == val
 
 
+@pytest.mark.parametrize('noted', [True, False])
+def test_a_split_keeps_its_ratio(tmp_path: Path, noted: bool) -> None:
+    """Half of the images, also of those that come later; parts of before the ratio was noted tell their share."""
+    labelme(tmp_path / 'src', NAMES)
+    convert = ('convert.py', 'labelme', tmp_path / 'src', tmp_path / 'out')
+    assert tool(*convert) == 0
+    annotations = tmp_path / 'out' / 'annotations'
+    split = ('split.py', annotations / 'all.json', annotations)
+    assert tool(*split, '--ratio', 0.5, '--seed', 3) == 0
+
+    def parts() -> list[dict]:
+        return [json.loads((annotations / f'{name}.json').read_text()) for name in ('train', 'val')]
+
+    def names() -> list[set[str]]:
+        return [{image['file_name'] for image in part['images']} for part in parts()]
+
+    def drawn() -> list[tuple]:
+        return [(part['info']['split_ratio'], part['info']['split_seed']) for part in parts()]
+
+    before = names()
+    assert drawn() == [(0.5, 3)] * 2 and [len(part) for part in before] == [10, 10]
+    for name, part in zip(('train', 'val'), parts(), strict=True):
+        if not noted:
+            del part['info']['split_ratio'], part['info']['split_seed']
+        (annotations / f'{name}.json').write_text(json.dumps(part))
+    labelme(tmp_path / 'src', [f'flight09_{frame:03d}.png' for frame in range(20)])
+    assert tool(*convert, '--overwrite') == 0
+    after = names()
+    assert [len(part) for part in after] == [20, 20] and all(a < b for a, b in zip(before, after, strict=True))
+    assert drawn() == [(0.5, 3 if noted else 0)] * 2
+    assert tool(*split, '--overwrite', '--seed', 4) == 0
+    assert names() == after and drawn() == [(0.5, 4)] * 2
+
+
 def test_a_former_split_through_a_recording_is_refused() -> None:
     images = [{'id': i, 'file_name': f'{i}.png', 'clip': str(i // 2)} for i in range(6)]
     coco = {'images': images, 'annotations': [], 'categories': []}

@@ -121,6 +121,17 @@ def test_factors_give_the_sizes_and_pixels_of_the_pipeline(size: tuple, factor: 
     np.testing.assert_array_equal(got[0, 0].numpy(), expected)
 
 
+@pytest.mark.parametrize(('color_type', 'channels'), [('color', 3), ('grayscale', 1)])
+def test_a_grey_loader_of_mmdetection_means_one_channel(color_type: str, channels: int) -> None:
+    cfg = _pipeline()
+    steps = cfg.test_dataloader.dataset.pipeline
+    steps[0] = {'type': 'LoadImageFromFile', 'color_type': color_type}
+    graph = GraphInput(cfg, DetDataPreprocessor(mean=[10.0] * channels, std=[2.0] * channels))
+    assert graph.channels == channels
+    got, *_ = graph(torch.full((1, channels, 4, 5), 30, dtype=torch.uint8))
+    assert got.shape == (1, channels, 4, 5) and (got == 10).all()
+
+
 def test_masks_are_pasted_as_mmdetection_does() -> None:
     generator = torch.Generator().manual_seed(0)
     masks = torch.rand(4, 28, 28, generator=generator)

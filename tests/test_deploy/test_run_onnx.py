@@ -1,6 +1,7 @@
 """The stand-alone example: it finds what ExportedModel finds, and needs nothing of ours."""
 
 import json
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from mmdet_ir.deploy.export import export_model
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_problem import counts, write_problem, write_weights
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'deploy' / 'run_onnx.py'
@@ -120,3 +122,27 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, str(TOOL), *words], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1 and message in done.stderr, done.stderr
         assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+
+
+def test_files_are_read_upright_and_stacks_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime')
+    read = runpy.run_path(str(TOOL))['read']
+    meta = {'input': {'batch': None, 'height': None, 'width': None, 'channels': 1, 'dtype': 'int32'}}
+    levels = counts(1).astype(np.uint8)
+    images = {'deep.png': counts(1), 'deep.tiff': counts(1), 'grey.png': levels}
+    for name, image in images.items():
+        cv2.imwrite(str(tmp_path / name), image)
+    Image.fromarray(np.repeat(levels[..., None], 3, axis=2)).save(tmp_path / 'three.png')
+    Image.fromarray(np.dstack([levels, levels // 2]), 'LA').save(tmp_path / 'alpha.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side: a quarter turn to the right
+    Image.fromarray(levels).save(tmp_path / 'turned.png', exif=exif)
+    images |= {'three.png': levels, 'alpha.png': levels, 'turned.png': np.rot90(levels, -1)}
+    for name, image in images.items():
+        np.testing.assert_array_equal(read(str(tmp_path / name), meta)[0, 0], image)
+    cv2.imwritemulti(str(tmp_path / 'stack.tiff'), [counts(1), counts(2)])
+    with pytest.raises(SystemExit, match=r'stack\.tiff: expected one image, got a stack of 2'):
+        read(str(tmp_path / 'stack.tiff'), meta)
+    cv2.imwrite(str(tmp_path / 'colours.png'), np.dstack([levels, levels, levels // 2]))
+    with pytest.raises(SystemExit, match='expected grey values, got colours'):
+        read(str(tmp_path / 'colours.png'), meta)

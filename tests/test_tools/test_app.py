@@ -152,6 +152,17 @@ def test_tiles(page: DemoPage, upload: Path) -> None:
         page.detect(str(upload), tile='large')
 
 
+def test_tiles_of_counts_without_tone_mapping(
+    toy_config: Path, model: tuple[Path, Path], upload: Path, tmp_path: Path
+) -> None:
+    """The picture goes from the lowest to the highest count."""
+    (tmp_path / 'raw.py').write_text(CONFIG.format(base=toy_config, loader='raw=True', mapping=''))
+    raw = DemoPage(IRInferencer(tmp_path / 'raw.py', model[1], 'cpu', show_progress=False))
+    low, high = int(counts().min()), int(counts().max())
+    expected = (counts() - float(low)) / (high - low) * 255
+    assert np.abs(raw.detect(str(upload), tile='200x100').picture - expected[..., None]).max() <= 0.51
+
+
 def test_pages_of_stacks(page: DemoPage, tmp_path: Path) -> None:
     path = tmp_path / 'stack.npy'
     np.save(path, np.stack([counts(0), counts(1)]))

@@ -135,6 +135,21 @@ def test_a_smaller_picture_has_the_means(monkeypatch: pytest.MonkeyPatch, shape:
     assert small_picture(levels, 1).shape == (*shape[:2], 3)
 
 
+@pytest.mark.parametrize('kind', [np.uint16, np.float32])
+def test_other_values_than_8_bits_are_stretched(monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """Also where the lowest and the highest value lie in different bands, and where all values are equal."""
+    monkeypatch.setattr(overview, '_BAND', 40)
+    values = np.arange(7000, 7000 + 30 * 40, dtype=kind).reshape(30, 40)
+    expected = np.linspace(0, 255, 30 * 40).reshape(30, 40)
+    assert np.abs(small_picture(values, 1) - expected[..., None]).max() <= 0.51
+    cells = expected.reshape(15, 2, 20, 2).mean(axis=(1, 3))
+    assert np.abs(small_picture(values, 2) - cells[..., None]).max() <= 1.01
+    colours = np.dstack([values, values[::-1], np.full_like(values, 7000)])  # blue, green, red
+    drawn = small_picture(colours, 1)
+    assert not drawn[..., 0].any() and np.abs(drawn[..., 2] - expected).max() <= 0.51
+    assert not small_picture(np.full((4, 5), 7000, kind), 1).any()
+
+
 def test_a_smaller_picture_has_no_labels() -> None:
     """All that is drawn of one target of a pixel is its contour and its box, three pixels around it."""
     instance = FoundInstance(0, 0.5, (20, 20, 21, 21), {}, 1, (20, 20), np.ones((1, 1), bool))

@@ -57,8 +57,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def number(text: str) -> float:
+    """A number, a whole one as an integer: OpenCV takes no other ones for numbers of pixels and tiles."""
     try:
-        return float(text)
+        value = float(text)
+        return int(value) if value.is_integer() else value
     except ValueError as error:
         raise ValueError(f'--settings: expected NAME=NUMBER, got the value {text!r}') from error
 

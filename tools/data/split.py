@@ -23,7 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, EPILOG)
     parser.add_argument('coco_json', metavar='COCO_JSON', type=Path, help='COCO file to split')
     parser.add_argument('out_dir', metavar='OUT_DIR', type=Path, help='folder for train.json and val.json')
-    parser.add_argument('--ratio', type=float, default=0.8, help='share of the training part (default: %(default)s)')
+    parser.add_argument(
+        '--ratio', type=float, help='share of the training part (default: that of the split that is there, else 0.8)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='same seed, same split (default: %(default)s)')
     parser.add_argument('--group-by', metavar='FIELD', help='image field whose values never straddle the parts')
     parser.add_argument(
@@ -73,11 +75,13 @@ def main() -> None:
         args.group_by = group_by
         print(f'by {group_by}, as the split that is there')
     kept = former.for_training if former else {}
+    if args.ratio is None:
+        args.ratio = former.ratio if former else 0.8
     parts = split_coco(coco, args.ratio, args.seed, args.group_by, kept)
     if kept:
         known = sum(frame_of(image) in kept for image in coco['images'])
         print(f'{known} images keep their part, {len(coco["images"]) - known} new images were divided')
-    write_split(parts, args.out_dir, args.group_by)
+    write_split(parts, args.out_dir, args.group_by, args.ratio, args.seed)
     for name, part in zip(('train', 'val'), parts, strict=True):
         print(f'{name}: {len(part["images"])} images, {count_instances(part)}')
 

@@ -110,7 +110,7 @@ def main() -> None:
         ):
             print(f'{d.path}: cannot be repaired')
             continue
-        coco, done = repair(read_json(d.path), d.needs.classes, d.needs.folder, d.needs.image_key)
+        coco, done = repair(read_json(d.path), d.needs.classes, d.needs.folder, d.needs.image_key, d.needs.settings)
         write_coco(coco, path)
         print(f'{path}: repaired copy of {d.path}')
         print('\n'.join(f'  {line}' for line in done) or '  nothing to repair')

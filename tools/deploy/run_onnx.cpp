@@ -31,8 +31,9 @@ static double lowest_value(const nlohmann::json &mapping) {
 
 // Grey values of an image in the type that the model takes; throws for colours, other sizes and lost bits.
 static cv::Mat read_grey(const std::string &path, const nlohmann::json &input, const nlohmann::json &mapping) {
-    cv::Mat image = cv::imread(path, cv::IMREAD_UNCHANGED);
+    cv::Mat image = cv::imread(path, cv::IMREAD_ANYDEPTH | cv::IMREAD_ANYCOLOR);  // as stored, but upright
     if (image.empty()) throw std::runtime_error("cannot read " + path);
+    if (cv::imcount(path) > 1) throw std::runtime_error(path + ": expected one image, got a stack");
     if (image.channels() > 1) {  // grey values, three times
         std::vector<cv::Mat> planes;
         cv::split(image, planes);

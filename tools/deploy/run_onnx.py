@@ -4,7 +4,7 @@
   python run_onnx.py model.onnx image.png --out drawn.png --score 0.5
 
 It needs neither this package nor PyTorch. The image goes in as it is stored, 8 or 16 bits, since the tone mapping
-is in the file.
+is in the file; where EXIF says that the camera was turned, it is turned upright.
 """
 
 import argparse
@@ -26,9 +26,11 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict]:
 
 def read(path: str, meta: dict) -> np.ndarray:
     """The stored values of an image, ``[1, channels, H, W]``, in the type that the model takes."""
-    image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    image = cv2.imread(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)  # as stored, but upright
     if image is None:
         raise SystemExit(f'error: cannot read {path}')
+    if (pages := cv2.imcount(path)) > 1:
+        raise SystemExit(f'error: {path}: expected one image, got a stack of {pages}')
     if image.ndim == 3:
         if (image[..., :3] != image[..., :1]).any():
             raise SystemExit(f'error: {path}: expected grey values, got colours')

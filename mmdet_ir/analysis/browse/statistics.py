@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ...cli import Skipped, reading
 from ...datasets.images.infrared_io import read_infrared
+from ...datasets.transforms.loading import LoadIRImageFromFile
 from ...evaluation.contrast import signal_to_clutter
 from ..images import ground_truth_of
 
@@ -70,12 +71,12 @@ def measure_split(
     found.centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / size
 
     with_masks = all('mask' in t for instances in targets for t in instances)
-    labels, contrasts = [], []
+    labels, contrasts, settings = [], [], settings_of(dataset)
     chosen = np.unique(np.linspace(0, len(infos) - 1, min(max_images, len(infos))).round().astype(int))
     for i in tqdm(chosen.tolist(), desc=f'{name}: contrast', disable=not progress):
         image = None
         with reading(skipped, infos[i]['img_path']):
-            image = read_infrared(infos[i]['img_path'], page=infos[i].get('page'))
+            image = read_infrared(infos[i]['img_path'], page=infos[i].get('page'), **settings)
         if image is None:
             continue
         found.depths[image.dtype.name] += 1
@@ -92,6 +93,12 @@ def measure_split(
     found.contrasts = ratios[known]
     found.contrast_labels = np.concatenate([np.zeros(0, int), *labels]).astype(int)[known]
     return found
+
+
+def settings_of(dataset: BaseDataset) -> dict:
+    """Arguments of ``read_infrared`` as the loader of a data set has them."""
+    transforms = getattr(dataset.pipeline, 'transforms', ())
+    return next((t.reading for t in transforms if isinstance(t, LoadIRImageFromFile)), {})
 
 
 def box_masks(boxes: Sequence[Sequence[float]], shape: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,6 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.logging import print_log
 
@@ -27,7 +26,8 @@ from ...visualization.picture import as_picture
 from ..inference.inferencer import IRInferencer
 from ..inference.inputs import Frame, Source
 from ..inference.outputs import ResultFiles
-from ..inference.run import score_thresholds
+from ..inference.overview import small_picture
+from ..inference.thresholds import score_thresholds
 from ..inference.tiles import parse_tile
 from .uploads import check_image_file
 
@@ -187,7 +187,7 @@ class DemoPage:
         thresholds = np.zeros(len(inferencer.classes))
         if tile:
             instances, seen = inferencer.predict_tiled(image, name, parse_tile(tile), thresholds=thresholds)
-            return instances, cv2.cvtColor(seen, cv2.COLOR_GRAY2RGB if seen.ndim == 2 else cv2.COLOR_BGR2RGB)
+            return instances, small_picture(seen, 1)
         data = inferencer.prepare(image, name)
         instances = find_instances(inferencer.predict([data])[0], thresholds)
         return instances, as_picture(data['inputs'], data['data_samples'].metainfo)

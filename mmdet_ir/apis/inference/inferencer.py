@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from ...binary_masks import binary_masks
 from ...config.options import refuse_variables, with_options
 from ...config.types import type_name, with_type_names
 from ...datasets.images.files import grey_levels
-from ...datasets.images.image_limits import ImageTooLargeError, check_image
+from ...datasets.images.image_limits import ImageTooLargeError
 from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.tiff_parts import TiffParts, open_parts
 from ...datasets.transforms.loading import LoadIRImageFromFile
@@ -37,7 +37,7 @@ from ..launch import load_config
 from .devices import usable_device
 from .given import check_prepared, list_images, name_of
 from .overview import MappedParts
-from .pipeline import ImagePipeline, part_of
+from .pipeline import ImagePipeline, check_8_bits, part_of
 from .tiles import Tile, join, place, plan_tiles
 
 
@@ -99,6 +99,7 @@ class IRInferencer(DetInferencer):
             cfg = load_config(str(model), cfg_options)
         self._saved: dict[tuple[str, str], str] = {}  # names of pictures, by folder and input
         self._taken: dict[str, set[str]] = {}
+        self._numbers = count()  # of all images, for the names of arrays
         self._names = str(cfg.filename or 'the config'), str(weights)
         super().__init__(cfg, require_checkpoint(str(weights)), device, palette=palette, show_progress=show_progress)
         if any(type_name(hook) == 'ChannelsLastHook' for hook in cfg.get('custom_hooks') or ()):
@@ -146,7 +147,7 @@ class IRInferencer(DetInferencer):
         if isinstance(loader, LoadIRImageFromFile):
             return read_infrared(path, page=page, **loader.reading)
         try:
-            check_image(path, path)
+            check_8_bits(loader, path)
             return loader({'img_path': str(path)})['img']
         except (AttributeError, OSError) as error:  # (what OpenCV cannot decode arrives there as None)
             raise ValueError(f'cannot read image {path}: {error}') from error
@@ -272,7 +273,9 @@ class IRInferencer(DetInferencer):
         inputs = iter(inputs)
         while chunk := list(islice(inputs, batch_size)):
             data = [self.pipeline(single) for single in chunk]
-            names = [name_of(single) for single in chunk]
+            names = [name_of(single) or f'{number:08d}' for single, number in zip(chunk, self._numbers, strict=False)]
+            for single, name in zip(data, names, strict=True):
+                single['data_samples'].set_metainfo({'img_path': name})
             pictures = [as_picture(single['inputs'], single['data_samples'].metainfo) for single in data]
             yield list(zip(names, pictures, strict=True)), self.collate_fn(data)
 
@@ -300,15 +303,25 @@ class IRInferencer(DetInferencer):
                 instances = find_instances(sample.pred_instances, thresholds)
             drawn.append(draw_instances(picture, instances, self.classes, self.colors))
             if save:
-                key = name or f'{self.num_visualized_imgs:08d}'
-                if (img_out_dir, key) not in self._saved:
-                    wanted, taken = Path(key).stem + '.png', self._taken.setdefault(img_out_dir, set())
-                    self._saved[img_out_dir, key] = unique_name(wanted, taken)
-                write_picture(Path(img_out_dir, 'vis', self._saved[img_out_dir, key]), drawn[-1])
+                write_picture(Path(img_out_dir, 'vis', self._picture_name(img_out_dir, name)), drawn[-1])
             if show:
                 self.visualizer.show(drawn[-1], win_name=Path(name).name, wait_time=wait_time)
             self.num_visualized_imgs += 1
         return drawn
+
+    def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
+        """As ``DetInferencer`` does it, but the file has the name of the picture: no image replaces another one's."""
+        if pred_out_dir:
+            name = data_sample.metainfo.get('img_path') or f'{next(self._numbers):08d}'
+            data_sample.set_metainfo({'img_path': self._picture_name(pred_out_dir, name)})
+        return super().pred2dict(data_sample, pred_out_dir)
+
+    def _picture_name(self, folder: str, name: str) -> str:
+        """Name of an image's picture in a folder, by the image's path or number: always the same for one image."""
+        if (folder, name) not in self._saved:
+            taken = self._taken.setdefault(folder, set())
+            self._saved[folder, name] = unique_name(Path(name).stem + '.png', taken)
+        return self._saved[folder, name]
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: Config) -> None:
         fit_detector(model, checkpoint, cfg, self._names[1])

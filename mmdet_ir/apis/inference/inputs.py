@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from ...datasets.images.files import find_files, image_suffixes, is_foreign, tell_left_out
-from ...datasets.images.image_limits import ImageTooLargeError, check_video
+from ...datasets.images.image_limits import check_video
 from ...datasets.images.infrared_io import count_pages
 from ...datasets.images.tiff_parts import TiffParts
-from ...datasets.images.videos import as_grey, video_bits
+from ...datasets.images.videos import as_grey, keep_depth
 from ...fileio import unique_name
 from .live import DEFAULT_TIMEOUT, LiveFrames, RawFrames, is_live, live_name, shown
 
@@ -102,8 +102,8 @@ def find_sources(
 
     Raises:
         FileNotFoundError: If an input is not there, or a glob or pattern matches nothing.
-        ValueError: If a folder holds neither images nor videos, ``fps`` or ``timeout`` is not above 0, or standard
-            input has no layout, or a layout no standard input.
+        ValueError: If there are no inputs, a folder holds neither images nor videos, ``fps`` or ``timeout`` is not
+            above 0, or standard input has no layout, or a layout no standard input.
     """
     if not 0 < timeout < float('inf'):
         raise ValueError(f'--timeout: expected seconds above 0, got {timeout}')
@@ -115,6 +115,8 @@ def find_sources(
         )
     if fps is not None and not 0 < fps < float('inf'):
         raise ValueError(f'fps: expected a number above 0, got {fps}')
+    if not inputs:
+        raise ValueError('expected at least one input, got none')
     sources, names, seen = [], set(), set()
     for given in inputs:
         if is_live(str(given)):
@@ -138,7 +140,7 @@ def count_frames(source: Source) -> int:
         return 0
     if not source.is_video_file:
         return sum(_pages_or_one(file) for file in source.files)
-    capture = cv2.VideoCapture(str(source.files[0]))
+    capture = _open_video(source.files[0])
     try:
         return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1) if capture.isOpened() else 1
     finally:
@@ -151,7 +153,7 @@ def frame_rate(source: Source) -> float:
         return source.fps or source.live.fps or DEFAULT_FPS
     if source.fps is not None or not source.is_video_file:
         return source.fps or DEFAULT_FPS
-    capture = cv2.VideoCapture(str(source.files[0]))
+    capture = _open_video(source.files[0])
     try:
         found = capture.get(cv2.CAP_PROP_FPS)
     finally:
@@ -193,6 +195,8 @@ def _read_live(source: Source, stopped: Callable[[], bool]) -> Iterator[Frame | 
         yield Frame(source, path, image, index)
     if live.reason is not None:
         yield Skipped(source.given, live.received, live.reason)
+    elif not live.received and not stopped():
+        yield Skipped(source.given, 0, f'{source.given}: no frames came')
 
 
 def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:
@@ -202,6 +206,10 @@ def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:
             pages = count_pages(path)
         except (ValueError, OSError) as error:
             yield Skipped(path, number if source.video else None, str(error))
+            number += 1
+            continue
+        if not pages:
+            yield Skipped(path, number if source.video else None, f'{path}: no frames came')
             number += 1
             continue
         single = pages == 1 and not source.video
@@ -216,23 +224,17 @@ def _read_images(source: Source, read: Read) -> Iterator[Frame | Skipped]:
 
 def _read_video(source: Source) -> Iterator[Frame | Skipped]:
     path = source.files[0]
-    capture = cv2.VideoCapture(str(path))
+    capture = _open_video(path)
     try:
         if not capture.isOpened():
             yield Skipped(path, None, 'cannot open the video: damaged, cut off, or of a kind unknown to OpenCV')
             return
         try:
             check_video(capture, path)
-        except ImageTooLargeError as error:
+            deep = keep_depth(capture, path)
+        except ValueError as error:
             yield Skipped(path, None, str(error))
             return
-        bits, deep = video_bits(capture)
-        if bits > 8 and not deep:
-            reason = f'expected a video of 8 bits, or of 16 bits in grey, got {bits}, which OpenCV would reduce to 8'
-            yield Skipped(path, None, f'{reason}; convert it: ffmpeg -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv')
-            return
-        if deep:
-            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         expected, index, failed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, 0
         while failed <= _FAILURES:
             found, image = capture.read()
@@ -256,12 +258,17 @@ def _read_video(source: Source) -> Iterator[Frame | Skipped]:
         capture.release()
 
 
+def _open_video(path: Path) -> cv2.VideoCapture:
+    """By its absolute path: FFmpeg takes what is before a colon in a name for a protocol."""
+    return cv2.VideoCapture(str(path.absolute()))
+
+
 def _expand(given: str, out: Path, as_video: bool) -> Iterator[tuple[str, list[Path], bool]]:
     """Name, files and whether they are a sequence, for each source that an input stands for."""
     path = Path(given)
     if path.is_file():
         yield path.stem, [path], False
-    elif path.is_dir():
+    elif given and path.is_dir():  # (an empty text would be the folder at hand)
         known = (*image_suffixes(), *VIDEO_SUFFIXES)
         files = [p for p in find_files(path, known) if not p.resolve().is_relative_to(out)]
         if not files:
@@ -339,6 +346,6 @@ def _may_be_stack(path: Path) -> bool:
 
 def _pages_or_one(path: Path) -> int:
     try:
-        return count_pages(path)
+        return max(count_pages(path), 1)
     except (ValueError, OSError):
         return 1

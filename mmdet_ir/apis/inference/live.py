@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ...datasets.images.image_limits import check_size, check_video
-from ...datasets.images.videos import as_grey
+from ...datasets.images.videos import as_grey, keep_depth
 
 STREAMS = ('rtsp://', 'rtsps://', 'rtmp://', 'http://', 'https://', 'udp://', 'tcp://')
 RAW_TYPES = ('uint8', 'uint16')
@@ -69,13 +69,13 @@ def live_name(given: str) -> str:
         return 'stdin'
     if given.isdecimal():
         return f'camera{int(given)}'
-    address = given.split('://', 1)[1].split('?')[0].rsplit('@', 1)[-1]
+    address = shown(given).split('://', 1)[1].split('?')[0]
     return re.sub(r'[^A-Za-z0-9.]+', '_', address).strip('_.') or 'stream'
 
 
 def shown(given: str) -> str:
     """An input in messages and reports: an address without its user name and password."""
-    return re.sub(r'(?<=://)[^/@]*@', '', given)
+    return re.sub(r'(?<=://)[^/]*@', '', given)
 
 
 class LiveFrames:
@@ -182,6 +182,7 @@ class LiveFrames:
 
     def _captured(self) -> Iterator[np.ndarray]:
         check_video(self._capture, shown(self.given))
+        deep = keep_depth(self._capture, shown(self.given))
         start = time.monotonic()
         while not self._stopped:
             found, image = self._capture.read()
@@ -189,6 +190,8 @@ class LiveFrames:
                 if time.monotonic() - start >= self.timeout:
                     self.reason = f'no frame for {self.timeout:g} s after {self.received} frames: the source stalled'
                 return
+            if deep and image.dtype != np.uint16:
+                raise ValueError(f'{shown(self.given)}: expected frames of 16 bits, got {image.dtype} from OpenCV')
             yield as_grey(image)
             start = time.monotonic()
 

@@ -20,7 +20,8 @@ class MappedParts:
 
     Args:
         parts: The page.
-        change: Turns a window of its values, ``[h, w]``, into grey levels: uint8 ``[h, w]`` or ``[h, w, 3]``.
+        change: Turns a window of its values, ``[h, w]``, into what the model sees: ``[h, w]`` or ``[h, w, 3]``, uint8
+            unless nothing maps tones.
     """
 
     def __init__(self, parts: TiffParts, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -47,7 +48,8 @@ def small_picture(levels: np.ndarray | MappedParts, factor: int) -> np.ndarray:
     """A picture with one pixel for ``factor`` times ``factor`` pixels, their mean; at the ends, of what is there.
 
     Args:
-        levels: uint8 ``[H, W]`` or ``[H, W, 3]`` (BGR); only bands of it are looked at.
+        levels: ``[H, W]`` or ``[H, W, 3]`` (BGR); only bands of it are looked at. Other values than uint8 are
+            stretched from minimum to maximum.
         factor: See ``reduction``.
 
     Returns:
@@ -62,8 +64,12 @@ def small_picture(levels: np.ndarray | MappedParts, factor: int) -> np.ndarray:
     height, width = levels.shape[:2]
     rows = factor * max(1, _BAND // (factor * width))
     found = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    limits = _limits(levels)
     for y in range(0, height, rows):
         band = levels[y : y + rows, 0:width]
+        if limits is not None:
+            low, high = limits
+            band = (255 * (band.astype(np.float32) - low) / max(high - low, 1e-30)).round().astype(np.uint8)
         band = cv2.cvtColor(band, cv2.COLOR_GRAY2RGB if band.ndim == 2 else cv2.COLOR_BGR2RGB)
         if factor > 1:
             bottom, right = -band.shape[0] % factor, -width % factor
@@ -73,6 +79,15 @@ def small_picture(levels: np.ndarray | MappedParts, factor: int) -> np.ndarray:
             band = cv2.resize(band, size, interpolation=cv2.INTER_AREA)
         found[y // factor : y // factor + band.shape[0]] = band
     return found
+
+
+def _limits(levels: np.ndarray | MappedParts) -> tuple[float, float] | None:
+    """Minimum and maximum of values that are no grey levels yet; ``None`` for uint8."""
+    if levels[0:1, 0:1].dtype == np.uint8:
+        return None
+    # (what is not mapped has the values of the page)
+    values = levels if isinstance(levels, np.ndarray) else np.flatnonzero(levels.parts.counts)
+    return float(values.min()), float(values.max())
 
 
 def small_instances(instances: Sequence[FoundInstance], factor: int) -> list[FoundInstance]:

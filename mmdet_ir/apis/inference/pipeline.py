@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
+from mmengine import fileio
 from mmengine.dataset import Compose
 
+from ...datasets.images.image_limits import check_image
 from ...datasets.images.tiff_parts import TiffParts
 from ...datasets.images.values import repeat_channels, require_array
 from ...datasets.transforms.loading import LoadIRImageFromFile
@@ -102,6 +105,8 @@ class ImagePipeline:
             results['img'] = self._take(results['img'], results.get('img_path') or 'array')
             results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         else:
+            if not isinstance(self.loader, LoadIRImageFromFile):
+                check_8_bits(self.loader, results['img_path'])
             results = self.loader(results)
         return results
 
@@ -111,12 +116,36 @@ class ImagePipeline:
         require_array(image, name)
         expected = np.float32 if self.loader.to_float32 else np.uint8
         if image.dtype not in (expected, np.uint8):
-            raise ValueError(
-                f'image {name}: expected 8 bits, got {image.dtype}; other values need LoadIRImageFromFile and '
-                f'ToneMapping in the test pipeline of the config'
-            )
-        image = repeat_channels(image, 3) if image.ndim == 2 else image
+            raise _not_8_bits(name, str(image.dtype))
+        if self.loader.color_type.startswith('grayscale'):
+            colours = image.shape[2:] == (3,)
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if colours else np.atleast_3d(image)[..., 0]
+        elif image.ndim == 2:
+            image = repeat_channels(image, 3)
         return image.astype(expected, copy=False)
+
+
+def check_8_bits(loader: LoadImageFromFile, path: str | os.PathLike) -> None:
+    """Refuses a file of more than 8 bits that MMDetection's loader would cut to 8, and one that is too large.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: For such a file.
+    """
+    local = Path(path).is_file()  # (of which the headers suffice)
+    headers = check_image(path if local else fileio.get(path, backend_args=loader.backend_args), path)
+    if loader.color_type == 'unchanged' or loader.imdecode_backend == 'tifffile':  # (which cut nothing)
+        return
+    for header in headers:
+        if header.bits > 8:
+            raise _not_8_bits(path, f'{header.bits} bits' if header.form != 'f' else 'floating-point values')
+
+
+def _not_8_bits(name: object, got: str) -> ValueError:
+    return ValueError(
+        f'image {name}: expected 8 bits, got {got}; other values need LoadIRImageFromFile and ToneMapping in the test '
+        f'pipeline of the config'
+    )
 
 
 def part_of(results: dict, tile: Tile) -> dict:

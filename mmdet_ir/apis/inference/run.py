@@ -24,6 +24,7 @@ from .overview import MappedParts, reduction, small_instances, small_picture
 from .parallel import WriteBehind, read_ahead
 from .smoothing import TrackSmoother
 from .stopping import stop_on_signal
+from .thresholds import TrackThreshold, score_thresholds
 from .tiles import plan_tiles
 from .tracking import LOWEST_SCORE, IdentityTracker, TrackFiles
 
@@ -125,36 +126,6 @@ def infer(
         return run(sources)
 
 
-def score_thresholds(scores: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Lowest score of each class.
-
-    Args:
-        scores: ``'0.3'`` for all classes, ``'human=0.5'`` for one, in any order.
-        classes: Names, by label.
-
-    Returns:
-        ``[len(classes)]``, 0.3 for what is not named.
-
-    Raises:
-        ValueError: For an unknown class, two values for one, and what is no number in 0..1.
-    """
-    found: dict[str, float] = {}
-    for text in scores:
-        name, _, number = str(text).rpartition('=')
-        try:
-            value = float(number)
-        except ValueError:
-            value = -1
-        if not 0 <= value <= 1:
-            raise ValueError(f'score: expected a number in 0..1 or CLASS=NUMBER, got {text!r}')
-        if name and name not in classes:
-            raise ValueError(f'score: expected one of the classes {", ".join(classes)}, got {name!r}')
-        if name in found:
-            raise ValueError(f'score: expected one value for {name or "all classes"}, got a second one: {text!r}')
-        found[name] = value
-    return np.array([found.get(name, found.get('', 0.3)) for name in classes])
-
-
 class _Run:
     """One run over all sources; the arguments are those of ``infer``."""
 
@@ -184,6 +155,7 @@ class _Run:
         # (a weak detection may continue a track)
         self.lowest = thresholds if track is None else np.minimum(thresholds, LOWEST_SCORE)
         self.tracker: IdentityTracker | None = None
+        self.keep: TrackThreshold | None = None
         self.smoother: TrackSmoother | None = None
         self.tracks: TrackFiles | None = None
         self.counts: Counter = Counter()
@@ -238,7 +210,7 @@ class _Run:
         if source.live is not None:
             source.live.open()
         if self.track is not None:
-            self.tracker = IdentityTracker(self.track)
+            self.tracker, self.keep = IdentityTracker(self.track), TrackThreshold(self.thresholds)
             self.smoother = TrackSmoother(self.smooth) if self.smooth is not None else None
             self.tracks = TrackFiles(self.out, source.name, self.inferencer.classes)
         if self.pictures and source.video:
@@ -373,7 +345,7 @@ class _Run:
 
     def _follow(self, frame: Frame, instances: list[FoundInstance], results: ResultFiles) -> list[FoundInstance]:
         """Notes the tracks, and leaves out weak detections that continue no track."""
-        kept = [one for one in instances if one.track is not None or one.score >= self.thresholds[one.label]]
+        kept = self.keep(instances)
         for instance in kept:
             if instance.track is not None:
                 mean, maximum, unit = results.measured(frame, instance)

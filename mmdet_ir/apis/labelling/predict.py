@@ -10,7 +10,7 @@ from ...cli import Skipped, reading
 from ...datasets.images.files import find_images
 from ...visualization.overlay import FoundInstance, find_instances
 from ..inference.inferencer import IRInferencer
-from ..inference.run import score_thresholds
+from ..inference.thresholds import score_thresholds
 
 
 def predict_folder(

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from ...datasets.coco_files import read_coco
 from ...datasets.images.infrared_io import read_infrared
 from ...datasets.images.values import depth_of
-from ...datasets.validation.checks.structure import id_order
 
 SAMPLED = 200  # images that are decoded; the others are known from the annotation file
 PERCENTILES = (0.5, 99.7)  # of the window, as in tools/data/measure_window.py
@@ -23,7 +22,7 @@ class DataFacts:
     """A data set in numbers.
 
     Attributes:
-        classes: Names of the categories, in the order of their ids.
+        classes: Names of the categories, in the order of the file, which is that of the labels.
         images: Number of images.
         targets: Number of annotations that are no ignored regions.
         size: Width and height that most images have, in pixels.
@@ -70,9 +69,7 @@ def collect_facts(annotations: str | os.PathLike, images: str | os.PathLike, see
         (('human', 'car', 'bicycle', 'uav'), '8-bit')
     """
     coco = read_coco(annotations, masks=True)
-    classes = tuple(
-        category['name'] for category in sorted(coco['categories'], key=lambda entry: id_order(entry['id']))
-    )
+    classes = tuple(category['name'] for category in coco['categories'])
     targets = [annotation for annotation in coco['annotations'] if not annotation.get('iscrowd')]
     if not targets:
         raise ValueError(f'{annotations}: expected targets to train on, got {len(coco["images"])} images without any')

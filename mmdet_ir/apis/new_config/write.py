@@ -82,7 +82,9 @@ def new_config(
     facts = collect_facts(data / splits[0], data / images)
     other = collect_facts(data / splits[1], data / images)
     if other.classes != facts.classes:
-        raise ValueError(f'{data / splits[1]}: expected the classes {facts.classes} of training, got {other.classes}')
+        raise ValueError(
+            f'{data / splits[1]}: expected the classes {facts.classes} of training in this order, got {other.classes}'
+        )
     if other.depth != facts.depth:
         depth = f'{facts.depth} for training, {other.depth} for validation'
         facts = replace(facts, depth=depth, window=None)

@@ -35,6 +35,7 @@ class Instance:
         corners: ``[4, 2]`` corners of the oriented box, pixels, for a mask that is derived; None: those of ``box``.
         targets: Classes to write, an annotation for each, where a release has its own rule; None: by ``name``.
         fills_box: Whether its derived mask is its (oriented) box, as of vehicles that are seen from above.
+        method: How its mask was derived, where it is not annotated.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Instance:
     corners: np.ndarray | None = None
     targets: tuple[str, ...] | None = None
     fills_box: bool = False
+    method: str = ''
 
     def read_flag(self, name: str, value: object) -> None:
         """Ignore the object if a flag says so (``as_flag``), or note that it says nothing."""
@@ -97,6 +99,7 @@ class CocoBuilder:
         self.derive_masks, self.fill_holes = derive_masks, fill_holes
         self.info = {'description': description, **MADE_BY}
         self.licences = [{'id': 1, 'name': licence[0], 'url': licence[1]}] if licence else []
+        self.of_all = {'license': 1} if licence else {}
         self.targets = target_classes(classes)
         self.coco = {split: {'images': [], 'annotations': []} for split in splits}
         self.images = self.annotations = 0
@@ -104,7 +107,7 @@ class CocoBuilder:
             report.add_split(split)
         self.unlike = self.with_holes = self.outlines = self.rectangles = 0
 
-    def add_image(self, split: str, file_name: str, image: np.ndarray, instances: list[Instance], **fields) -> None:
+    def add_image(self, split: str, file_name: str, image: np.ndarray, instances: list[Instance], /, **fields) -> None:
         """Add an image and its objects.
 
         Args:
@@ -119,9 +122,8 @@ class CocoBuilder:
         self.report.images[split] += 1
         self.images += 1
         coco = self.coco.setdefault(split, {'images': [], 'annotations': []})
-        licence = {'license': 1} if self.licences else {}
         coco['images'].append(
-            {'id': self.images, 'file_name': file_name, 'width': width, 'height': height, **licence, **fields}
+            {'id': self.images, 'file_name': file_name, 'width': width, 'height': height, **self.of_all, **fields}
         )
         grey = occupied = None
         if self.derive_masks and any(item.mask is None for item in instances):
@@ -170,11 +172,16 @@ class CocoBuilder:
             apart = np.abs([*np.subtract(box[:2], given[:2]), *np.subtract(*corners)]).max()
             self.unlike += bool(apart > BOX_TOLERANCE)
         self.with_holes += isinstance(segmentation, dict)
+        entry = {'bbox': box, 'segmentation': segmentation, 'area': area}
+        if item.method:
+            for target in targets:
+                self.report.methods[target, item.method] += 1
+            return {**entry, 'mask_source': 'derived', 'mask_method': item.method}
         self.outlines += 1
         self.rectangles += isinstance(item.mask, list) and _is_rectangle(item.mask)
         for target in targets:
             self.report.annotated[target] += 1
-        return {'bbox': box, 'segmentation': segmentation, 'area': area, 'mask_source': 'annotated'}
+        return {**entry, 'mask_source': 'annotated'}
 
     def _check_box(self, box: object, width: int, height: int) -> list[float]:
         if not is_numbers(box, 4):

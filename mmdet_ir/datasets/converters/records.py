@@ -96,6 +96,7 @@ def write_records(
     declared: Sequence[str] = (),
     licence: tuple[str, str] | None = None,
     sources: Sequence[str | Path] = (),
+    licences: Sequence[dict] = (),
 ) -> ConversionReport:
     """Write the data set: ``annotations/SPLIT.json`` and ``images/`` (hard links where possible, else copies).
 
@@ -115,6 +116,7 @@ def write_records(
             for no others, whether there are objects of them or not.
         licence: Name and address of the terms of the images.
         sources: Files and folders that were read. Neither they nor the folders of the images may be in ``out``.
+        licences: Entries of ``licenses``, which the records name in their field ``license``; not beside ``licence``.
 
     Returns:
         ``report``.
@@ -132,6 +134,7 @@ def write_records(
         for record, clip in zip(records, recordings_of([r.name for r in records], options.clip_from), strict=True):
             record.fields['clip'] = clip
     builder = CocoBuilder(description, classes, report, options.derive_masks, options.fill_holes, licence)
+    builder.licences += licences
     seen, eight_bit, unsure = {}, 0, []
     folders = dict.fromkeys(record.path.parent for record in records)
     depths: dict[str, list[Path]] = {}

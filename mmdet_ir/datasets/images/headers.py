@@ -102,7 +102,7 @@ def read_headers(file: BinaryIO, name: object) -> Iterator[ImageHeader]:
             width, height = (abs(side) for side in struct.unpack_from(form, head, 18))
             yield ImageHeader(kind, width, height, pixels=width * height)
         elif kind == 'TIFF':
-            yield from _tiff(file)
+            yield from _tiff(file, name)
         elif kind == 'NPY':
             yield from _npy(npy_layout(file, name), name)
         else:
@@ -148,8 +148,8 @@ def _orientation(exif: bytes) -> int:
     return number if isinstance(number, int) and 1 <= number <= 8 else 1
 
 
-def _tiff(file: BinaryIO) -> Iterator[ImageHeader]:
-    for page in tiff_directories(file):
+def _tiff(file: BinaryIO, name: object) -> Iterator[ImageHeader]:
+    for page in tiff_directories(file, name):
         yield ImageHeader('TIFF', **vars(page))
 
 

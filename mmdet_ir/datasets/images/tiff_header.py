@@ -1,6 +1,8 @@
 """The directories of a TIFF file (TIFF 6.0, BigTIFF): sizes, and what OpenCV's decoder would lose or change."""
 
 import math
+import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +13,13 @@ _BYTES_A_PIXEL = 8  # a double; more (colours of 32 bits) count as more pixels
 _MAX_FIELDS = 4096  # of a directory; a usual one has 20
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT = 274, 277, 322, 323, 338, 339
-_NODATA = 42113  # GDAL's, text
+_DESCRIPTION, _NODATA = 270, 42113  # text; the second is GDAL's
 _TAGS = frozenset(
     (_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES)
     + (_TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT)
 )
 _INTEGERS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
-_LONGEST_NODATA = 64
+_LONGEST_NODATA, _LONGEST_DESCRIPTION = 64, 256  # bytes that are looked at
 _REDUCED, _MASK = 1, 4  # bits of the subfile's type
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _FORMS = {1: 'u', 2: 'i', 3: 'f', 4: 'u'}
@@ -64,34 +66,51 @@ class TiffDirectory:
     fault: str
 
 
-def tiff_directories(file: BinaryIO) -> Iterator[TiffDirectory]:
+def tiff_directories(file: BinaryIO, name: object) -> Iterator[TiffDirectory]:
     """Images of a TIFF file, of any kind of pixels; reduced copies (overviews) and masks are left out.
 
     Where all directories are marked as reduced copies, they are the images.
 
     Args:
         file: At its beginning, seekable.
+        name: For the messages.
 
     Raises:
+        ValueError: At the end of the directories, if it is a stack of ImageJ that has no directory for each image.
         SyntaxError: If the directories go round in a circle, or one is too long.
         EOFError: If the file ends within a directory, or there is none.
         KeyError: If a directory has no size.
         struct.error: If the file ends within a number.
     """
-    reduced, full = [], False
-    for position, (tags, nodata) in enumerate(_directories(file)):
-        found = _describe(tags, nodata, position)
+    reduced, full, images, bytes_of_one = [], False, 0, 0
+    for position, (tags, texts) in enumerate(_directories(file)):
+        found = _describe(tags, texts.get(_NODATA, '').strip(), position)
+        if not position:
+            images = _images_of_imagej(texts.get(_DESCRIPTION, ''))
+            bytes_of_one = found.width * found.height * found.samples * found.bits // 8
         if tags.get(_SUBFILE, 0) & (_REDUCED | _MASK):
             reduced.append(found)
         else:
             full = True
             yield found
+    # (a single image that was taken out of a stack may still have the description of the stack)
+    if position + 1 < images and images * bytes_of_one <= file.seek(0, os.SEEK_END):
+        raise ValueError(
+            f'cannot read image {name}: a stack of ImageJ above 4 GB: {images} images, of which the file lists '
+            f'{position + 1}, so that the others would be lost; save it as OME-TIFF, or in parts of less than 4 GB'
+        )
     if not full:
         yield from reduced
 
 
-def _directories(file: BinaryIO) -> Iterator[tuple[dict[int, int], str]]:
-    """First values of the tags that count here, and the text of GDAL's "nodata", for each directory."""
+def _images_of_imagej(description: str) -> int:
+    """How many images a stack of ImageJ has by its description; 0 for other files."""
+    found = re.search(r'^images=([0-9]{1,18})\s*$', description, re.MULTILINE)
+    return int(found[1]) if found and description.startswith('ImageJ=') else 0
+
+
+def _directories(file: BinaryIO) -> Iterator[tuple[dict[int, int], dict[int, str]]]:
+    """First values of the tags that count here, and the beginnings of texts, for each directory."""
     order, version = ('<' if file.read(2) == b'II' else '>'), file.read(2)
     big = b'\x2b' in version
     offset_form, count_form, entry_form = ('Q', 'Q', 'HHQ8s') if big else ('I', 'H', 'HHI4s')
@@ -110,7 +129,7 @@ def _directories(file: BinaryIO) -> Iterator[tuple[dict[int, int], str]]:
         if len(fields) < number * size:
             raise EOFError
         following = file.tell()
-        values, nodata = {}, ''
+        values, texts = {}, {}
         for tag, kind, count, value in struct.iter_unpack(order + entry_form, fields):
             if tag in _TAGS and kind in _INTEGERS and count:
                 form = order + _INTEGERS[kind]
@@ -119,13 +138,13 @@ def _directories(file: BinaryIO) -> Iterator[tuple[dict[int, int], str]]:
                 else:  # the bits of several channels stand elsewhere
                     _go_to(file, struct.unpack(order + offset_form, value)[0])
                     values[tag] = _unpack(file, form)
-            elif tag == _NODATA and kind == 2 and count <= _LONGEST_NODATA:
+            elif kind == 2 and (tag == _DESCRIPTION or (tag == _NODATA and count <= _LONGEST_NODATA)):
                 text = value[:count]
                 if count > len(value):
                     _go_to(file, struct.unpack(order + offset_form, value)[0])
-                    text = file.read(count)
-                nodata = text.split(b'\0')[0].decode('latin-1').strip()
-        yield values, nodata
+                    text = file.read(min(count, _LONGEST_DESCRIPTION))
+                texts[tag] = text.split(b'\0')[0].decode('latin-1')
+        yield values, texts
         file.seek(following)
     if not seen:
         raise EOFError

@@ -18,6 +18,26 @@ def video_bits(capture: cv2.VideoCapture) -> tuple[int, bool]:
     return bits_of(code), code == _GREY16
 
 
+def keep_depth(capture: cv2.VideoCapture, name: object) -> bool:
+    """Lets 16-bit grey keep its counts, where OpenCV would hand on 8 bits.
+
+    Returns:
+        Whether the frames have 16 bits.
+
+    Raises:
+        ValueError: For other videos of more than 8 bits, which OpenCV would cut.
+    """
+    bits, deep = video_bits(capture)
+    if bits > 8 and not deep:
+        raise ValueError(
+            f'{name}: expected a video of 8 bits, or of 16 bits in grey, got {bits}, which OpenCV would reduce to 8; '
+            f'convert it: ffmpeg -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv'
+        )
+    if deep:
+        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+    return deep
+
+
 def bits_of(code: bytes) -> int:
     """Bits of a sample from FFmpeg's code of a pixel format.
 

@@ -32,6 +32,7 @@ class Needs:
         rle_allowed: Whether it can read RLE masks.
         image_key: Field of the images that names the file to load.
         folder: Where the image files are; None: they are not looked for.
+        settings: Of ``read_infrared``, as the pipeline has them; None for its defaults.
     """
 
     classes: Sequence[str] | None = None
@@ -39,6 +40,7 @@ class Needs:
     rle_allowed: bool = True
     image_key: str = 'file_name'
     folder: str | PathLike | None = None
+    settings: dict | None = None
 
 
 def structure_and_boxes(coco: dict, image_key: str = 'file_name') -> tuple[Sound, AnnotationTable, list[Problem]]:

@@ -1,7 +1,7 @@
 """The data sets that a command line names: COCO files, or the loaders of a config."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -65,12 +65,10 @@ def from_config(cfg: Config) -> list[DataSet]:
             known.splits += (split,)
             known.problems += tuple(p for p in new.problems if p not in known.problems)
             if known is not new:  # the stricter needs of the two
-                known.needs = Needs(
-                    known.needs.classes,
-                    known.needs.masks or new.needs.masks,
-                    known.needs.rle_allowed and new.needs.rle_allowed,
-                    known.needs.image_key,
-                    known.needs.folder,
+                known.needs = replace(
+                    known.needs,
+                    masks=known.needs.masks or new.needs.masks,
+                    rle_allowed=known.needs.rle_allowed and new.needs.rle_allowed,
                 )
     if not found:
         raise ValueError(f'{cfg.filename}: expected a data set with ann_file in one of its loaders, got none')
@@ -84,7 +82,9 @@ def _from_dict(dataset: dict) -> DataSet:
     if classes is None:
         kind = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
         classes = getattr(kind, 'METAINFO', {}).get('classes')
-    loads = [t for t in typed_dicts(dataset.get('pipeline') or ()) if type_name(t).endswith('LoadAnnotations')]
+    transforms = list(typed_dicts(dataset.get('pipeline') or ()))
+    loads = [t for t in transforms if type_name(t).endswith('LoadAnnotations')]
+    settings = [{key: t[key] for key in ('rjpeg', 'rjpeg_settings') if key in t} for t in transforms]
     with_mask = [t for t in loads if t.get('with_mask')]
     needs = Needs(
         None if classes is None else tuple(classes),
@@ -92,6 +92,7 @@ def _from_dict(dataset: dict) -> DataSet:
         all(t.get('poly2mask', True) for t in with_mask),
         dataset.get('image_key', 'file_name'),
         None if dataset.get('backend_args') else root / prefix,
+        next(filter(None, settings), None),
     )
     return DataSet(root / dataset['ann_file'], needs)
 

@@ -99,6 +99,7 @@ def read_pictures(
     key: str = 'file_name',
     workers: int | None = None,
     progress: str = '',
+    settings: dict | None = None,
 ) -> list[Picture | None]:
     """Read all image files, in parallel threads.
 
@@ -108,12 +109,14 @@ def read_pictures(
         key: Field of the file name.
         workers: Threads; the default is the number of processors.
         progress: Label of a progress bar; none without it.
+        settings: Of ``read_infrared``, as ``rjpeg``.
 
     Returns:
         For each entry what was found; None where there is no such file.
     """
     jobs = [
-        (Path(folder, image[key]), image.get('page')) if stays_inside(image.get(key)) else None for image in images
+        (Path(folder, image[key]), image.get('page'), settings) if stays_inside(image.get(key)) else None
+        for image in images
     ]
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -123,10 +126,10 @@ def read_pictures(
         return list(tqdm(found, total=len(jobs), desc=progress, unit='image', disable=not progress))
 
 
-def read_picture(path: Path, page: int | None = None) -> Picture:
-    """Read one image file as training does (``read_infrared``)."""
+def read_picture(path: Path, page: int | None = None, settings: dict | None = None) -> Picture:
+    """Read one image file as training does (``read_infrared``, with its ``settings``)."""
     try:
-        image, header = read_with_header(path, page=page)
+        image, header = read_with_header(path, page=page, **(settings or {}))
     except ImageTooLargeError as error:
         return Picture('image-too-large', str(error))
     except SwappedBytesError as error:

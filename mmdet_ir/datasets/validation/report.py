@@ -75,7 +75,8 @@ def check_data_set(data_set: DataSet, read_images: bool = True, progress: bool =
             checked.listed = [image[key] for image in images]
             checked.frames = [frame_of(image, key) for image in images]
             if read_images:
-                pictures = read_pictures(sound.images, folder, key, progress=data_set.path.stem if progress else '')
+                label, settings = data_set.path.stem if progress else '', data_set.needs.settings
+                pictures = read_pictures(sound.images, folder, key, progress=label, settings=settings)
                 problems += check_pictures(sound, pictures)
                 checked.thumbnails = _collect(sound, pictures)
                 problems += check_within(*checked.thumbnails)

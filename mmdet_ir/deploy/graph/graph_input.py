@@ -45,7 +45,8 @@ class GraphInput(nn.Module):
         self.size = size
         loader, mapping, self.resizing = _read_pipeline(cfg)
         infrared = isinstance(loader, LoadIRImageFromFile)
-        self.channels = 1 if mapping is not None else loader.channels if infrared else 3
+        single = loader.channels == 1 if infrared else loader.color_type.startswith('grayscale')
+        self.channels = 1 if mapping is not None or single else 3
         self.dtype = 'uint8'
         if loader.to_float32 or (infrared and loader.rjpeg == 'celsius'):
             self.dtype = 'float32'

@@ -12,7 +12,7 @@ from mmdet_ir.deploy.graph.graph_input import GraphInput
 
 import numpy as np
 import pytest
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -63,6 +63,27 @@ def test_anchors_meet_small_targets(data: Path, tmp_path: Path) -> None:
         new_config(data / 'grey', tmp_path / 'mine.py', REPO / 'configs' / like, overwrite=True)
         generator = Config.fromfile(tmp_path / 'mine.py').model.rpn_head.anchor_generator
         assert min(generator.scales) * min(generator.strides) == pytest.approx(expected, abs=0.5)
+
+
+def test_classes_come_in_the_order_of_the_file(data: Path, tmp_path: Path) -> None:
+    """As the data set counts its labels, whatever the ids; validation in another order is refused."""
+    for folder in ('annotations', 'images'):
+        shutil.copytree(data / 'deep' / folder, tmp_path / 'set' / folder)
+    train, val = (tmp_path / 'set' / 'annotations' / f'{split}.json' for split in ('train', 'val'))
+    content = json.loads(train.read_text())
+    content['categories'] = [{'id': 3, 'name': 'ship'}, {'id': 1, 'name': 'fox'}, {'id': 2, 'name': 'hot engine'}]
+    train.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"val.json: expected the classes \('ship', 'fox', .*\('fox', 'hot engine', "):
+        new_config(tmp_path / 'set', tmp_path / 'mine.py', LIKE)
+    val.write_text(json.dumps(content))
+    written = new_config(tmp_path / 'set', tmp_path / 'mine.py', LIKE)
+    assert written.facts.classes == ('ship', 'fox', 'hot engine')
+    cfg = Config.fromfile(written.path)
+    init_default_scope('mmdet')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        dataset = DATASETS.build(loader.dataset)
+        names = dict(zip(dataset.cat_ids, dataset.metainfo['classes'], strict=True))
+        assert names == {3: 'ship', 1: 'fox', 2: 'hot engine'}
 
 
 def test_batch_and_epochs(data: Path, tmp_path: Path) -> None:

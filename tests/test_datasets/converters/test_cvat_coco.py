@@ -2,6 +2,7 @@
 
 import unicodedata
 import urllib.parse
+from collections import Counter
 from dataclasses import replace
 
 from mmdet_ir.datasets.converters import (
@@ -15,6 +16,7 @@ from hand_made import (
     FOUR,
     HEIGHT,
     L_SHAPE,
+    OBJECTS,
     WIDTH,
     check,
     cvat_file,
@@ -123,6 +125,60 @@ def test_cvat_invalid_masks_and_holes(tmp_path):
     (filled,) = load(tmp_path / 'filled')['annotations']
     assert filled['segmentation'] == [[30, 10, 30, 22, 50, 22, 50, 10]] or filled['area'] == 240
     np.testing.assert_array_equal(pixels_of(filled), pixels([BAR]))
+
+
+def test_cvat_marks_of_masks_and_further_fields_are_kept(tmp_path):
+    """A data set of ours as a source: masks derived from boxes, recordings, licences; names that Python code has."""
+    for subset, image, licence in (('train', 'a', 'CC0'), ('val', 'b', 'MIT')):
+        write_image(tmp_path / f'src/images/{image}.png')
+        coco = cvat_file(image, False)
+        for entry, method in zip(coco['annotations'], ('threshold', None), strict=False):
+            entry |= {'mask_source': 'derived'} | ({'mask_method': method} if method else {})
+        x, y, w, h = box = [2, 3, 8, 6]
+        rectangle = [x, y, x + w, y, x + w, y + h, x, y + h]
+        more = {'mask_source': 'derived', 'mask_method': 'box', 'iscrowd': 1, 'bbox': box, 'segmentation': [rectangle]}
+        coco['annotations'].append(coco['annotations'][0] | more | {'id': 90})
+        coco['licenses'] = [{'id': 7, 'name': licence, 'url': 'https://example.org'}, {'id': 0, 'name': '', 'url': ''}]
+        coco['images'][0] |= {'license': 7, 'clip': f'flight {image}', 'date_captured': '2024-05-01', 'height_m': 80.5}
+        coco['images'][0] |= {'split': 'x', 'image': 3, 'counts_file': 'a.tiff', 'page': 0, 'extra': {}, 'empty': ''}
+        coco['images'][0]['coco_url'] = 'http://example.org/a.jpg'
+        write_json(tmp_path / f'src/annotations/instances_{subset}.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out', options=FOUR)
+    names = {'a': [('human', 'threshold'), ('car', 'unknown'), ('human', 'box')], 'b': [('bicycle', 'threshold')]}
+    expected = Counter(names['a']) + Counter(names['b'])
+    for (split, image), number in zip((('train', 'a'), ('val', 'b')), (1, 2), strict=True):
+        content = load(tmp_path / 'out', split)
+        assert [a['mask_method'] for a in content['annotations']][: len(names[image])] == [m for _, m in names[image]]
+        assert {a['mask_source'] for a in content['annotations'] if 'mask_method' in a} == {'derived'}
+        last = content['annotations'][-1]
+        assert (last['iscrowd'], last['mask_method'], last['area'], last['bbox']) == (1, 'box', 48, [2, 3, 8, 6])
+        assert content['licenses'] == [
+            {'id': 1, 'name': 'CC0', 'url': 'https://example.org'},
+            {'id': 2, 'name': 'MIT', 'url': 'https://example.org'},
+        ]
+        (entry,) = content['images']
+        kept = {'license': number, 'clip': f'flight {image}', 'date_captured': '2024-05-01', 'height_m': 80.5}
+        kept |= {'split': 'x', 'image': 3, 'coco_url': 'http://example.org/a.jpg', 'subset': split}
+        size = {'width': WIDTH, 'height': HEIGHT}
+        assert entry == {'id': number, 'file_name': f'{image}.png', **size, **kept}
+    assert expected <= report.methods and not report.boxes_only and not report.lost
+
+
+def test_cvat_long_ids_as_text_stay_apart(tmp_path):
+    """Numbers that no float tells apart; 1_0 is another text than 10."""
+    coco = cvat_file('abcd', False)
+    ids = dict(zip((1, 2, 3, 4), ('1234567890123456781', '1234567890123456782', '10', '1_0'), strict=True))
+    for image in coco['images']:
+        write_image(tmp_path / f'src/images/{image["file_name"]}')
+        image['id'] = ids[image['id']]
+    for annotation in coco['annotations']:
+        annotation['image_id'] = ids[annotation['image_id']]
+    write_json(tmp_path / 'src/annotations/instances_default.json', coco)
+    report = convert_cvat_coco(tmp_path / 'src', tmp_path / 'out')
+    content = load(tmp_path / 'out')
+    names = {image['id']: image['file_name'] for image in content['images']}
+    found = Counter(names[annotation['image_id']] for annotation in content['annotations'])
+    assert found == Counter(f'{image}.png' for image, *_ in OBJECTS) and not report.lost
 
 
 def test_cvat_file_names_that_leave_the_source(tmp_path):

@@ -180,7 +180,7 @@ def test_labelme_shapes_of_its_relatives(tmp_path):
     [((None, None), 2), (('', ''), 2), ((-1, -1), 2), ((0, 0), 2), ((0, None), 2), ((7, 7), 1), ((7, 8), 2)],
 )
 def test_labelme_groups(tmp_path, groups, objects):
-    """A group of two parts is one object; -1, an empty text and a 0 that all shapes have are no groups."""
+    """A group of two parts is one object; -1, an empty text and a 0 beside no other group are no groups."""
     shapes = [shape('car', pairs(polygon), group=group) for polygon, group in zip((BAR, TWIN), groups, strict=True)]
     write_image(tmp_path / 'src/a.png')
     write_labelme(tmp_path / 'src/a.json', shapes, 'a.png')
@@ -190,11 +190,24 @@ def test_labelme_groups(tmp_path, groups, objects):
 
 
 def test_labelme_group_zero_is_a_group_where_others_are(tmp_path):
-    shapes = [shape('car', pairs(polygon), group=0) for polygon in (BAR, TWIN)] + [shape('car', pairs(L_SHAPE))]
+    shapes = [shape('car', pairs(polygon), group=0) for polygon in (BAR, TWIN)]
+    shapes.append(shape('car', pairs(L_SHAPE), group=1))
     write_image(tmp_path / 'src/a.png')
     write_labelme(tmp_path / 'src/a.json', shapes, 'a.png')
     convert_labelme(tmp_path / 'src', tmp_path / 'out')
     assert [a['area'] for a in load(tmp_path / 'out')['annotations']] == [276, 150]
+
+
+@pytest.mark.parametrize('added', [None, '', -1, '0'])
+def test_labelme_group_zero_is_none_beside_shapes_added_by_hand(tmp_path, added):
+    """A tool wrote 0 for all shapes, then a shape without a group was added, in another file."""
+    for name, group in (('a', 0), ('b', added)):
+        write_image(tmp_path / f'src/{name}.png')
+        shapes = [shape('car', pairs(polygon), group=group) for polygon in (BAR, TWIN)]
+        write_labelme(tmp_path / f'src/{name}.json', shapes, f'{name}.png')
+    report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    assert sorted(a['area'] for a in load(tmp_path / 'out')['annotations']) == [36, 36, 240, 240]
+    assert 'group_id 0 is taken for no group, because no shape has another group' in report.notes
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,25 @@ def test_sirst_with_its_lists_and_names(tmp_path: Path) -> None:
     assert read(tmp_path / 'out', 'val')[0] == ['Misc_1.png']
 
 
+@pytest.mark.parametrize(
+    ('lists', 'train', 'val'),
+    [
+        ({'train': '1', 'val': '2', 'test': '3', 'trainval': '12', 'trainvaltest': '123'}, '1', '23'),
+        ({'trainval': '12', 'test': '3'}, '12', '3'),
+    ],
+)
+def test_sirst_with_lists_of_several_parts(tmp_path: Path, lists: dict, train: str, val: str) -> None:
+    """The lists of the release, of which some name the images of several parts."""
+    for name in '123':
+        put(tmp_path / 'src' / 'images' / f'Misc_{name}.png', grey())
+        put(tmp_path / 'src' / 'masks' / f'Misc_{name}_pixels0.png', mask(255))
+    for name, images in lists.items():
+        put(tmp_path / 'src' / 'idx_427' / f'{name}.txt', ''.join(f'Misc_{image}\n' for image in images))
+    convert_release('sirst', tmp_path / 'src', tmp_path / 'out')
+    for split, images in (('train', train), ('val', val)):
+        assert read(tmp_path / 'out', split)[0] == [f'Misc_{image}.png' for image in images]
+
+
 def test_llvip(tmp_path: Path) -> None:
     box = '<bndbox><xmin>5</xmin><ymin>3</ymin><xmax>12</xmax><ymax>20</ymax></bndbox>'
     for part, name in (('train', '010001'), ('test', '190001')):

@@ -9,6 +9,7 @@ from mmdet_ir.datasets.validation.files import read_picture
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from image_files import exif, packed, png, tiff, tiff_tags, with_exif
 from PIL import Image, ImageOps
 
@@ -86,6 +87,32 @@ def test_overviews_and_masks_are_no_pages(tmp_path: Path, counts: np.ndarray, ki
         read_infrared(two)
     only = save(tmp_path / 'only.tif', tiff([page(small, subfile=kind)]))
     np.testing.assert_array_equal(read_infrared(only), small)
+
+
+def test_stacks_of_imagej_without_a_directory_for_each_image_are_refused(tmp_path: Path, counts: np.ndarray) -> None:
+    """As ImageJ writes stacks above 4 GB, here written small by tifffile."""
+    stack = np.stack([counts, counts + 1, counts + 2])
+    for name, options in (('whole', {}), ('cut', {'truncate': True})):
+        with tifffile.TiffWriter(tmp_path / f'{name}.tif', imagej=True) as writer:
+            writer.write(stack, **options)
+    told = r'cut.tif: a stack of ImageJ .*: 3 images, of which the file lists 1, .*; save it as OME-TIFF, or in parts'
+    for page in (None, 1, 2):
+        with pytest.raises(ValueError, match=told):
+            read_infrared(tmp_path / 'cut.tif', page=page)
+    with pytest.raises(ValueError, match=told):
+        count_pages(tmp_path / 'cut.tif')
+    found = read_picture(tmp_path / 'cut.tif')
+    assert found.fault == 'image-unreadable' and 'OME-TIFF' in found.detail
+    assert count_pages(tmp_path / 'whole.tif') == 3
+    for page, image in enumerate(stack):
+        np.testing.assert_array_equal(read_infrared(tmp_path / 'whole.tif', page=page), image)
+
+
+def test_an_image_out_of_a_stack_of_imagej_may_keep_its_description(tmp_path: Path, counts: np.ndarray) -> None:
+    tags = tiff_tags(counts, 16) | {270: b'ImageJ=1.54f\nimages=3\nslices=3\n\0'}
+    path = save(tmp_path / 'a.tif', tiff([(tags, counts.astype('<u2').tobytes())]))
+    np.testing.assert_array_equal(read_infrared(path), counts)
+    assert count_pages(path) == 1
 
 
 def test_missing_measurements_are_told(tmp_path: Path, counts: np.ndarray) -> None:

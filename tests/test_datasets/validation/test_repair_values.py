@@ -8,6 +8,7 @@ from urllib.parse import quote
 from mmdet_ir.datasets.coco_files import CLASSES, check_coco
 from mmdet_ir.datasets.validation.annotations import Needs, check_for_training
 from mmdet_ir.datasets.validation.repairs.repair import repair
+from mmdet_ir.datasets.validation.repairs.values import as_number
 
 import cv2
 import numpy as np
@@ -154,6 +155,73 @@ def test_what_is_not_certain_stays(folder):
     fixed, done = repair(coco, CLASSES, folder)
     assert fixed == coco and not done
     assert repair(coco, CLASSES)[0] == coco  # without a folder no file is looked for
+
+
+POLYGON = [4, 4, 10, 4, 10, 9, 4, 9]  # the target of 6 x 5 pixels
+
+
+@pytest.mark.parametrize('box', [[500, 300, 20, 20], [-30, 4, 6, 5], [4, HEIGHT, 6, 5]])
+@pytest.mark.parametrize('mask', [[POLYGON], [[7, 4, 10, 9, 4, 9]], 'rle'])
+def test_boxes_outside_their_image_are_taken_from_sound_masks(folder, box, mask):
+    coco = sound()
+    if mask == 'rle':
+        as_rle(lambda rle: rle['counts'].decode())(coco)
+    else:
+        area = mask_utils.area(mask_utils.merge(mask_utils.frPyObjects(mask, HEIGHT, WIDTH)))
+        coco['annotations'][0].update(segmentation=mask, area=area.item())
+    expected = copy.deepcopy(coco)
+    coco['annotations'][0]['bbox'] = box
+    fixed, done = repair(coco, CLASSES, folder)
+    assert fixed == expected
+    assert done == ['1 boxes outside their image taken from their masks; annotation ids: 1']
+    check_coco(fixed, 'a file', masks=True)
+
+
+@pytest.mark.parametrize('mask', [[], [[x + 500 for x in POLYGON]], [[4, 4, 6, 6, 8, 8]]])
+def test_targets_without_any_pixel_of_the_image_are_dropped(folder, mask):
+    coco = sound()
+    coco['annotations'][0].update(bbox=[500, 300, 20, 20], segmentation=mask)
+    fixed, done = repair(coco, CLASSES, folder)
+    assert [a['id'] for a in fixed['annotations']] == [2, 3, 4]
+    assert done == ['1 annotations without any pixel of the image dropped; ids: 1']
+
+
+def test_a_mask_that_leaves_the_image_tells_a_clipped_box(folder):
+    coco = sound()
+    coco['annotations'][0].update(bbox=[500, 4, 6, 5], segmentation=[[-4, 4, 6, 4, 6, 9, -4, 9]], area=30)
+    fixed, _ = repair(coco, CLASSES, folder)
+    first = fixed['annotations'][0]
+    (polygon,) = first['segmentation']
+    assert (first['bbox'], first['area']) == ([0, 4, 6, 5], 30)
+    assert sorted(zip(polygon[::2], polygon[1::2], strict=True)) == [(0, 4), (0, 9), (6, 4), (6, 9)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'number'),
+    [
+        ('1234567890123456789', 1234567890123456789),
+        ('-12345678901234567', -12345678901234567),
+        (' 7 ', 7),
+        ('1.0', 1),
+        ('2.5', 2.5),
+        ('1e3', 1000),
+        ('1_0', '1_0'),
+        ('1_0.5', '1_0.5'),
+        ('nan', 'nan'),
+        ('9' * 400, '9' * 400),
+        ('', ''),
+    ],
+)
+def test_texts_that_are_numbers(text, number):
+    assert as_number(text) == number and type(as_number(text)) is type(number)
+
+
+def test_file_names_that_are_no_texts_do_not_end_a_repair(folder):
+    coco = sound()
+    coco['images'][0]['file_name'] = [FILES[0]]
+    coco['images'][1]['file_name'] = FILES[1].upper()
+    fixed, done = repair(coco, CLASSES, folder)
+    assert [image['file_name'] for image in fixed['images']] == [[FILES[0]], FILES[1]] and len(done) == 1
 
 
 def test_missing_images_are_told_with_what_is_there(folder):

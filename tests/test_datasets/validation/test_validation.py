@@ -10,6 +10,7 @@ from pathlib import Path
 from mmdet_ir.cli.errors import explain
 from mmdet_ir.datasets import IRDataset
 from mmdet_ir.datasets.coco_files import CLASSES, class_categories
+from mmdet_ir.datasets.images import infrared_io
 from mmdet_ir.datasets.validation import near_duplicates
 from mmdet_ir.datasets.validation.annotations import Needs, check_everything
 from mmdet_ir.datasets.validation.checks import rle
@@ -458,6 +459,54 @@ def test_data_sets_of_a_config(tmp_path):
     assert codes(found) == ['evaluator-file', 'class-left-out']
     with pytest.raises(ValueError, match='expected a data set with ann_file'):
         from_config(Config({'train_dataloader': None}))
+
+
+@pytest.mark.parametrize('masks', [None, True])
+def test_ignored_regions_need_masks_as_well(tmp_path, masks):
+    """A data set with masks refuses the file, so both ways to check it have to tell."""
+    coco = write_sound_set(tmp_path)
+    coco['annotations'][1].update(iscrowd=1, segmentation=[])
+    (tmp_path / 'a.json').write_text(json.dumps(coco))
+    found = [p for p in check_everything(coco, Needs(CLASSES, masks))[0] if p.code == 'mask-missing']
+    assert [(p.severity, p.entries) for p in found] == [('warning' if masks is None else 'error', (2,))]
+    with pytest.raises(ValueError, match='no "segmentation", but the pipeline loads masks; ids: 2'):
+        build(tmp_path / 'a.json')
+
+
+def test_temperatures_are_read_as_the_config_loads_them(tmp_path, monkeypatch):
+    """The thermal data of an R-JPEG are of another size than its picture, which is what the annotations are of."""
+    coco = write_sound_set(tmp_path)
+    seen = []
+
+    def temperatures(content, path, settings=None):
+        seen.append(settings)
+        return np.random.default_rng(int.from_bytes(content[-9:-2], 'big')).random((48, 64), np.float32)
+
+    monkeypatch.setattr(infrared_io, '_read_rjpeg', temperatures)
+    for number, image in enumerate(coco['images']):
+        image['file_name'] = f'{image["id"]}.jpg'
+        name = str(tmp_path / 'images' / image['file_name'])
+        cv2.imwrite(name, np.random.default_rng(number).integers(0, 255, (96, 128), np.uint8))
+    (tmp_path / 'a.json').write_text(json.dumps(coco))
+    load = {'type': 'LoadIRImageFromFile', 'channels': 1, 'raw': True, 'rjpeg': 'celsius'}
+    dataset = {
+        'type': 'IRDataset',
+        'ann_file': str(tmp_path / 'a.json'),
+        'data_prefix': {'img': str(tmp_path / 'images')},
+    }
+    settings = {'emissivity': 0.9}
+    dataset['pipeline'] = [load | {'rjpeg_settings': settings}]
+    (celsius,) = from_config(Config({'val_dataloader': {'dataset': dataset}}))
+    assert 'size-mismatch' not in codes(check_data_set(celsius).problems)
+    assert seen == [settings] * 4
+    dataset['pipeline'] = [load | {'rjpeg': 'picture'}]
+    (pictures,) = from_config(Config({'val_dataloader': {'dataset': dataset}}))
+    assert 'size-mismatch' in codes(check_data_set(pictures).problems)
+    unknown = copy.deepcopy(coco)
+    for image in unknown['images']:
+        image.update(width=0, height=0)
+    needs = celsius.needs
+    assert repair(unknown, needs.classes, needs.folder, needs.image_key, needs.settings)[0]['images'] == coco['images']
 
 
 def test_the_tool(tmp_path, monkeypatch, capsys):

@@ -17,10 +17,12 @@ class CocoSource(NamedTuple):
     Attributes:
         images: Of each image its entry and its annotations, each with the name of its class.
         classes: Names of its categories, in its order.
+        licences: Entries of ``licenses`` that say more than an id.
     """
 
     images: list[tuple[dict, list[tuple[str, dict]]]]
     classes: list[str]
+    licences: list[dict]
 
 
 def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
@@ -64,7 +66,9 @@ def read_coco_source(path: Path, report: ConversionReport) -> CocoSource:
     pairs = [(str(entry.get('name')), entry.get('supercategory')) for entry in coco['categories']]
     parents = {parent for name, parent in pairs if isinstance(parent, str) and name != parent}
     classes = [name for i, name in names.items() if i in used or name not in parents]
-    return CocoSource([(entry, annotations[_id(entry, 'id')]) for entry in coco['images']], classes)
+    licences = coco.get('licenses') if isinstance(coco.get('licenses'), list) else []
+    licences = [e for e in licences if isinstance(e, dict) and any(value for key, value in e.items() if key != 'id')]
+    return CocoSource([(entry, annotations[_id(entry, 'id')]) for entry in coco['images']], classes, licences)
 
 
 def stated_size(entry: dict, keys: tuple[str, str] = ('width', 'height')) -> tuple[int, int] | None:

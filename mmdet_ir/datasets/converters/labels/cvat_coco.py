@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ....fileio import read_json
+from ...coco_merge import append_licences
+from ...images.files import image_suffixes
 from ...validation.checks.parts import hole_mask
 from ...validation.repairs.values import as_list, as_number, as_polygons, as_rle, numbers_within
 from ..builder import ALL, Instance
@@ -18,6 +20,7 @@ from ..values import is_number
 from .coco_source import read_coco_source, stated_size
 
 _YEAR = re.compile(r'[-_ ]?(19|20)[0-9]{2}$')  # of the parts of COCO itself: train2017
+_OWN_FIELDS = ('id', 'file_name', 'width', 'height', 'license', 'page', 'eight_bit')  # of images
 OTHER_FILES = ('_annotations.coco.json', 'result.json')  # of Roboflow, of Label Studio
 
 
@@ -30,7 +33,9 @@ def convert_cvat_coco(
     not (datumaro's COCO exporter: ``is_crowd = mask is not None``). Hence RLE objects become instances unless
     ``keep_iscrowd`` is set. A polygon that is exactly its box is a box without a mask. A
     box without a mask that has an attribute ``rotation`` (degrees, clockwise) is turned about its centre. What is
-    marked ``ignore: 1``, as X-AnyLabeling marks difficult objects, is an ignored region.
+    marked ``ignore: 1``, as X-AnyLabeling marks difficult objects, is an ignored region. Masks that ``mask_source``
+    marks as derived stay derived ones. Licences and further fields of the images that are texts or numbers are kept,
+    but for names of other image files, which are not taken over.
 
     Args:
         src: Folder with ``annotations/`` and ``images/SUBSET/`` or ``images/`` (without such a folder, the images
@@ -52,10 +57,11 @@ def convert_cvat_coco(
     """
     src, report, records = Path(src), ConversionReport(), []
     counts = {'crowd': 0, 'box': 0, 'hole': 0, 'turned': 0, 'short': 0}
-    finder, declared = ImageFinder(src), []
+    finder, declared, head = ImageFinder(src), [], {'licenses': []}
     for path, subset, folders in _find_files(src, report):
         source = read_coco_source(path, report)
         declared += source.classes
+        licences = append_licences(head, source.licences)
         names = [image['file_name'] for image, _ in source.images]
         paths = finder.find_listed(folders, names, str(path))
         for (image, annotations), found in zip(source.images, paths, strict=True):
@@ -75,11 +81,20 @@ def convert_cvat_coco(
                 continue
             record.path = found
             record.name = name_in_set(src, record.path)
-            record.fields = {'subset': subset}
+            record.fields = {'subset': subset, **_further_fields(image)}
+            if (licence := licences.get(str(image.get('license')))) is not None:
+                record.fields['license'] = licence
             records.append(record)
     finder.report(report, src)
     write_records(
-        records, out, 'converted from CVAT COCO 1.0', options or Options(), report, declared=declared, sources=[src]
+        records,
+        out,
+        'converted from CVAT COCO 1.0',
+        options or Options(),
+        report,
+        declared=declared,
+        sources=[src],
+        licences=head['licenses'],
     )
     if counts['crowd']:
         report.notes.append(
@@ -99,6 +114,17 @@ def convert_cvat_coco(
     if counts['hole']:
         report.notes.append(f'{counts["hole"]} masks have polygons that are holes by their "area"; they were cut out')
     return report
+
+
+def _further_fields(image: dict) -> dict:
+    """Texts and numbers of an image's entry beside those that this project writes itself, such as ``clip``."""
+    return {
+        key: value
+        for key, value in image.items()
+        if key not in _OWN_FIELDS
+        and (is_number(value) or isinstance(value, bool) or (isinstance(value, str) and value))
+        and not (isinstance(value, str) and '://' not in value and Path(value).suffix.lower() in image_suffixes())
+    }
 
 
 def _find_files(src: Path, report: ConversionReport) -> list[tuple[Path, str, list[Path]]]:
@@ -164,7 +190,7 @@ def _read_object(
         counts['crowd'] += crowd and not keep_iscrowd
     elif segmentation:
         item.fault = polygons_fault(segmentation)
-        if not item.fault and _is_box(segmentation, item.box):
+        if not item.fault and 'mask_source' not in entry and _is_box(segmentation, item.box):
             counts['box'] += 1
         elif not item.fault:
             area = as_number(entry.get('area'))
@@ -172,6 +198,8 @@ def _read_object(
             ring = hole_mask(segmentation, area, width, height) if usable else None
             counts['hole'] += ring is not None
             item.mask = segmentation if ring is None else ring
+    if item.mask is not None and entry.get('mask_source') == 'derived':
+        item.method = str(entry.get('mask_method') or 'unknown')
     attributes = entry.get('attributes')
     if item.mask is None and not item.fault and isinstance(attributes, dict):
         item.turn(attributes.get('rotation'))

@@ -32,10 +32,11 @@ WITHOUT_AREA = ('point', 'points', 'line', 'linestrip')
 def convert_labelme(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
     r"""Convert LabelMe's files.
 
-    Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where all shapes
-    have it, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are outlines;
-    ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the mask. Other shapes
-    (points, lines) are reported and left out. Objects that X-AnyLabeling marks ``difficult`` are ignored regions.
+    Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where no shape has
+    another group, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are
+    outlines; ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the mask. Other
+    shapes (points, lines) are reported and left out. Objects that X-AnyLabeling marks ``difficult`` are ignored
+    regions.
 
     Args:
         src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
@@ -66,8 +67,10 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
             contents.append((path, content))
         except ValueError as error:
             report.skipped.append(str(error))
-    ids = {str(shape.get('group_id')) for _, c in contents for shape in c['shapes'] if isinstance(shape, dict)}
-    zero_is_none = ids == {'0'}  # as some tools write it for all shapes
+    groups = [shape.get('group_id') for _, c in contents for shape in c['shapes'] if isinstance(shape, dict)]
+    zero_is_none = {str(group) for group in groups if not _is_no_group(group)} == {'0'}  # as some tools write it
+    if zero_is_none:
+        report.notes.append('group_id 0 is taken for no group, because no shape has another group')
     finder = ImageFinder(src)
     uses = Counter((path.parent, str(content.get('imagePath'))) for path, content in contents)
     joined = 0
@@ -100,16 +103,18 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
 
 def _group(shapes: list, zero_is_none: bool) -> list[tuple[str, list[tuple[int, dict]]]]:
     """Objects: their label and their shapes with number."""
-    groups, none = defaultdict(list), (None, '', 0) if zero_is_none else (None, '')
+    groups = defaultdict(list)
     for index, shape in enumerate(shapes):
         shape = shape if isinstance(shape, dict) else {}
         label, group = shape.get('label'), shape.get('group_id')
         label = str(label) if isinstance(label, str | int | float) and str(label).strip() else NO_CLASS
-        alone = (
-            group is None or group in none or (isinstance(group, int | float) and group < 0) or not _has_area(shape)
-        )
+        alone = _is_no_group(group) or (zero_is_none and str(group) == '0') or not _has_area(shape)
         groups[label, f'shape {index}' if alone else f'group {group}'].append((index, shape))
     return [(label, members) for (label, _), members in groups.items()]
+
+
+def _is_no_group(group: object) -> bool:
+    return group in (None, '') or (isinstance(group, int | float) and group < 0)
 
 
 def _has_area(shape: dict) -> bool:

@@ -114,7 +114,7 @@ def convert_release(
 
 
 def _listed(src: Path, names: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Split of each image, by the stem of its name, from text files that list them."""
+    """Split of each image, by the stem of its name, from text files that list them; of several, the first counts."""
     found = {}
     for pattern, split in names:
         for path in sorted(src.glob(pattern)):
@@ -154,10 +154,11 @@ def _small_targets(src: Path, report: ConversionReport, bits: int) -> Iterator[R
     folders = (('IRSTD1k_Img', 'IRSTD1k_Label'), ('images', 'masks'), ('PNGImages', 'SIRST/BinaryMask'))
     images, labels = next(((src / i, src / m) for i, m in folders if (src / m).is_dir()), (src / 'x', src / 'x'))
     masks = files_by_name(find_images(labels), lambda path: path.stem.removesuffix('_pixels0'))
+    # (train comes last, because its pattern matches trainval.txt and trainvaltest.txt, too)
     listed = _listed(
         src,
         [(f'{folder}{name}*.txt', split) for folder in ('', 'img_idx/', 'splits/', 'Splits/', 'idx_427/')
-         for name, split in (('train', 'train'), ('val', 'val'), ('test', 'val'))],
+         for name, split in (('val', 'val'), ('test', 'val'), ('train', 'train'))],
     )  # fmt: skip
     for path in find_images(images):
         found = masks.get(path.stem, [])

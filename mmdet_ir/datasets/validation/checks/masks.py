@@ -224,9 +224,9 @@ def check_masks(table: AnnotationTable, masks: Masks, needed: bool | None, rle_a
             'mask-missing',
             'warning',
             'annotations have no "segmentation", which instance segmentation needs; ids',
-            table.ids_of(masks.is_none & (table.crowd != 1)),
+            table.ids_of(masks.is_none),
             'annotation',
-            'label masks, or derive them from the boxes',
+            'label masks, or derive them from the boxes with tools/data/derive_masks.py',
         )
     elif needed:
         problems += listed(
@@ -235,7 +235,8 @@ def check_masks(table: AnnotationTable, masks: Masks, needed: bool | None, rle_a
             'annotations have no "segmentation", but the pipeline loads masks; ids',
             table.ids_of(masks.is_none),
             'annotation',
-            'label masks (of ignored regions: the box as polygon), or set with_mask=False for a detector',
+            'label masks, or derive them from the boxes with tools/data/derive_masks.py (of ignored regions '
+            'as well), or set with_mask=False for a detector',
         )
         if not rle_allowed:
             problems += listed(

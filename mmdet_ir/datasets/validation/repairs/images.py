@@ -15,13 +15,16 @@ def found_names(images: list[dict], folder: str | os.PathLike, key: str) -> dict
     return match_names([image[key] for image in images if isinstance(image.get(key), str)], files)
 
 
-def repair_from_images(coco: dict, folder: str | os.PathLike, key: str = 'file_name') -> list[str]:
+def repair_from_images(
+    coco: dict, folder: str | os.PathLike, key: str = 'file_name', settings: dict | None = None
+) -> list[str]:
     """Write the names of files that are there, and sizes where the dictionary has none; it is changed.
 
     Args:
         coco: Content of a COCO file.
         folder: Where the images are.
         key: Field of the images that names the file.
+        settings: Of ``read_infrared``, as ``rjpeg``.
 
     Returns:
         What was done, a line for each kind.
@@ -29,7 +32,7 @@ def repair_from_images(coco: dict, folder: str | os.PathLike, key: str = 'file_n
     images = [image for image in coco['images'] if isinstance(image, dict)]
     done = []
     names = found_names(images, folder, key)
-    renamed = [image for image in images if image.get(key) in names] if names else []
+    renamed = [image for image in images if isinstance(image.get(key), str) and image[key] in names]
     for image in renamed:
         image[key] = names[image[key]]
     if renamed:
@@ -39,7 +42,7 @@ def repair_from_images(coco: dict, folder: str | os.PathLike, key: str = 'file_n
         unknown = all(image.get(side) in (None, 0) for side in ('width', 'height'))
         if not unknown or not stays_inside(image.get(key)) or not Path(folder, image[key]).is_file():
             continue
-        size = read_picture(Path(folder, image[key]), image.get('page')).size
+        size = read_picture(Path(folder, image[key]), image.get('page'), settings).size
         if size is not None and all(map(is_size, size)):
             image['width'], image['height'] = size
             sized.append(image.get('id'))

@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..checks.boxes import check_box_convention, copies, written_as_corners, wrong_area
-from ..checks.masks import POLYGONS, Masks, as_masks
+from ..checks.masks import POLYGONS, Masks, as_masks, off_image
 from ..checks.parts import hole_mask, measure_parts, shows_hole
 from ..checks.structure import check_structure, frame_of, is_id
 from ..checks.table import AnnotationTable, as_table
@@ -28,6 +28,7 @@ def repair(
     classes: Sequence[str] | None = None,
     folder: str | PathLike | None = None,
     image_key: str = 'file_name',
+    settings: dict | None = None,
 ) -> tuple[dict, list[str]]:
     """Repair what is certain.
 
@@ -35,15 +36,16 @@ def repair(
     that are missing; names of classes in another case; ids (annotations anew from 1 where they clash, are 0 or text;
     references written as text or the other way round); a file that is listed twice, and entries that are; annotations
     without image; ``iscrowd``; polygons that lack a pair of brackets, and parts of less than 3 points beside sound
-    ones; boxes as corners where masks prove it, boxes without extent where masks tell it, boxes that stick out, with
-    their polygons; targets without any pixel of the image; holes that the area shows; ``area``; copies of an
-    annotation; the order of the categories. Order and all other fields stay.
+    ones; boxes as corners where masks prove it, boxes without extent or outside their image where masks tell it,
+    boxes that stick out, with their polygons; targets without any pixel of the image; holes that the area shows;
+    ``area``; copies of an annotation; the order of the categories. Order and all other fields stay.
 
     Args:
         coco: Content of a COCO file; not changed.
         classes: Class names in the order of the labels.
         folder: Where the image files are; None: they are not looked for.
         image_key: Field of the images that names the file.
+        settings: Of ``read_infrared``, with which the image files are read.
 
     Returns:
         The repaired dictionary, and what was done, a line for each kind.
@@ -61,7 +63,7 @@ def repair(
     for what, ids in repair_values(coco):
         _say(done, what, ids)
     if folder is not None:
-        done += repair_from_images(coco, folder, image_key)
+        done += repair_from_images(coco, folder, image_key, settings)
     _merge_images(coco, done)
     _references(coco, done)
     _crowd(coco, done)
@@ -208,11 +210,16 @@ def _boxes(coco: dict, done: list[str]) -> None:
     table = _table(coco)
     masks = as_masks(table)
     boxes = table.boxes
-    from_mask = ~table.usable & masks.good
-    boxes[from_mask] = np.hstack([masks.box[:, :2], masks.box[:, 2:] - masks.box[:, :2]])[from_mask]
-    _say(done, 'boxes without extent taken from their masks; annotation ids', table.ids_of(from_mask))
-
     whole = np.isfinite(table.size).all(axis=1) & (table.image >= 0)
+    with np.errstate(invalid='ignore'):
+        beyond = ((boxes[:, :2] >= table.size) | (boxes[:, :2] + boxes[:, 2:] <= 0)).any(axis=1)
+    without = ~table.usable & masks.good
+    outside = table.usable & whole & beyond & masks.good & ~off_image(table, masks)
+    from_mask = without | outside
+    boxes[from_mask] = np.hstack([masks.box[:, :2], masks.box[:, 2:] - masks.box[:, :2]])[from_mask]
+    _say(done, 'boxes without extent taken from their masks; annotation ids', table.ids_of(without))
+    _say(done, 'boxes outside their image taken from their masks; annotation ids', table.ids_of(outside))
+
     low = np.maximum(boxes[:, :2], 0)
     with np.errstate(invalid='ignore'):
         high = np.minimum(boxes[:, :2] + boxes[:, 2:], table.size)

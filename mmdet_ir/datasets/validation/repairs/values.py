@@ -3,13 +3,16 @@
 import ast
 import json
 import math
+import re
 from collections.abc import Iterator
 
 
 def as_number(value: object) -> object:
     """The number that a text holds, ``int`` where it is whole; other values as they are."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or '_' in value:  # (Python takes 1_0 for 10)
         return value
+    if re.fullmatch(r'\s*-?[0-9]{1,300}\s*', value):  # (through a float, long ids would become others)
+        return int(value)
     try:
         number = float(value)
     except ValueError:
