@@ -7,8 +7,8 @@ _base_ = [
     '../_base_/small_runtime.py',
 ]
 
-# A crop without a target would weigh as much as all others together: MMDetection's loss takes all of its anchors, where
-# it takes the three hardest for each positive one elsewhere. So another image is drawn, as the original's crops do.
+# A crop without a target would outweigh all others: MMDetection's loss takes all of its anchors, elsewhere the three
+# hardest for each positive one. So another image is drawn, as the original's crops do.
 train_pipeline = [
     dict(type='LoadIRImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 from ..binary_masks import check_mask_thresholds
 from ..compat.amp import MAX_SLOWDOWN, bfloat16_slowdown, keep_rois_in_float32
@@ -190,7 +191,16 @@ def _output_errors(work_dir: str) -> Iterator[None]:
         raise OutputError(f'{error.filename or work_dir}: {error.strerror} (outputs go to {work_dir})') from error
 
 
+def _forget_visualizer(cfg: Config) -> None:
+    """MMEngine hands a visualizer of the same name on, which would write this run's curves into another's folder."""
+    name, kinds = (cfg.get('visualizer') or {}).get('name'), [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        kind._instance_dict.pop(name, None)
+
+
 def _build_runner(cfg: Config) -> Runner:
+    _forget_visualizer(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if isinstance(runner.model, torch.nn.Module):  # (FlexibleRunner builds it later)
         check_mask_thresholds(runner.model)

@@ -1,5 +1,6 @@
 """What a training is started with, without training."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,10 @@ from mmdet_ir.model_zoo import checkpoint_file
 import pytest
 import torch
 from mmdet.models import SingleRoIExtractor
+from mmdet.registry import VISUALIZERS
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 REPO = Path(__file__).parents[2]
 CONFIG = str(REPO / 'configs/quickstart/mask_rcnn_real.py')
@@ -54,3 +57,20 @@ def test_rois_keep_their_coordinates_in_mixed_precision(
     launch._build_runner(Config({'optim_wrapper': {'type': wrapper}}))
     pooled = model((torch.ones(1, 1, 8, 8, dtype=torch.bfloat16),), torch.tensor([[0.0, 4, 4, 12, 12]]))
     assert pooled.dtype == (torch.float32 if kept else torch.bfloat16)
+
+
+def test_each_run_of_a_process_has_its_own_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMDetection's configs give the visualizer one name, under which MMEngine keeps the first."""
+    settings = {'type': 'DetLocalVisualizer', 'name': 'visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
+
+    def build(cfg: Config) -> SimpleNamespace:
+        VISUALIZERS.build({**cfg.visualizer, 'save_dir': cfg.work_dir})
+        return SimpleNamespace(model=None)
+
+    monkeypatch.setattr(Runner, 'from_cfg', build)
+    for number in range(2):
+        folder = tmp_path / str(number)
+        launch._build_runner(Config({'visualizer': settings, 'work_dir': str(folder)}))
+        Visualizer.get_current_instance().add_scalar('loss', float(number), step=1)
+        (line,) = (folder / 'vis_data' / 'scalars.json').read_text().splitlines()
+        assert json.loads(line)['loss'] == number
