@@ -159,9 +159,14 @@ class _Features(nn.Module):
             layer.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0].numel()))
             for layer in self.layers()
         ]
-        self.train(False)(images)
-        for hook in hooks:
-            hook.remove()
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            self.train(False)(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for module, mode in modes:  # (the layers may be collecting statistics)
+                module.training = mode
         return min(seen, default=2) > 1
 
 

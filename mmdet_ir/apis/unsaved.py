@@ -37,7 +37,11 @@ def _at_the_end(cfg: Config, saving: Mapping, loop: Mapping) -> str:
     length = loop.get('max_iters')
     if not saving or counts_epochs(cfg) or not isinstance(length, int) or not saving.get('by_epoch', True):
         return ''
+    if saving.get('save_best'):
+        what = 'only the best weights are saved before its end, from which an interrupted training cannot go on'
+    else:
+        what = 'nothing is saved before its end, and what is interrupted is lost'
     return (
-        f'by_epoch=True in a training of {length} iterations, which has no epochs: the first checkpoint is written '
-        f'at its end, and what is interrupted before is lost; set by_epoch=False, and interval in iterations'
+        f'by_epoch=True in a training of {length} iterations, which has no epochs: {what}; set by_epoch=False, and '
+        f'interval in iterations'
     )

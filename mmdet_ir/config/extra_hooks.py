@@ -14,7 +14,7 @@ NAMES = ('ema_hook', 'early_stopping_hook')
 
 
 def take_extra_hooks(cfg: Config) -> Config:
-    """Moves ``ema_hook`` and ``early_stopping_hook`` into ``custom_hooks``, in place of a hook of the same kind.
+    """Moves ``ema_hook``, in the place of another average, and ``early_stopping_hook`` into ``custom_hooks``.
 
     Two moving averages of the same weights would exchange them crosswise, and the weights in training would be lost.
 
@@ -35,7 +35,8 @@ def take_extra_hooks(cfg: Config) -> Config:
             continue
         if not isinstance(hook, Mapping) or 'type' not in hook:
             raise ValueError(f'{name}: expected dict(type=...), a hook, got {hook!r}')
-        others = [other for other in cfg.get('custom_hooks') or () if type_name(other) != type_name(hook)]
+        taken = type_name(hook) == 'EMAHook'
+        others = [other for other in cfg.get('custom_hooks') or () if not taken or type_name(other) != 'EMAHook']
         cfg.custom_hooks = [*others, hook]
     averages = [hook for hook in cfg.get('custom_hooks') or () if type_name(hook) == 'EMAHook']
     if len(averages) > 1:

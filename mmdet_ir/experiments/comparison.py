@@ -68,20 +68,24 @@ def read_group(files: Iterable[str | os.PathLike]) -> list[dict]:
                 raise ValueError(f'{file}: expected JSON, got something else: {error}') from error
             if path.is_dir() and (not isinstance(content, dict) or 'metrics' not in content or 'evaluator' in content):
                 continue  # another file of the run, or further scores of a test that has a file already
-            scores = content.get('metrics', {}).get('segm', {}).get(_ALL) if isinstance(content, dict) else None
+            metrics = content.get('metrics') if isinstance(content, dict) else None
+            scores = (metrics or {}).get('segm', {}).get(_ALL)
             if scores is None:
                 raise ValueError(f'{file}: expected the record of a run or its metrics file, with scores of masks')
             found[os.path.realpath(file)] = content | {'file': file.as_posix()}
         if not found:
             raise ValueError(f'{path}: expected records of runs or metrics files, found none in this folder')
+        if path.is_dir():
+            _require_one_moment(found.values())
         runs |= {real: content for real, content in found.items() if real not in runs}
-    _require_one_moment(list(runs.values()))
+    for folder in {os.path.dirname(real) for real in runs}:
+        _require_one_moment(run for real, run in runs.items() if os.path.dirname(real) == folder)
     return list(runs.values())
 
 
-def _require_one_moment(runs: Sequence[dict]) -> None:
+def _require_one_moment(runs: Iterable[dict]) -> None:
     """Scores after other numbers of iterations, or of a validation and a test, are no seeds of one experiment."""
-    files = {run['iteration']: run['file'] for run in runs if 'iteration' in run}
+    files = {run.get('iteration'): run['file'] for run in runs}
     if len(files) > 1:
         found = ', '.join(f'{file} ({"a test" if n is None else f"after {n}"})' for n, file in files.items())
         raise ValueError(

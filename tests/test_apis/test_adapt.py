@@ -141,6 +141,13 @@ def test_a_small_image_alone_in_its_batch_is_left_out(tmp_path):
             (told,) = done['skipped']
             assert told.startswith(f'{tmp_path}/with/2.png: alone in its batch') and 'one value' in told
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    # an image that is alone, but large enough, and another after it: three batches count
+    for name, size in (('3', (64, 64)), ('4', (96, 96))):
+        cv2.imwrite(str(tmp_path / 'without' / f'{name}.png'), rng.integers(20, 110, size, np.uint8))
+    adapt(str(CONFIG), tmp_path / 'trained.pth', [str(tmp_path / 'without')], out, device='cpu', cfg_options=options)
+    state = torch.load(out, weights_only=True)['state_dict']
+    counted = [v.item() for k, v in state.items() if k.startswith('backbone') and k.endswith('num_batches_tracked')]
+    assert counted and set(counted) == {3}
     small = [str(tmp_path / 'with' / '2.png')]
     with pytest.raises(ValueError, match=r'expected at least one image .* got none; the first: .*2\.png: alone'):
         adapt(str(CONFIG), tmp_path / 'trained.pth', small, tmp_path / 'no.pth', device='cpu', cfg_options=options)

@@ -91,6 +91,9 @@ def test_files_and_folders(tmp_path: Path) -> None:
         read_group([tmp_path])
     with pytest.raises(FileNotFoundError, match='nowhere'):
         read_group([tmp_path / 'nowhere'])
+    (tmp_path / '2.json').write_text('{"metrics": null}')
+    with pytest.raises(ValueError, match=r'2\.json: expected the record of a run'):
+        read_group([tmp_path / '2.json'])
 
 
 def metrics(folder: Path, name: str, iteration: int | None, **changes: object) -> Path:
@@ -121,7 +124,14 @@ def test_moments_of_one_training_are_no_seeds(tmp_path: Path) -> None:
         metrics(tmp_path, f'metrics_val_{iteration}.json', iteration)
     with pytest.raises(ValueError, match=r'several moments: .*metrics_val_1000\.json \(after 1000\).*name the file'):
         read_group([tmp_path])
+    with pytest.raises(ValueError, match='several moments'):
+        read_group([tmp_path / 'metrics_val_*.json'])
     assert len(read_group([tmp_path / 'metrics_val_500.json'])) == 1
+    best = [metrics(tmp_path / str(seed), f'metrics_val_{100 + seed}.json', 100 + seed) for seed in (1, 2)]
+    assert len(read_group(best)) == 2  # each training at its own best
+    (tmp_path / '1' / 'record.json').write_text(json.dumps(run(0.3, 0)))  # of a test
+    with pytest.raises(ValueError, match='several moments'):
+        read_group([tmp_path / '1'])
 
 
 @pytest.mark.parametrize('changes', [{'images': 4}, {'max_dets': 300}])

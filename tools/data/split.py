@@ -26,7 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--ratio', type=float, help='share of the training part (default: that of the split that is there, else 0.8)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='same seed, same split (default: %(default)s)')
+    parser.add_argument(
+        '--seed', type=int, help='same seed, same split (default: that of the split that is there, else 0)'
+    )
     parser.add_argument('--group-by', metavar='FIELD', help='image field whose values never straddle the parts')
     parser.add_argument(
         '--clip-from',
@@ -77,6 +79,8 @@ def main() -> None:
     kept = former.for_training if former else {}
     if args.ratio is None:
         args.ratio = former.ratio if former else 0.8
+    if args.seed is None:
+        args.seed = former.seed if former else 0
     parts = split_coco(coco, args.ratio, args.seed, args.group_by, kept)
     if kept:
         known = sum(frame_of(image) in kept for image in coco['images'])

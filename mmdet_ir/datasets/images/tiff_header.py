@@ -96,8 +96,8 @@ def tiff_directories(file: BinaryIO, name: object) -> Iterator[TiffDirectory]:
     # (a single image that was taken out of a stack may still have the description of the stack)
     if position + 1 < images and images * bytes_of_one <= file.seek(0, os.SEEK_END):
         raise ValueError(
-            f'cannot read image {name}: a stack of ImageJ above 4 GB: {images} images, of which the file lists '
-            f'{position + 1}, so that the others would be lost; save it as OME-TIFF, or in parts of less than 4 GB'
+            f'cannot read image {name}: a stack of ImageJ as it writes them above 4 GB: {images} images, of which the '
+            f'file lists {position + 1}, so that the others would be lost; save it as OME-TIFF, or in parts of less'
         )
     if not full:
         yield from reduced

@@ -1,5 +1,6 @@
 """Head of SparseInst, its losses and its inference: Cheng et al., CVPR 2022."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads.base_mask_head import BaseMaskHead
@@ -41,6 +42,11 @@ def maskness(probs: Tensor, threshold: float) -> Tensor:
     """
     foreground = probs > threshold
     return (probs * foreground).sum((1, 2)) / foreground.sum((1, 2)).clamp(min=1)
+
+
+def _drawn(targets: InstanceData) -> np.ndarray:
+    """Which targets have a pixel, ``[T]``, bool: a crop may have cut the mask off and left some of the box."""
+    return np.asarray(targets.masks.areas) > 0
 
 
 @MODELS.register_module()
@@ -164,7 +170,7 @@ class SparseInstHead(BaseMaskHead):
             cls_logits, objectness, mask_logits = map(to_full_precision, (cls_logits, objectness, mask_logits))
             labels, targets = self.get_targets(cls_logits, mask_logits, batch_gt_instances)
             matched = labels != self.num_classes
-            count = sum(len(gt.labels) for gt in batch_gt_instances)
+            count = sum(_drawn(gt).sum().item() for gt in batch_gt_instances)
             avg_factor = reduce_mean(cls_logits.new_tensor([count])).clamp(min=1).item()
 
             losses = {'loss_cls': self.loss_cls(cls_logits.flatten(0, 1), labels.flatten(), avg_factor=avg_factor)}
@@ -198,9 +204,9 @@ class SparseInstHead(BaseMaskHead):
         """
         batch_labels, batch_targets = [], []
         for scores, masks, gt in zip(cls_logits, mask_logits, batch_gt_instances, strict=True):
+            drawn = torch.from_numpy(_drawn(gt)).to(masks.device)
             targets = gt.masks.to_tensor(masks.dtype, masks.device)
             targets = F.interpolate(targets[:, None], masks.shape[1:], mode='bilinear', align_corners=False)[:, 0]
-            drawn = targets.flatten(1).any(1)
             targets = targets[drawn]
             result = self.assigner.assign(
                 InstanceData(scores=scores, masks=masks), InstanceData(labels=gt.labels[drawn], masks=targets)

@@ -201,13 +201,23 @@ def test_labelme_group_zero_is_a_group_where_others_are(tmp_path):
 @pytest.mark.parametrize('added', [None, '', -1, '0'])
 def test_labelme_group_zero_is_none_beside_shapes_added_by_hand(tmp_path, added):
     """A tool wrote 0 for all shapes, then a shape without a group was added, in another file."""
-    for name, group in (('a', 0), ('b', added)):
+    for name, group, polygons in (('a', 0, (BAR, TWIN)), ('b', added, (BAR,))):
         write_image(tmp_path / f'src/{name}.png')
-        shapes = [shape('car', pairs(polygon), group=group) for polygon in (BAR, TWIN)]
+        shapes = [shape('car', pairs(polygon), group=group) for polygon in polygons]
         write_labelme(tmp_path / f'src/{name}.json', shapes, f'{name}.png')
     report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
-    assert sorted(a['area'] for a in load(tmp_path / 'out')['annotations']) == [36, 36, 240, 240]
+    assert len(load(tmp_path / 'out')['annotations']) == 3
     assert 'group_id 0 is taken for no group, because no shape has another group' in report.notes
+
+
+def test_labelme_group_zero_is_a_group_among_shapes_without_one(tmp_path):
+    """The halves of one car were grouped by hand, and the first number is 0."""
+    shapes = [shape('car', pairs(polygon), group=0) for polygon in (BAR, TWIN)]
+    shapes += [shape('car', pairs(L_SHAPE)) for _ in range(4)]
+    write_image(tmp_path / 'src/a.png')
+    write_labelme(tmp_path / 'src/a.json', shapes, 'a.png')
+    convert_labelme(tmp_path / 'src', tmp_path / 'out')
+    assert sorted(a['area'] for a in load(tmp_path / 'out')['annotations']) == [150] * 4 + [276]
 
 
 @pytest.mark.parametrize(

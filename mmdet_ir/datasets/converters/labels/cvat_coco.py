@@ -81,7 +81,7 @@ def convert_cvat_coco(
                 continue
             record.path = found
             record.name = name_in_set(src, record.path)
-            record.fields = {'subset': subset, **_further_fields(image)}
+            record.fields = {**_further_fields(image), 'subset': subset}
             if (licence := licences.get(str(image.get('license')))) is not None:
                 record.fields['license'] = licence
             records.append(record)
@@ -122,6 +122,7 @@ def _further_fields(image: dict) -> dict:
         key: value
         for key, value in image.items()
         if key not in _OWN_FIELDS
+        and (value or key != 'date_captured')  # (CVAT writes 0 for none)
         and (is_number(value) or isinstance(value, bool) or (isinstance(value, str) and value))
         and not (isinstance(value, str) and '://' not in value and Path(value).suffix.lower() in image_suffixes())
     }

@@ -68,7 +68,9 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
         except ValueError as error:
             report.skipped.append(str(error))
     groups = [shape.get('group_id') for _, c in contents for shape in c['shapes'] if isinstance(shape, dict)]
-    zero_is_none = {str(group) for group in groups if not _is_no_group(group)} == {'0'}  # as some tools write it
+    named = [str(group) for group in groups if not _is_no_group(group)]
+    # As some tools write it; a real group that is called 0 is one of few shapes.
+    zero_is_none = set(named) == {'0'} and len(named) > len(groups) / 2
     if zero_is_none:
         report.notes.append('group_id 0 is taken for no group, because no shape has another group')
     finder = ImageFinder(src)
