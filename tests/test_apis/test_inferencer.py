@@ -146,6 +146,11 @@ def test_predictions_are_named_as_the_pictures(root: Path, inferencer: IRInferen
     assert {path.stem for path in (tmp_path / 'out' / 'preds').iterdir()} == {
         path.stem for path in (tmp_path / 'out' / 'vis').iterdir()
     }
+    np.save(tmp_path / 'stack.npy', np.stack([counts(5), counts(6)]))
+    pages = [{'img_path': str(tmp_path / 'stack.npy'), 'page': page} for page in (0, 1, 0)]
+    inferencer(pages, out_dir=str(tmp_path / 'pages'), no_save_pred=False)
+    for folder in ('preds', 'vis'):  # the first page again is the first page
+        assert {path.stem for path in (tmp_path / 'pages' / folder).iterdir()} == {'stack', 'stack_2'}
     inferencer(given[0], out_dir=str(tmp_path / 'alone'), no_save_pred=False, no_save_vis=True)
     assert [path.name for path in (tmp_path / 'alone' / 'preds').iterdir()] == ['a.json']
 

@@ -274,10 +274,12 @@ class IRInferencer(DetInferencer):
         while chunk := list(islice(inputs, batch_size)):
             data = [self.pipeline(single) for single in chunk]
             names = [name_of(single) or f'{number:08d}' for single, number in zip(chunk, self._numbers, strict=False)]
-            for single, name in zip(data, names, strict=True):
-                single['data_samples'].set_metainfo({'img_path': name})
+            pages = [single.get('page') if isinstance(single, dict) else None for single in chunk]
+            for single, name, page in zip(data, names, pages, strict=True):
+                single['data_samples'].set_metainfo({'img_path': name, 'page': page})
             pictures = [as_picture(single['inputs'], single['data_samples'].metainfo) for single in data]
-            yield list(zip(names, pictures, strict=True)), self.collate_fn(data)
+            places = list(map(_place, names, pages))
+            yield list(zip(places, pictures, strict=True)), self.collate_fn(data)
 
     def visualize(
         self,
@@ -312,12 +314,13 @@ class IRInferencer(DetInferencer):
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """As ``DetInferencer`` does it, but the file has the name of the picture: no image replaces another one's."""
         if pred_out_dir:
-            name = data_sample.metainfo.get('img_path') or f'{next(self._numbers):08d}'
+            meta = data_sample.metainfo
+            name = _place(meta.get('img_path') or f'{next(self._numbers):08d}', meta.get('page'))
             data_sample.set_metainfo({'img_path': self._picture_name(pred_out_dir, name)})
         return super().pred2dict(data_sample, pred_out_dir)
 
     def _picture_name(self, folder: str, name: str) -> str:
-        """Name of an image's picture in a folder, by the image's path or number: always the same for one image."""
+        """Name of an image's picture in a folder, by the image's place or number: always the same for one image."""
         if (folder, name) not in self._saved:
             taken = self._taken.setdefault(folder, set())
             self._saved[folder, name] = unique_name(Path(name).stem + '.png', taken)
@@ -346,3 +349,8 @@ class IRInferencer(DetInferencer):
                 f'LoadImageFromFile, got {[type(t).__name__ for t in transforms]}'
             )
         return ImagePipeline(transforms[0], [t for t in transforms[1:] if not isinstance(t, LoadAnnotations)])
+
+
+def _place(name: str, page: int | None) -> str:
+    """What tells an image from others: its path or number, and its page of a stack."""
+    return name if page is None else f'{name} {page}'
