@@ -10,10 +10,8 @@ _base_ = [
 # A crop without a target would outweigh all others: MMDetection's loss takes all of its anchors, elsewhere the three
 # hardest for each positive one. So another image is drawn, as the original's crops do.
 train_pipeline = [
-    dict(type='LoadIRImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomCrop', crop_size=_base_.image_size, allow_negative_crop=False),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
+    *_base_.train_pipeline[:2],
+    dict(_base_.train_pipeline[2], allow_negative_crop=False),
+    *_base_.train_pipeline[3:],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -7,6 +7,7 @@ Nado et al., "Evaluating prediction-time batch normalization for robustness unde
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 
 import numpy as np
@@ -107,16 +108,25 @@ def estimate_statistics(model: nn.Module, batches: Iterable[Tensor], keep: float
     if not layers:
         raise ValueError('expected a model with BatchNorm in its backbone or neck, got one without')
     old = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
-    modes = [(module, module.training) for module in model.modules()]
-    update_bn(_by_images(batches, layers), features)
-    for module, mode in modes:
-        module.training = mode
+    with _modes_kept(model):
+        update_bn(_by_images(batches, layers), features)
     if any(layer.num_batches_tracked == 0 for layer in layers):
         raise ValueError('expected at least one image to estimate the statistics of, got none')
     for layer, (mean, variance) in zip(layers, old, strict=True):
         layer.running_mean.lerp_(mean, keep)
         layer.running_var.lerp_(variance, keep)
     return len(layers)
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    """Afterwards each module is in training or not as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _by_images(batches: Iterable[Tensor], layers: Sequence[_BatchNorm]) -> Iterator[Tensor]:
@@ -159,14 +169,10 @@ class _Features(nn.Module):
             layer.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0].numel()))
             for layer in self.layers()
         ]
-        modes = [(module, module.training) for module in self.modules()]
-        try:
+        with _modes_kept(self):  # (the layers may be collecting statistics)
             self.train(False)(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for module, mode in modes:  # (the layers may be collecting statistics)
-                module.training = mode
+        for hook in hooks:
+            hook.remove()
         return min(seen, default=2) > 1
 
 

@@ -305,10 +305,10 @@ def with_contrast(data: MaskData, folder: Path, settings: MeasureSettings, progr
         pixels = _read(image, folder, settings.image_key)
         marked = true + others[image['id']]  # (none of them is clutter)
         masks = mask_utils.decode([entry['segmentation'] for entry in true + found]).transpose(2, 0, 1)
-        taken = mask_utils.decode(mask_utils.merge([entry['segmentation'] for entry in marked])) if marked else 0
-        ratios = signal_to_clutter(
-            pixels, masks, np.broadcast_to(np.asarray(taken, bool), pixels.shape), settings.ring_width
-        )
+        taken = np.zeros(pixels.shape, bool)
+        if marked:
+            taken |= mask_utils.decode(mask_utils.merge([entry['segmentation'] for entry in marked])).astype(bool)
+        ratios = signal_to_clutter(pixels, masks, taken, settings.ring_width)
         ratios = np.where(np.isnan(ratios), -1, ratios).tolist()
         targets[image['id']] = [{**e, 'area': r} for e, r in zip(true, ratios[: len(true)], strict=True)]
         detections[image['id']] = [{**e, 'area': r} for e, r in zip(found, ratios[len(true) :], strict=True)]

@@ -19,11 +19,8 @@ def by_data(records: Sequence[dict]) -> dict[str, list]:
     """
     data: dict[str, dict[str, list[dict]]] = {}
     for runs in single_groups(records):
-        models, title, config = (
-            data.setdefault(runs[0]['data_title'], {}),
-            runs[0]['title'],
-            Path(runs[0].get('config') or ''),
-        )
+        models, title = data.setdefault(runs[0]['data_title'], {}), runs[0]['title']
+        config = Path(runs[0].get('config') or '')
         # another config of the same title has its name beside it, or its path
         names = (title, f'{title} ({config.stem})', f'{title} ({config.as_posix()})')
         models[next(name for name in names if name not in models)] = runs

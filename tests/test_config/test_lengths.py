@@ -161,7 +161,7 @@ def test_one_moving_average_takes_the_place_of_another() -> None:
         take_extra_hooks(Config({'custom_hooks': [mine, {'type': 'mmengine.EMAHook'}]}))
 
 
-def test_a_short_training_has_a_moving_average(tmp_path: Path) -> None:
+def test_a_short_training_has_a_moving_average() -> None:
     """After 1000 steps the newest weights count for less than 5 %; with mmengine's own gamma for 61 %."""
     hook = Config.fromfile(REPO / 'configs/_base_/hooks/ema.py').ema_hook
     weights = torch.nn.Linear(1, 1, bias=False)

@@ -47,6 +47,7 @@ def write_error_report(
         FileNotFoundError: If a file is missing.
         ValueError: If a file is unsound or does not fit the annotation file, or a threshold is not sensible.
     """
+    MeasureSettings(max_dets=max_dets)  # (refuses a number that COCO's evaluation cannot take)
     coco = read_coco(ann_file, masks=True)
     targets = [a for a in coco['annotations'] if not a.get('iscrowd')]
     refuse(
@@ -57,7 +58,6 @@ def write_error_report(
     if not targets:
         raise ValueError(f'{ann_file}: expected targets to find, got none')
     found = {name: read_detections(path, coco) for name, path in detections.items()}
-    MeasureSettings(max_dets=max_dets)  # (refuses a number that COCO's evaluation cannot take)
     breakdowns = {n: break_down(coco, entries, iou_thr, background_iou, max_dets) for n, entries in found.items()}
     curves = {name: precision_recall(coco, entries, max_dets) for name, entries in found.items()}
     for name, entries in found.items():

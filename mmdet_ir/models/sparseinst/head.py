@@ -205,9 +205,8 @@ class SparseInstHead(BaseMaskHead):
         batch_labels, batch_targets = [], []
         for scores, masks, gt in zip(cls_logits, mask_logits, batch_gt_instances, strict=True):
             drawn = torch.from_numpy(_drawn(gt)).to(masks.device)
-            targets = gt.masks.to_tensor(masks.dtype, masks.device)
+            targets = gt.masks.to_tensor(masks.dtype, masks.device)[drawn]
             targets = F.interpolate(targets[:, None], masks.shape[1:], mode='bilinear', align_corners=False)[:, 0]
-            targets = targets[drawn]
             result = self.assigner.assign(
                 InstanceData(scores=scores, masks=masks), InstanceData(labels=gt.labels[drawn], masks=targets)
             )

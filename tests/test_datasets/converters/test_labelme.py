@@ -207,7 +207,7 @@ def test_labelme_group_zero_is_none_beside_shapes_added_by_hand(tmp_path, added)
         write_labelme(tmp_path / f'src/{name}.json', shapes, f'{name}.png')
     report = convert_labelme(tmp_path / 'src', tmp_path / 'out')
     assert len(load(tmp_path / 'out')['annotations']) == 3
-    assert 'group_id 0 is taken for no group, because no shape has another group' in report.notes
+    assert 'group_id 0 is taken for no group, because most shapes have it and none has another' in report.notes
 
 
 def test_labelme_group_zero_is_a_group_among_shapes_without_one(tmp_path):

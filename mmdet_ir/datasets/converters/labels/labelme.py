@@ -32,11 +32,11 @@ WITHOUT_AREA = ('point', 'points', 'line', 'linestrip')
 def convert_labelme(src: str | Path, out: str | Path, options: Options | None = None) -> ConversionReport:
     r"""Convert LabelMe's files.
 
-    Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where no shape has
-    another group, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and ``mask`` are
-    outlines; ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the mask. Other
-    shapes (points, lines) are reported and left out. Objects that X-AnyLabeling marks ``difficult`` are ignored
-    regions.
+    Shapes of equal label and ``group_id`` are one object; an empty text, a number below 0, and 0 where most shapes
+    have it and none has another group, are no group. ``polygon``, ``oriented_rectangle``, ``rotation``, ``circle`` and
+    ``mask`` are outlines; ``rectangle`` is a box without a mask, or beside outlines of the same object a part of the
+    mask. Other shapes (points, lines) are reported and left out. Objects that X-AnyLabeling marks ``difficult`` are
+    ignored regions.
 
     Args:
         src: Folder with JSON files at any depth. Folders named train, val or test make the splits. ``imagePath`` is
@@ -72,7 +72,7 @@ def convert_labelme(src: str | Path, out: str | Path, options: Options | None = 
     # As some tools write it; a real group that is called 0 is one of few shapes.
     zero_is_none = set(named) == {'0'} and len(named) > len(groups) / 2
     if zero_is_none:
-        report.notes.append('group_id 0 is taken for no group, because no shape has another group')
+        report.notes.append('group_id 0 is taken for no group, because most shapes have it and none has another')
     finder = ImageFinder(src)
     uses = Counter((path.parent, str(content.get('imagePath'))) for path, content in contents)
     joined = 0
